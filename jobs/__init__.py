@@ -1,0 +1,1 @@
+"""What a person asks for: typed job specs, the command line, submission, schedules."""

@@ -1,0 +1,1 @@
+"""What is learned: networks, losses, recipes, bundles. Pure torch: no Ray, no storage, no command line."""
