@@ -1,0 +1,81 @@
+"""The index: one row for every input, its columns a contract (`recast-output/1`)."""
+
+import datetime
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("error", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("member", pa.string()),
+        ("format", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("channels", pa.int32()),
+        ("source_width", pa.int32()),
+        ("source_height", pa.int32()),
+        ("sha256", pa.string()),
+        (
+            "regions",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("kind", pa.string()),
+                        ("box", pa.list_(pa.float32())),
+                        ("score", pa.float32()),
+                        ("action", pa.string()),
+                    ]
+                )
+            ),
+        ),
+        ("notes", pa.list_(pa.string())),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("spec", pa.string(), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """What became of one input. Columns and meanings: docs/output-format.md."""
+
+    key: str
+    source: str
+    fingerprint: str
+    status: str
+    error: str | None = None
+    shard: str | None = None
+    offset: int | None = None
+    length: int | None = None
+    member: str | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    channels: int | None = None
+    source_width: int | None = None
+    source_height: int | None = None
+    sha256: str | None = None
+    regions: list[dict[str, Any]] | None = None
+    notes: list[str] | None = None
+    """What a reader should know of this result: `first of 12 frames`."""
+    model: str
+    spec: str
+    run: str
+    finished_at: datetime.datetime
+
+
+def table(rows: list[Row], metadata: dict[str, str]) -> pa.Table:
+    """Rows as a fragment's table; `metadata` goes to its Parquet key-value metadata."""
+    assert [f.name for f in fields(Row)] == SCHEMA.names
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA.with_metadata(metadata))

@@ -1,0 +1,149 @@
+"""Any place that images and weights lie in, a local path or an fsspec URL, behind the few calls that Recast needs."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+# Object stores other than AWS answer ranged reads and uploads in ways that newer checksum defaults refuse.
+os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+
+import fsspec
+from fsspec.core import url_to_fs
+
+FileSystem: TypeAlias = Any
+"""An `fsspec.AbstractFileSystem`; fsspec publishes no types."""
+
+S3_OPTIONS = {
+    "use_listings_cache": False,  # other writers are at work; a remembered listing is a wrong one
+    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 15, "read_timeout": 60},
+}
+
+
+class StorageError(Exception):
+    """Storage that can't be used as asked; the message is a sentence for a person."""
+
+
+def filesystem(url: str) -> tuple[FileSystem, str]:
+    """The file system that a local path or URL lies in, and the path within it (no trailing slash).
+
+    Raises:
+        StorageError: an unknown protocol, or one whose package is missing.
+    """
+    protocol = url.split("://", 1)[0] if "://" in url else "file"
+    try:
+        fs, path = url_to_fs(url, **(S3_OPTIONS if protocol in ("s3", "s3a") else {}))
+    except (ValueError, ImportError) as fault:
+        raise StorageError(f"can't open {url}: {fault}") from fault
+    return fs, path.rstrip("/") or path
+
+
+def is_local(fs: FileSystem) -> bool:
+    return "file" in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,))
+
+
+def uri(fs: FileSystem, path: str) -> str:
+    """The full URI of a path: `file:///…`, `s3://bucket/…`."""
+    return f"file://{path}" if is_local(fs) else fs.unstrip_protocol(path)
+
+
+def join(path: str, *parts: str) -> str:
+    return "/".join([path.rstrip("/"), *parts])
+
+
+def read_bytes(fs: FileSystem, path: str, offset: int | None = None, length: int | None = None) -> bytes:
+    """A whole file, or `length` bytes of it from `offset` on, by one ranged read."""
+    if offset is None or length is None:
+        return fs.cat_file(path)
+    return fs.cat_file(path, start=offset, end=offset + length) if length else b""
+
+
+def write_bytes(fs: FileSystem, path: str, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all: one PUT, or a temporary file and a rename."""
+    if not is_local(fs):
+        fs.pipe_file(path, data)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with _renamed_into(path) as part, open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def upload(fs: FileSystem, local: str, path: str) -> None:
+    """Move a finished local file into storage, whole or not at all."""
+    if not is_local(fs):
+        fs.put_file(local, path)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with _renamed_into(path) as part:
+        fs.put_file(local, part)
+
+
+@contextlib.contextmanager
+def _renamed_into(path: str) -> Iterator[str]:
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, f".{name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+
+
+def sizes(fs: FileSystem, folder: str) -> dict[str, int]:
+    """File names in a folder (not below it) and their sizes in bytes; nothing where there is no such folder."""
+    try:
+        entries = fs.ls(folder, detail=True)
+    except FileNotFoundError:
+        return {}
+    found = {e["name"].rstrip("/").rsplit("/", 1)[-1]: e["size"] or 0 for e in entries if e["type"] == "file"}
+    return {name: size for name, size in found.items() if name and not name.startswith(".")}
+
+
+def remove(fs: FileSystem, path: str) -> None:
+    """Delete a file; fine if it is gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+@contextlib.contextmanager
+def faults_as_sentences(doing: str) -> Iterator[None]:
+    """Turn what storage libraries raise into a StorageError that says what could not be done, and why."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as fault:
+        if not is_storage_fault(fault):
+            raise
+        raise StorageError(f"{doing} failed: {sentence(fault)}") from fault
+
+
+def is_storage_fault(fault: BaseException) -> bool:
+    """Whether an exception speaks of storage (file system, network, credentials) and not of our own mistake."""
+    module = type(fault).__module__.split(".")[0]
+    return isinstance(fault, OSError) or module in ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
+
+
+def sentence(fault: BaseException) -> str:
+    """What a storage exception means, in a few words."""
+    if isinstance(fault, FileNotFoundError):
+        return f"no such file or bucket ({fault})"
+    if isinstance(fault, PermissionError):
+        return f"permission denied ({fault}); check credentials and policy"
+    if type(fault).__name__ == "NoCredentialsError":
+        return "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+    if type(fault).__name__ == "EndpointConnectionError":
+        return f"the server does not answer ({fault})"
+    if isinstance(fault, OSError) and fault.errno == 28:
+        return "the storage is full"
+    return f"{type(fault).__name__}: {fault}"
+
+
+def open_read(fs: FileSystem, path: str) -> fsspec.spec.AbstractBufferedFile:
+    """A seekable file to read; remote ones through a small read-ahead buffer."""
+    return fs.open(path, "rb") if is_local(fs) else fs.open(path, "rb", block_size=1 << 20, cache_type="readahead")
