@@ -76,7 +76,7 @@ def _tar_members(fs: FileSystem, path: str, url: str) -> Iterator[tuple[str, dic
                     return
                 if member is None:
                     break
-                tar.members.clear()  # a tar of millions of images must not be remembered member by member
+                tar.members.clear()  # type: ignore[attr-defined]  # a tar of millions of images must not be remembered member by member
                 if not member.isdir():
                     yield readable(member.name), _tar_facts(member, url)
                 end = str(member.offset_data + member.size)

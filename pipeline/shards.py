@@ -42,8 +42,8 @@ class TarShard:
         self.images = 0
 
     @property
-    def bytes(self) -> int:
-        """Length so far, without the end of the archive."""
+    def length(self) -> int:
+        """Bytes so far, without the end of the archive."""
         return self._tar.offset
 
     def add(self, key: str, image: bytes, extension: str) -> Place:

@@ -1,0 +1,49 @@
+"""`recast translate` and `recast upscale`: run a bulk job and say what came of it."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from jobs.progress import BulkProgress
+from jobs.specs import BulkOptions
+from pipeline import bulk
+from pipeline.bulkjob import BulkJob, Summary
+
+DONE, TOO_MANY_FAILED = 0, 3
+
+
+def run(job: BulkJob, options: BulkOptions) -> int:
+    """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
+    if options.dry_run:
+        summary = bulk.plan_only(job)
+        left = summary.inputs - summary.settled_before
+        print(json.dumps({"spec": asdict(job), "inputs": summary.inputs, "to_do": left}, indent=2))
+        return DONE
+    with BulkProgress(job.job) as progress:
+        summary = bulk.run(job, progress)
+    print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
+    if not summary.inputs:
+        print(f"warning: {job.source.url} holds no inputs", file=sys.stderr)
+    if summary.failed_share > options.max_failed:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common())
+        print(
+            f"{summary.failed:,} of {summary.ok + summary.failed:,} inputs failed ({kinds}), more than --max-failed "
+            f"{options.max_failed:g} allows; `recast report {job.output}` shows which and why",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILED
+    return DONE
+
+
+def _sentence(job: BulkJob, summary: Summary) -> str:
+    done, wall = summary.ok + summary.failed, summary.seconds["wall"]
+    if not done:
+        return f"{job.output}: nothing to do, {summary.inputs:,} inputs are settled"
+    return (
+        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {summary.settled_before:,} settled before; "
+        f"{done / wall:.1f} images/s, {summary.bytes_written / 1e6:.1f} MB in {summary.shards:,} shards, {wall:.0f} s"
+    )
+
+
+def _facts(summary: Summary) -> dict[str, object]:
+    return {k: v.isoformat() if k == "started_at" else v for k, v in asdict(summary).items()}

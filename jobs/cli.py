@@ -1,0 +1,128 @@
+"""The command line `recast`: each command is a typed spec and the job that it starts."""
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, Any
+
+import cyclopts
+import pydantic
+from cyclopts import App, Parameter
+
+from jobs.specs import TranslateOptions, UpscaleOptions
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="recast",
+    help="Train image-to-image GANs on a Ray cluster and run them over whole image archives.",
+    help_format="plaintext",
+    version_flags=["--version"],
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+)
+
+
+@app.command
+def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
+    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip; local or any fsspec URL)."""
+    from jobs import bulk
+
+    return bulk.run(options.job("translate", source, output, options.model), options)
+
+
+@app.command
+def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
+    """Enlarge every image of SOURCE (folder, glob, tar, zip; local or any fsspec URL)."""
+    from jobs import bulk
+
+    options = options or UpscaleOptions()
+    return bulk.run(options.job("upscale", source, output, options.bundle()), options)
+
+
+def main() -> None:
+    """Run the command line and exit with its status; a user's mistake gets one sentence, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_status(sys.argv[1:]))
+
+
+def _status(arguments: list[str]) -> int:
+    try:
+        return _called(arguments) or DONE
+    except cyclopts.CycloptsError as fault:
+        return _say(_plainly(fault), BAD_USAGE)
+    except KeyboardInterrupt:
+        return _say("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
+    except Exception as fault:
+        status = _user_faults().get(type(fault).__name__)
+        if status is None:
+            raise
+        return _say(f"error: {fault}", status)
+
+
+def _called(arguments: list[str]) -> Any:
+    """Run a command; with `-c FILE`, the file's fields stand wherever a flag isn't given."""
+    arguments, path = _without_config(arguments)
+    config = (cyclopts.config.Dict(_read_config(path), use_commands_as_keys=False),) if path else ()
+    app.config = config
+    return app(arguments, exit_on_error=False, print_error=False)
+
+
+def _without_config(arguments: list[str]) -> tuple[list[str], str]:
+    for i, argument in enumerate(arguments):
+        if argument in ("-c", "--config"):
+            if i + 1 == len(arguments):
+                raise cyclopts.CycloptsError(msg=f"{argument} needs a file")
+            return arguments[:i] + arguments[i + 2 :], arguments[i + 1]
+        if argument.startswith("--config="):
+            return arguments[:i] + arguments[i + 1 :], argument.partition("=")[2]
+    return arguments, ""
+
+
+def _read_config(url: str) -> dict[str, Any]:
+    import yaml
+
+    from pipeline import storage
+
+    fs, path = storage.filesystem(url)
+    try:
+        fields = yaml.safe_load(storage.read_bytes(fs, path))
+    except yaml.YAMLError as fault:
+        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
+    except OSError as fault:
+        raise cyclopts.CycloptsError(msg=f"can't read {url}: {storage.sentence(fault)}") from fault
+    if not isinstance(fields, dict):
+        raise cyclopts.CycloptsError(msg=f"{url} must hold a mapping of option names to values")
+    return fields
+
+
+def _plainly(fault: cyclopts.CycloptsError) -> str:
+    """A parser's or a validator's complaint in one sentence."""
+    cause = fault.__cause__
+    if isinstance(cause, pydantic.ValidationError):
+        first = cause.errors()[0]
+        name = "--" + "-".join(str(p) for p in first["loc"]).replace("_", "-")
+        return f"error: {name}: {first['msg']} (it is {first.get('input')!r})"
+    return f"error: {fault} See `recast --help`."
+
+
+def _user_faults() -> dict[str, int]:
+    """Exceptions whose message is a sentence for the user, and the exit status each means."""
+    return {
+        "StorageError": FAILED,
+        "LeaseError": FAILED,
+        "ClusterError": FAILED,
+        "BulkError": FAILED,
+        "MismatchError": BAD_USAGE,
+        "BundleError": BAD_USAGE,
+        "ValidationError": BAD_USAGE,
+    }
+
+
+def _say(sentence: str, status: int) -> int:
+    print(sentence, file=sys.stderr)
+    return status
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,132 @@
+"""The typed specs of jobs: what flags and YAML become, checked before anything starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
+
+from models.shipped import shipped
+from pipeline.bulkjob import BulkJob
+from pipeline.encode import Encoder
+from pipeline.sources import Source
+
+
+class Spec(BaseModel):
+    """What every spec is: frozen, complete, without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class BulkOptions(Spec):
+    """Options that every bulk job shares."""
+
+    shard_images: int = Field(1000, ge=1)
+    """Close a shard after this many images."""
+    shard_bytes: ByteSize = Field(ByteSize(256 << 20), ge=1)
+    """Close a shard after this many bytes (512MiB, 1GB, …)."""
+    shards: Literal["tar"] = "tar"
+    """Container of the results."""
+    format: Literal["png", "jpeg", "webp"] = "png"
+    """Image format of the results."""
+    quality: int = Field(92, ge=1, le=100)
+    """Of jpeg and webp."""
+    metadata: Literal["keep", "safe", "strip"] = "safe"
+    """keep: colour profile and EXIF; safe: colour profile alone; strip: neither."""
+    max_failed: float = Field(0.01, ge=0, le=1)
+    """Share of this run's inputs that may fail before it exits with 3."""
+    max_pixels: int = Field(200_000_000, ge=1)
+    """Inputs with more pixels fail as too-large, before they are decoded."""
+    replace: bool = False
+    """Make an output anew that another bundle or other settings made."""
+    retry_failed: bool = False
+    """Try inputs again that failed before."""
+    actors: int | None = Field(None, ge=1)
+    """Worker processes; by default one for each GPU, or for each core where there is none."""
+    batch_size: int | None = Field(None, ge=1)
+    """Images that go through the network together; by default 1 on CPU and 8 on GPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the network's arithmetic."""
+    include: tuple[str, ...] = ()
+    """Only inputs whose key matches one of these globs."""
+    exclude: tuple[str, ...] = ()
+    """No input whose key matches one of these globs."""
+    limit: int | None = Field(None, ge=0)
+    """Only the first so many inputs."""
+    dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
+    """Print the resolved spec and what would be done; do nothing."""
+    as_json: Annotated[bool, Parameter(name="--json")] = False
+    """Print the result as JSON."""
+
+    def job(self, job: Literal["translate", "upscale"], source: str, output: str, model: str) -> BulkJob:
+        """These options with the rest of what a bulk job needs."""
+        return BulkJob(
+            job=job,
+            source=Source(url=place(source), include=self.include, exclude=self.exclude, skip=place(output)),
+            output=place(output),
+            model=place(model),
+            encoder=Encoder(format=self.format, quality=self.quality, metadata=self.metadata),
+            shard_images=self.shard_images,
+            shard_bytes=int(self.shard_bytes),
+            max_pixels=self.max_pixels,
+            precision=self.precision,
+            device=self.device,
+            actors=self.actors,
+            batch_size=self.batch_size,
+            replace=self.replace,
+            retry_failed=self.retry_failed,
+            limit=self.limit,
+        )
+
+
+class TranslateOptions(BulkOptions):
+    """Options of `recast translate`."""
+
+    model: str
+    """The bundle: a folder with bundle.json and weights, local or any fsspec URL."""
+
+
+class UpscaleOptions(BulkOptions):
+    """Options of `recast upscale`."""
+
+    model: str | None = None
+    """The bundle; by default the one for --scale that ships with Recast."""
+    scale: Literal[2, 4] = 2
+    """Output pixels per input pixel along each side, when no --model is given."""
+
+    def bundle(self) -> str:
+        return self.model or str(shipped(f"upscale-x{self.scale}"))
+
+
+class TrainOptions(Spec):
+    """Options of `recast train`."""
+
+    data: str
+    """The training images: a local folder or any fsspec URL."""
+    output: str
+    """Where checkpoints, logs and the bundle go; running again goes on from the newest checkpoint there."""
+    preset: str | None = None
+    """A named configuration of the recipe; by default the paper's."""
+    steps: int | None = Field(None, ge=1)
+    """Optimizer steps in all; by default the preset's."""
+    workers: int = Field(1, ge=1)
+    """Processes that train together (DDP)."""
+    gpus_per_worker: float = Field(0, ge=0)
+    """GPUs for each worker; 0 trains on the CPU."""
+    seed: int = 0
+    """Decides initial weights, the order of examples and their augmentation."""
+    checkpoint_every: int = Field(500, ge=1)
+    """Steps between checkpoints."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the networks' arithmetic (autocast)."""
+    overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
+    """Override one setting of the recipe: key=value; may be given several times."""
+    dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
+    """Print the resolved spec; do nothing."""
+
+
+def place(url: str) -> str:
+    """A local path made absolute, so that workers elsewhere on this machine find it too; URLs as they are."""
+    return url if "://" in url or "::" in url else str(Path(url).expanduser().absolute())

@@ -1,0 +1,156 @@
+"""The bulk road: every image of a source through a generator, into shards and an index that accounts for each."""
+
+import contextlib
+import datetime
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+from models.bundle import Bundle, BundleError
+from pipeline import bundles, cluster, index, storage
+from pipeline.bulkjob import BulkJob, Summary
+from pipeline.housekeeping import sweep
+from pipeline.lease import Lease
+from pipeline.manifest import write_manifest
+from pipeline.sources import inventory
+from pipeline.storage import FileSystem
+from pipeline.units import Seen, legs, todo, units
+from pipeline.worker import Work
+
+
+class BulkError(Exception):
+    """A run that can't begin or go on; the message says what is wrong and what to do."""
+
+
+class Progress(Protocol):
+    """Who watches a run."""
+
+    def planned(self, inputs: int, settled: int) -> None: ...
+    def counts(self, ok: int, failed: int) -> None: ...
+    def says(self, sentence: str) -> None: ...
+
+
+def run(job: BulkJob, progress: Progress) -> Summary:
+    """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
+
+    Raises:
+        BulkError, BundleError, StorageError, LeaseError, ClusterError: with a sentence each; nothing half done counts.
+    """
+    began = time.monotonic()
+    summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
+    bundle = _fitting(bundles.describe(job.model), job)
+    fs, output = storage.filesystem(job.output)
+    with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
+        settled = _settled(fs, output, job, bundle)
+        for damaged in settled.damaged:
+            progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
+        seen = Seen()
+        plan = legs(todo(islice(inventory(job.source), job.limit), settled, seen))
+        first = next(plan, [])
+        if first:
+            packed = bundles.fetch(job.model)
+            with cluster.connected():
+                _map(job, bundle, packed, _chained(first, plan), seen, summary, lease, progress)
+        summary.inputs, summary.settled_before = seen.inputs, seen.settled
+        lease.check()
+        if summary.untried:
+            raise BulkError(
+                f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
+                f"{summary.ok + summary.failed:,} are settled. Run the same command again to try what is left"
+            )
+        others = {m for m in settled.makers if m != (bundle.digest, job.spec_digest())} if job.replace else set()
+        summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
+        summary.seconds["wall"] = time.monotonic() - began
+        write_manifest(fs, output, job, bundle, summary)
+    return summary
+
+
+def plan_only(job: BulkJob) -> Summary:
+    """Count what a run would do, without taking the lease or writing anything (`--dry-run`)."""
+    summary = Summary("none", datetime.datetime.now(datetime.UTC))
+    bundle = _fitting(bundles.describe(job.model), job)
+    fs, output = storage.filesystem(job.output)
+    with storage.faults_as_sentences(f"reading {job.output}"):
+        seen = Seen()
+        for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, bundle), seen):
+            pass
+    summary.inputs, summary.settled_before = seen.inputs, seen.settled
+    return summary
+
+
+def _run_name() -> str:
+    """Sortable by start, unique without asking anybody."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _fitting(bundle: Bundle, job: BulkJob) -> Bundle:
+    d = bundle.descriptor
+    if d.task != job.job:
+        raise BundleError(f"{job.model} is a bundle for `recast {d.task}`, not for `recast {job.job}`")
+    if d.conditions:
+        raise BundleError(
+            f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
+        )
+    return bundle
+
+
+def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> index.Settled:
+    """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
+    maker = (bundle.digest, job.spec_digest())
+    found = index.settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
+    others = [m for m in found.makers if m != maker]
+    if others and not job.replace:
+        model, spec = others[0]
+        different = (
+            f"bundle {model}, and this is {maker[0]}" if model != maker[0] else f"settings {spec}, now {maker[1]}"
+        )
+        raise BulkError(
+            f"{job.output} was made with another {different} ({bundle.name}; {json.dumps(job.deciding())}); "
+            f"choose another output, or give --replace to make it anew"
+        )
+    return found
+
+
+def _chained(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    yield first
+    yield from rest
+
+
+def _map(
+    job: BulkJob, bundle: Bundle, packed: bundles.Packed, plan: Iterator[list[Any]], seen: Seen,
+    summary: Summary, lease: Lease, progress: Progress,
+) -> None:  # fmt: skip
+    """Every leg of the plan through a pool of ShardMakers on Ray Data."""
+    from pipeline.pool import Pool  # Ray Data takes a second to import, and a run with nothing to do has no use for it
+
+    with contextlib.closing(Pool(job.device, job.actors, packed, progress)) as pool:
+        work = _work(job, bundle, summary.run, pool.device, pool.cpus_per_actor)
+        for leg in plan:
+            progress.planned(seen.inputs, seen.settled)
+            for report in pool.map(work, units(leg, pool.actors, job.shard_images)):
+                lease.check()
+                summary.add(report)
+                if report["write_fault"]:
+                    raise storage.StorageError(f"writing {job.output} failed: {report['write_fault']}")
+
+
+def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> Work:
+    return Work(
+        output=job.output,
+        run=run,
+        model=bundle.digest,
+        spec=job.spec_digest(),
+        encoder=job.encoder,
+        precision=job.precision,
+        device=device,
+        batch_size=job.batch_size or (1 if device == "cpu" else 8),
+        threads=threads,
+        shard_images=job.shard_images,
+        shard_bytes=job.shard_bytes,
+        max_pixels=job.max_pixels,
+        max_input_bytes=job.max_input_bytes,
+        about={"recast.bundle": bundle.name, "recast.settings": json.dumps(job.deciding())},
+    )

@@ -1,0 +1,50 @@
+"""Bundles where they lie: in a folder, on object storage, or inside the package."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from models import bundle as bundle_files
+from models.bundle import Bundle, BundleError
+from pipeline import storage
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A bundle's two files as bytes: what travels to the workers, which may not share a disk with the driver."""
+
+    url: str
+    description: bytes
+    weights: bytes
+
+    def unpack(self) -> tuple[Bundle, nn.Module]:
+        """The bundle and its generator, checked, in eval mode. Raises BundleError."""
+        return bundle_files.read(self.description, self.weights)
+
+
+def describe(url: str) -> Bundle:
+    """What a bundle says of itself; its weights are not read.
+
+    Raises:
+        BundleError: there is none, or it is damaged.
+        StorageError: its place can't be read.
+    """
+    return bundle_files.read_description(_file(url, "bundle.json"))
+
+
+def fetch(url: str) -> Packed:
+    """A whole bundle, its weights checked against its description. Raises as `describe`."""
+    packed = Packed(url, _file(url, "bundle.json"), _file(url, bundle_files.WEIGHTS))
+    packed.unpack()
+    return packed
+
+
+def _file(url: str, name: str) -> bytes:
+    fs, path = storage.filesystem(url)
+    try:
+        with storage.faults_as_sentences(f"reading the bundle {url}"):
+            return storage.read_bytes(fs, storage.join(path, name))
+    except storage.StorageError as fault:
+        if isinstance(fault.__cause__, (FileNotFoundError, NotADirectoryError)):
+            raise BundleError(f"{url} is not a bundle: it has no {name}") from fault
+        raise

@@ -1,0 +1,32 @@
+"""Decoded images between the stages of the bulk road."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Pixels as a person would see them (upright, in RGB or grey), and what goes with them."""
+
+    pixels: np.ndarray
+    """uint8 [H, W, C], C = 1 (grey) or 3 (RGB), contiguous."""
+    alpha: np.ndarray | None = None
+    """uint8 [H, W]: opacity, where the image had any."""
+    icc: bytes | None = None
+    """The colour profile that the pixels are in."""
+    exif: bytes | None = None
+    """EXIF without orientation (the pixels are upright) and without thumbnail."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the result should know: `first of 12 frames`."""
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None) -> "Picture":
+        return replace(self, pixels=pixels, alpha=alpha)

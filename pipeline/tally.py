@@ -1,0 +1,79 @@
+"""What a run has done so far: counted in the workers, gathered in one place for the live view and the manifest."""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+STAGES = ("fetch", "decode", "generate", "encode", "write")
+SEND_EVERY_S = 0.5
+
+
+class Tally:
+    """A worker's counts, shared by its threads, and sent to the collector now and then so that people see progress."""
+
+    def __init__(self, collector: Any | None) -> None:
+        self._collector = collector
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._untried_because = ""
+        self._write_fault = ""
+        self._sent_at, self._unsent = 0.0, Counter[str]()
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage's seconds."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[f"{stage}_us"] += int((time.perf_counter() - start) * 1e6)
+
+    def count(self, *, failure: str = "", untried_because: str = "", write_fault: str = "", **counts: int) -> None:
+        with self._lock:
+            self._counts.update(counts)
+            if failure:
+                self._failures[failure] += 1
+            self._untried_because = untried_because or self._untried_because
+            self._write_fault = write_fault or self._write_fault
+            self._unsent.update({k: v for k, v in counts.items() if k in ("ok", "failed")})
+            due = self._collector is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
+        if due:
+            self._send()
+
+    def _send(self) -> None:
+        with self._lock:
+            unsent, self._unsent = self._unsent, Counter()
+            self._sent_at = time.monotonic()
+        if unsent and self._collector is not None:
+            self._collector.add.remote(dict(unsent))
+
+    def report(self) -> dict[str, Any]:
+        """The counts since the last report, as one flat row."""
+        self._send()
+        with self._lock:
+            names = ("ok", "failed", "untried", "shards", "bytes_read", "bytes_written", *(f"{s}_us" for s in STAGES))
+            row: dict[str, Any] = {name: self._counts[name] for name in names}
+            row["failures"] = [{"kind": k, "n": n} for k, n in sorted(self._failures.items())]
+            row["untried_because"], row["write_fault"] = self._untried_because, self._write_fault
+            self._counts.clear()
+            self._failures.clear()
+            self._untried_because = self._write_fault = ""
+        return row
+
+
+class Collector:
+    """The one place (an actor, when Ray runs) that knows how far all workers together have come."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, counts: dict[str, int]) -> None:
+        self._counts.update(counts)
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts)
