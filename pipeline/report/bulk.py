@@ -1,0 +1,152 @@
+"""What the page about a bulk output says, gathered from its index, its manifests and a few of its pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import index
+from pipeline.report.output import Output, text
+from pipeline.report.pairs import Pair, choose, read_pairs
+from pipeline.report.runs import Run, Totals, read_runs, total
+from pipeline.report.wording import moment
+from pipeline.rows import SCHEMA
+
+COLUMNS = (
+    *("key", "status", "error", "format", "length", "width", "height", "source_width", "source_height"),
+    *("model", "spec", "finished_at"),
+)
+MOST_KINDS = 20
+MOST_SIZES = 8
+EXAMPLES = 3
+SECRETIVE = ("deidentify", "restore")
+"""Jobs whose originals must not leave the archive inside a report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Inputs that came to no result for one kind of reason."""
+
+    status: str
+    kind: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
+    """Key and sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkFacts:
+    """All that the page of a bulk output shows."""
+
+    url: str
+    name: str
+    job: str
+    """`upscale`, `translate`, …; empty where no run has finished."""
+    inputs: int
+    ok: int
+    failed: int
+    held: int
+    newest: datetime | None
+    """When the newest row was settled."""
+    runs: tuple[Run, ...]
+    runs_unread: int
+    totals: Totals
+    kinds: tuple[Kind, ...]
+    kinds_left_out: int
+    pairs: tuple[Pair, ...]
+    befores_withheld: bool
+    formats: tuple[Mapping[str, Any], ...]
+    """`format`, `count`, `bytes`, most frequent first."""
+    sizes: tuple[Mapping[str, Any], ...]
+    """`source_width`, `source_height`, `width`, `height`, `count`, most frequent first."""
+    sizes_left_out: int
+    makers: tuple[Mapping[str, Any], ...]
+    """`model`, `spec` (digests), `count`: who made the current rows."""
+
+    @property
+    def scale(self) -> int | None:
+        """How much larger the results are, where that is one whole number."""
+        scales = {size["width"] / size["source_width"] for size in self.sizes if size["source_width"]}
+        whole = round(next(iter(scales))) if len(scales) == 1 else 1
+        return whole if whole > 1 and scales == {whole} else None
+
+
+def gather(output: Output) -> BulkFacts:
+    """Read index, manifests and a few pictures of a bulk output. Memory: the index's plain columns, and few images."""
+    runs, unread = read_runs(output)
+    rows = index.current(output.fs, output.root, COLUMNS).cast(pa.schema([SCHEMA.field(name) for name in COLUMNS]))
+    job = runs[0].job if runs else ""
+    withheld = job in SECRETIVE if job else _has_regions(output)
+    counts = {row["status"]: row["count"] for row in _counted(rows, "status")}
+    good = rows.filter(pc.equal(rows["status"], "ok"))
+    kinds = _kinds(rows)
+    sizes = _counted(good, "source_width", "source_height", "width", "height")
+    chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
+    return BulkFacts(
+        url=output.url,
+        name=output.name,
+        job=job,
+        inputs=len(rows),
+        ok=counts.get("ok", 0),
+        failed=counts.get("failed", 0),
+        held=counts.get("held", 0),
+        newest=moment(pc.max(rows["finished_at"]).as_py()),
+        runs=runs,
+        runs_unread=unread,
+        totals=total(runs),
+        kinds=tuple(kinds[:MOST_KINDS]),
+        kinds_left_out=sum(kind.count for kind in kinds[MOST_KINDS:]),
+        pairs=read_pairs(output, chosen, befores=not withheld),
+        befores_withheld=withheld,
+        formats=tuple(_formats(good)),
+        sizes=tuple(sizes[:MOST_SIZES]),
+        sizes_left_out=sum(size["count"] for size in sizes[MOST_SIZES:]),
+        makers=tuple(_counted(rows, "model", "spec")),
+    )
+
+
+def _counted(rows: pa.Table, *names: str) -> list[dict[str, Any]]:
+    """Each combination of values and its `count`, most frequent first."""
+    if not len(rows):
+        return []
+    grouped = rows.group_by(list(names)).aggregate([([], "count_all")]).rename_columns([*names, "count"])
+    return grouped.sort_by([("count", "descending")]).to_pylist()
+
+
+def _formats(good: pa.Table) -> list[dict[str, Any]]:
+    if not len(good):
+        return []
+    grouped = good.group_by("format").aggregate([([], "count_all"), ("length", "sum")])
+    return grouped.rename_columns(["format", "count", "bytes"]).sort_by([("count", "descending")]).to_pylist()
+
+
+def _kinds(rows: pa.Table) -> list[Kind]:
+    """Failed and held inputs by kind, which is the text before the first colon of `error`."""
+    if not len(rows):
+        return []
+    bad = rows.filter(pc.not_equal(rows["status"], "ok")).select(["key", "status", "error"])
+    error = pc.fill_null(bad["error"], "no reason given")
+    split = pc.extract_regex(error, r"(?s)^(?P<kind>[^:]*):?\s*(?P<sentence>.*)$")
+    bad = bad.append_column("kind", pc.struct_field(split, "kind"))
+    bad = bad.append_column("sentence", pc.struct_field(split, "sentence"))
+    return [_kind(bad, found) for found in _counted(bad, "status", "kind")]
+
+
+def _kind(bad: pa.Table, found: Mapping[str, Any]) -> Kind:
+    same = pc.and_(pc.equal(bad["status"], found["status"]), pc.equal(bad["kind"], found["kind"]))
+    examples = bad.filter(same).slice(0, EXAMPLES)
+    return Kind(
+        status=found["status"],
+        kind=found["kind"],
+        count=found["count"],
+        examples=tuple(zip(examples["key"].to_pylist(), map(text, examples["sentence"].to_pylist()), strict=True)),
+    )
+
+
+def _has_regions(output: Output) -> bool:
+    """Whether any row records detected regions: then this is a de-identification, run to its end or not."""
+    found = index.fragments(output.fs, output.root, ["regions"])
+    return any(f.rows is not None and f.rows["regions"].null_count < len(f.rows) for f in found)

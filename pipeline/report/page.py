@@ -1,0 +1,85 @@
+"""From an output to its page: which kind of output it is, its facts, and the templates that show them."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pipeline import storage
+from pipeline.report import bulk, training, wording
+from pipeline.report.output import Output
+
+HERE = Path(__file__).parent
+TRAINING = ("run.json", "logs", "checkpoints", "bundle")
+BULK = ("index", "shards", "runs")
+
+
+def render(url: str) -> str:
+    """The page about an output, as HTML that needs nothing else: no network, no other file.
+
+    Raises:
+        StorageError: there is no output of Recast at `url`, or it can't be read.
+    """
+    output = Output.at(url)
+    with storage.faults_as_sentences(f"reading {url}"):
+        kind = _kind(output)
+        facts: Any = training.gather(output) if kind == "training" else bulk.gather(output)
+    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    return (
+        _templates()
+        .get_template(f"{kind}.html")
+        .render(
+            facts=facts,
+            style=Markup(style),  # our own file, as the next one
+            script=Markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def write(url: str, target: str | None = None) -> str:
+    """Write the page about an output to `target`, by default `report.html` in the output. Returns where it is.
+
+    Raises:
+        StorageError: there is no output of Recast at `url`, or `target` can't be written.
+    """
+    page = render(url).encode()
+    place = target or storage.join(url, "report.html")
+    fs, path = storage.filesystem(place)
+    with storage.faults_as_sentences(f"writing {place}"):
+        storage.write_bytes(fs, path, page)
+    return place
+
+
+def _kind(output: Output) -> str:
+    if any(output.has(name) for name in BULK):
+        return "bulk"
+    if any(output.has(name) for name in TRAINING):
+        return "training"
+    if storage.is_local(output.fs) and output.fs.isdir(output.root) and not output.fs.ls(output.root):
+        return "bulk"
+    raise storage.StorageError(
+        f"there is no output of Recast at {output.url}: neither a bulk job's index/ or runs/ nor a training's run.json"
+    )
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {**wording.FILTERS, "pretty": _pretty}
+    environment.tests["nested"] = lambda value: isinstance(value, dict | list)
+    return environment
+
+
+def _pretty(value: Any) -> str:
+    """A spec as indented JSON, for reading."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,170 @@
+"""A few inputs and their results, chosen evenly over the index, as pictures that a page can hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from pipeline import archives, index, sources, storage
+from pipeline.decode import decode
+from pipeline.faults import Fault
+from pipeline.inputs import read as read_input
+from pipeline.report.embed import Embedded, embed, embed_file, image_of
+from pipeline.report.output import Output
+
+PAIRS = 10
+WHOLE_PX = 512
+"""A result with no longer side than this is shown whole."""
+CROP_PX = (512, 384)
+"""Of a larger one, this much from its middle: two columns of a page, and the height of most screens' half."""
+SMOOTH_BYTES = 160_000
+MOST_PIXELS = 64_000_000
+MOST_BYTES = 256 << 20
+"""Larger images than these are not opened for a report."""
+COLUMNS = ("key", "source", "shard", "offset", "length", "source_width", "source_height", "finished_at")
+
+T = TypeVar("T")
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One input and its result. What can't be shown is None, and `note` says why."""
+
+    key: str
+    note: str = ""
+    after: Embedded | None = None
+    after_size: tuple[int, int] | None = None
+    """Width and height of the whole result, in pixels."""
+    before: Embedded | None = None
+    before_size: tuple[int, int] | None = None
+    smooth: Embedded | None = None
+    """The before enlarged to the result's size with bicubic interpolation, where the sizes differ."""
+
+    @property
+    def cropped(self) -> bool:
+        return self.after is not None and self.after_size != (self.after.width, self.after.height)
+
+
+def choose(count: int, wanted: int = PAIRS) -> list[int]:
+    """Row numbers spread evenly over `count` rows."""
+    wanted = min(count, wanted)
+    return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
+
+
+def read_pairs(output: Output, keys: Sequence[str], *, befores: bool) -> tuple[Pair, ...]:
+    """The pictures of some keys, in their order."""
+    rows = {row["key"]: row for row in _rows(output, keys)}
+    found = [rows[key] for key in keys if key in rows]
+    read = _read_sources([row["source"] for row in found]) if befores else {}
+    return tuple(_pair(output, row, read.get(row["source"]), befores=befores) for row in found)
+
+
+def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of some keys, older ones first."""
+    if not keys:
+        return []
+    wanted = pa.array(keys, pa.string())
+    fragments = index.fragments(output.fs, output.root, COLUMNS)
+    parts = [f.rows.filter(pc.is_in(f.rows["key"], wanted)) for f in fragments if f.rows is not None]
+    rows = [row for part in parts for row in part.to_pylist()]
+    return sorted(rows, key=lambda row: row["finished_at"])
+
+
+def _read_sources(uris: Sequence[str]) -> dict[str, bytes]:
+    """What can still be read of some sources. An archive is listed once for all its members."""
+    found: dict[str, bytes] = {}
+    for archive in dict.fromkeys(uri.split("::", 1)[1] for uri in uris if "::" in uri):
+        _tried(_read_members, archive, uris, found)
+    for uri in uris:
+        data = None if "::" in uri else _tried(sources.read_source, uri, MOST_BYTES)
+        if data is not None:
+            found[uri] = data
+    return found
+
+
+def _read_members(archive: str, uris: Sequence[str], found: dict[str, bytes]) -> None:
+    fs, path = storage.filesystem(archive)
+    for item in archives.members(fs, path, prefix=""):
+        if item.source in uris:
+            found[item.source] = read_input(item, MOST_BYTES)
+
+
+def _tried(read: Callable[..., T], *arguments: Any) -> T | None:
+    """What `read` returns, or None where an image or the storage is at fault: one picture less is no failed report."""
+    try:
+        return read(*arguments)
+    except (Fault, storage.StorageError):
+        return None
+    except Exception as fault:
+        if not storage.is_storage_fault(fault):
+            raise
+        return None
+
+
+def _pair(output: Output, row: Mapping[str, Any], source: bytes | None, *, befores: bool) -> Pair:
+    data = _tried(_result, output, row)
+    after = _tried(_opened, data)
+    if data is None or after is None:
+        note = "The result can’t be read: its shard is missing, damaged or too large to open here."
+        return Pair(key=row["key"], note=note)
+    before = _tried(_opened, source)
+    if before is not None and before.size != (row["source_width"], row["source_height"]):
+        return _alone(row["key"], data, after, "The source has changed since, so it isn’t shown.")
+    if before is None:
+        return _alone(row["key"], data, after, "The source can’t be read any more." if befores else "")
+    return _both(row["key"], data, after, before)
+
+
+def _opened(data: bytes | None) -> Image.Image | None:
+    return image_of(decode(data, MOST_PIXELS)) if data else None
+
+
+def _result(output: Output, row: Mapping[str, Any]) -> bytes:
+    if row["shard"] is None or row["offset"] is None or row["length"] > MOST_BYTES:
+        raise FileNotFoundError(row["key"])
+    return output.read(f"{index.SHARDS}/{row['shard']}", row["offset"], row["length"])
+
+
+def _alone(key: str, data: bytes, after: Image.Image, note: str) -> Pair:
+    box = _middle(after.size, *_shown(after))
+    return Pair(key=key, note=note, after=_cut(after, box, data), after_size=after.size)
+
+
+def _both(key: str, data: bytes, after: Image.Image, before: Image.Image) -> Pair:
+    """The same part of both, cut on whole pixels of the before."""
+    across, down = after.width / before.width, after.height / before.height
+    width, height = _shown(after)
+    small = _middle(before.size, max(1, int(width / across)), max(1, int(height / down)))
+    left, top, right, bottom = small
+    box = (round(left * across), round(top * down), round(right * across), round(bottom * down))
+    cut = before.crop(small)
+    smooth = None
+    if before.size != after.size:
+        enlarged = before.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BICUBIC, small)
+        smooth = embed(enlarged, SMOOTH_BYTES)
+    return Pair(
+        key=key,
+        after=_cut(after, box, data),
+        after_size=after.size,
+        before=embed(cut),
+        before_size=before.size,
+        smooth=smooth,
+    )
+
+
+def _cut(image: Image.Image, box: Box, data: bytes) -> Embedded:
+    return embed_file(data, image) if box == (0, 0, *image.size) else embed(image.crop(box))
+
+
+def _shown(after: Image.Image) -> tuple[int, int]:
+    return after.size if max(after.size) <= WHOLE_PX else CROP_PX
+
+
+def _middle(size: tuple[int, int], width: int, height: int) -> Box:
+    width, height = min(width, size[0]), min(height, size[1])
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height

@@ -1,0 +1,134 @@
+"""What the page about a training says, gathered from its record, its logs and its newest bundle."""
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.report.curves import Chart, chart
+from pipeline.report.output import Output, number, part, text
+from pipeline.report.samples import Grid, read_grids
+from pipeline.report.scalars import History, read_history
+from pipeline.report.wording import moment
+
+RATE = "images_per_s"
+GROUPS = {"G": "Generator", "D": "Discriminator"}
+MOST_CURVES = 6
+"""In one chart; a group with more losses gets several."""
+NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")
+LONGEST_HEADER_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """All that the page of a training shows."""
+
+    url: str
+    name: str
+    recipe: str
+    preset: str
+    status: str
+    reason: str
+    """Why it stopped early, where it did."""
+    steps: int | None
+    seconds: float | None
+    images_per_s: float | None
+    """The median over the logged lines."""
+    parameters: int | None
+    """Learned numbers in the bundled generator."""
+    started_at: datetime | None
+    finished_at: datetime | None
+    counts: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    bundle: Mapping[str, Any]
+    losses: tuple[Chart, ...]
+    balance: tuple[Chart, ...]
+    small: tuple[Chart, ...]
+    """Learning rates and throughput."""
+    broken: Mapping[str, int]
+    """The first step at which a scalar was NaN or infinite, for those that were."""
+    grids: tuple[Grid, ...]
+
+
+def gather(output: Output) -> TrainingFacts:
+    """Read the record, the logged scalars and some sample grids of a training output."""
+    run, bundle = output.read_json("run.json"), output.read_json("bundle/bundle.json")
+    history = read_history(output)
+    rates = history.scalars.get(RATE, np.array([]))
+    rates = rates[np.isfinite(rates)]
+    logged = int(history.steps[-1]) if len(history) else None
+    steps = number(run.get("steps"))
+    return TrainingFacts(
+        url=output.url,
+        name=output.name,
+        recipe=text(run.get("recipe")),
+        preset=text(run.get("preset")),
+        status=text(run.get("status")),
+        reason=text(run.get("reason")),
+        steps=logged if steps is None else round(steps),
+        seconds=number(run.get("seconds")),
+        images_per_s=float(np.median(rates)) if len(rates) else None,
+        parameters=_parameters(output),
+        started_at=moment(run.get("started_at")),
+        finished_at=moment(run.get("finished_at")),
+        counts=part(run, "counts"),
+        spec=part(run, "spec"),
+        versions=part(run, "versions"),
+        bundle=bundle,
+        **_charts(history),
+        broken=history.broken,
+        grids=read_grids(output),
+    )
+
+
+def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
+    """The scalars sorted into charts: losses by network, the discriminator's balance, and the small ones."""
+    names = [name for name, values in history.scalars.items() if np.isfinite(values).any()]
+    rates = [name for name in names if name == "lr" or name.startswith(("lr ", "lr_", "lr/"))]
+    balance = [name for name in names if is_probability(name)]
+    losses = [name for name in names if name not in (*rates, *balance, RATE)]
+    small = [chart("Learning rate", history, rates[:MOST_CURVES])] if rates else []
+    if RATE in names:
+        small.append(chart("Images per second", history, [RATE]))
+    return {
+        "losses": tuple(chart(title, history, group) for title, group in grouped(losses)),
+        "balance": (chart("Balance", history, balance[:MOST_CURVES], guide=0.5),) if balance else (),
+        "small": tuple(small),
+    }
+
+
+def is_probability(name: str) -> bool:
+    """`D(x)`, `D(G(z))`, `D_A(x)`: what a discriminator says, not a loss."""
+    return name.startswith("D") and "(" in name and name.endswith(")") and " " not in name
+
+
+def grouped(losses: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Losses by the network in their first word (`G cycle`, `D_A real`), generators first; others together."""
+    groups: dict[str, list[str]] = {"Generator": [], "Discriminator": [], "Loss": []}
+    for name in losses:
+        word = name.replace("/", " ").replace("_", " ").split(" ")[0]
+        groups[GROUPS.get(word, "Loss")].append(name)
+    return [
+        (title, members[start : start + MOST_CURVES])
+        for title, members in groups.items()
+        for start in range(0, len(members), MOST_CURVES)
+    ]
+
+
+def _parameters(output: Output) -> int | None:
+    """Counted from the header of the bundle's safetensors file, without reading the weights."""
+    path = "bundle/generator.safetensors"
+    try:
+        (length,) = struct.unpack("<Q", output.read(path, 0, 8))
+        tensors = part(json.loads(output.read(path, 8, min(length, LONGEST_HEADER_BYTES))))
+    except (OSError, ValueError, struct.error, storage.StorageError):
+        return None
+    learned = [n for n in tensors if n != "__metadata__" and not n.endswith(NOT_LEARNED)]
+    return sum(math.prod(part(tensors[name]).get("shape", [])) for name in learned) or None

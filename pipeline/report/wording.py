@@ -1,0 +1,90 @@
+"""How numbers, sizes, times and dates read on the page."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+UNKNOWN = "–"
+
+
+def count(value: float | None) -> str:
+    """1234567 -> `1,234,567`."""
+    return UNKNOWN if value is None else f"{round(value):,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """`1 image`, `1,204 images`."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+
+
+def large(value: float | None) -> str:
+    """11383427 -> `11.4 M`."""
+    if value is None:
+        return UNKNOWN
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{significant(value / limit)} {unit}"
+    return significant(value)
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Three digits that matter: `0.0123`, `4.57`, `123`, `2.0e-5`."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if size < -4:
+        return f"{value:.1e}".replace("e-0", "e-")
+    return f"{value:,.{max(0, digits - 1 - size)}f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in decimal units: `812 kB`, `4.57 GB`."""
+    if value is None:
+        return UNKNOWN
+    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= limit:
+            return f"{significant(value / limit)} {unit}"
+    return f"{round(value)} B"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.42 s`, `38 s`, `4 min 12 s`, `3 h 05 min`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 10:
+        return f"{significant(seconds, 2)} s"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours:,} h {minutes:02d} min"
+    return f"{minutes} min {whole % 60:02d} s" if minutes else f"{whole} s"
+
+
+def moment(value: Any) -> datetime | None:
+    """An ISO time as a UTC datetime; None for what isn't one. A time without a zone is taken as UTC."""
+    try:
+        parsed = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def date(value: datetime | None) -> str:
+    """`20 Nov 2026, 22:15 UTC`."""
+    return f"{value.day} {value:%b %Y, %H:%M} UTC" if value else UNKNOWN
+
+
+def percent(share: float) -> str:
+    """`0.4 %`, `12 %`; never 0 % of something, nor 100 % of not everything."""
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    if share < 0.001:
+        return "< 0.1 %"
+    if share > 0.999:
+        return "> 99.9 %"
+    return f"{share * 100:.1f} %" if share < 0.1 or share > 0.99 else f"{share * 100:.0f} %"
+
+
+FILTERS = {word.__name__: word for word in (count, plural, large, significant, size, duration, moment, date, percent)}
