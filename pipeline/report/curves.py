@@ -1,13 +1,13 @@
 """Scalars as charts: a history thinned to what a screen can show, its scales, and SVG paths."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.report.scalars import History
-from pipeline.report.wording import large, significant
+from pipeline.report.wording import plainly, significant
 
 POINTS = 320
 """Places along the step axis; a longer history is gathered into as many parts."""
@@ -47,8 +47,10 @@ class Chart:
     """The smoothed value at the end of each curve, as text."""
     scales: tuple[Scale, ...]
     x: tuple[Tick, ...]
+    first: int
+    """The step at the left end of the axis."""
     steps: tuple[int, ...]
-    """The step at each place along the axis, for reading values off."""
+    """The last step at each place along the axis, for reading values off."""
     values: tuple[tuple[str, ...], ...]
     """By curve and place: the smoothed value as text."""
 
@@ -73,8 +75,8 @@ def places(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return place, ends
 
 
-def thin(values: np.ndarray, place: np.ndarray, count: int) -> Thinned:
-    """Lowest, highest and smoothed mean value at each of `count` places."""
+def thin(values: np.ndarray, place: np.ndarray, count: int, *, smoothed: bool) -> Thinned:
+    """Lowest, highest and mean value at each of `count` places, the mean smoothed if that is asked."""
     known = np.isfinite(values)
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     np.minimum.at(low, place[known], values[known])
@@ -82,7 +84,7 @@ def thin(values: np.ndarray, place: np.ndarray, count: int) -> Thinned:
     weight = np.bincount(place[known], minlength=count).astype(float)
     mean = np.bincount(place[known], weights=values[known], minlength=count) / np.maximum(weight, 1)
     there = weight > 0
-    smooth = _smoothed(mean, there)
+    smooth = _smoothed(mean, there) if smoothed else mean
     return Thinned(*(np.where(there, part, np.nan) for part in (low, high, smooth)))
 
 
@@ -97,26 +99,31 @@ def _smoothed(mean: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.convolve(np.where(there, mean, 0.0), kernel, mode="same") / np.maximum(known, 1e-12)
 
 
-def chart(title: str, history: History, names: Sequence[str], *, guide: float | None = None) -> Chart:
+def chart(
+    title: str, history: History, names: Sequence[str], *, guide: float | None = None, smoothed: bool = True
+) -> Chart:
     """Some scalars of a history in one chart; `guide` is a value to hold them against."""
     place, ends = places(history.steps)
-    thinned = {name: thin(history.scalars[name], place, len(ends)) for name in names}
-    scales = [_scale("linear", ends, thinned, guide)]
+    first, span = int(history.steps[0]), max(int(ends[-1] - history.steps[0]), 1)
+    thinned = {name: thin(history.scalars[name], place, len(ends), smoothed=smoothed) for name in names}
+    across = (ends - first) / span
+    scales = [_scale("linear", across, thinned, guide)]
     if min(np.nanmin(curve.low) for curve in thinned.values()) > 0:
-        scales.append(_scale("log", ends, thinned, guide))
+        scales.append(_scale("log", across, thinned, guide))
     smooth = [curve.smooth for curve in thinned.values()]
     return Chart(
         title=title,
         names=tuple(names),
         last=tuple(significant(float(s[np.isfinite(s)][-1])) for s in smooth),
         scales=tuple(scales),
-        x=_step_ticks(ends),
+        x=tuple(_step_ticks(first, span)),
+        first=first,
         steps=tuple(int(step) for step in ends),
         values=tuple(tuple(significant(float(value)) for value in s) for s in smooth),
     )
 
 
-def _scale(kind: str, steps: np.ndarray, curves: Mapping[str, Thinned], guide: float | None) -> Scale:
+def _scale(kind: str, across: np.ndarray, curves: Mapping[str, Thinned], guide: float | None) -> Scale:
     shown = np.concatenate([_ordinary(curve) for curve in curves.values()] + ([] if guide is None else [[guide]]))
     low, high = float(shown.min()), float(shown.max())
     ticks = _log_ticks(low, high) if kind == "log" else _linear_ticks(low, high)
@@ -126,11 +133,10 @@ def _scale(kind: str, steps: np.ndarray, curves: Mapping[str, Thinned], guide: f
         bottom, top = (math.log(low), math.log(high)) if kind == "log" else (low, high)
         return ((np.log(values) if kind == "log" else values) - bottom) / (top - bottom)
 
-    span = max(int(steps[-1] - steps[0]), 1)
-    x = (steps - steps[0]) / span * WIDTH
+    x = across * WIDTH
     return Scale(
         kind=kind,
-        ticks=tuple(Tick(round(float(up(np.array(tick))) * 100, 2), significant(tick, 2)) for tick in ticks),
+        ticks=tuple(Tick(round(float(up(np.array(tick))) * 100, 2), plainly(tick)) for tick in ticks),
         guide=None if guide is None else round(float(up(np.array(guide))) * 100, 2),
         raw=tuple(_raw_path(x, up(curve.low), up(curve.high)) for curve in curves.values()),
         smooth=tuple(_path(x, up(curve.smooth)) for curve in curves.values()),
@@ -167,11 +173,10 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return ticks[start : max(end, start + 1) + 1]
 
 
-def _step_ticks(steps: np.ndarray) -> tuple[Tick, ...]:
-    first, last = int(steps[0]), int(steps[-1])
-    span = max(last - first, 1)
-    round_steps = [tick for tick in _linear_ticks(0, last) if first <= tick <= last]
-    return tuple(Tick(round((tick - first) / span * 100, 2), large(tick)) for tick in round_steps)
+def _step_ticks(first: int, span: int) -> Iterator[Tick]:
+    for tick in _linear_ticks(0, first + span):
+        if first <= tick <= first + span:
+            yield Tick(round((tick - first) / span * 100, 2), plainly(tick))
 
 
 def _path(x: np.ndarray, up: np.ndarray) -> str:

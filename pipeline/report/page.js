@@ -63,7 +63,7 @@ function nearest(step) {
 }
 
 function read(place) {
-  const [first, last] = [curves.steps[0], curves.steps.at(-1)];
+  const [first, last] = [curves.first, curves.steps.at(-1)];
   const there = place !== null;
   const step = there ? curves.steps[place] : last;
   charts.forEach((chart, c) => {
@@ -87,7 +87,7 @@ for (const plot of all(".chart .plot")) {
   const reach = (event) => {
     const box = plot.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    read(nearest(curves.steps[0] + share * (curves.steps.at(-1) - curves.steps[0])));
+    read(nearest(curves.first + share * (curves.steps.at(-1) - curves.first)));
   };
   plot.addEventListener("pointermove", reach);
   plot.addEventListener("pointerdown", reach);
@@ -107,7 +107,7 @@ for (const plot of all(".chart .plot")) {
 /* Samples through time; the curves follow along. */
 const scrub = document.querySelector(".scrub input");
 scrub?.addEventListener("input", () => {
-  const grids = all(".grids img");
+  const grids = all(".grid");
   grids.forEach((grid, i) => (grid.hidden = i !== Number(scrub.value)));
   const step = Number(grids[scrub.value].dataset.step);
   document.querySelector(".scrub output").textContent = step.toLocaleString("en");

@@ -15,6 +15,7 @@ from pipeline.report.output import Output
 
 HERE = Path(__file__).parent
 TRAINING = ("run.json", "logs", "checkpoints", "bundle")
+REPORT = "report.html"
 BULK = ("index", "shards", "runs")
 
 
@@ -48,7 +49,7 @@ def write(url: str, target: str | None = None) -> str:
         StorageError: there is no output of Recast at `url`, or `target` can't be written.
     """
     page = render(url).encode()
-    place = target or storage.join(url, "report.html")
+    place = target or storage.join(url, REPORT)
     fs, path = storage.filesystem(place)
     with storage.faults_as_sentences(f"writing {place}"):
         storage.write_bytes(fs, path, page)
@@ -60,8 +61,10 @@ def _kind(output: Output) -> str:
         return "bulk"
     if any(output.has(name) for name in TRAINING):
         return "training"
-    if storage.is_local(output.fs) and output.fs.isdir(output.root) and not output.fs.ls(output.root):
-        return "bulk"
+    if output.fs.isdir(output.root):
+        found = {str(path).rstrip("/").rsplit("/", 1)[-1] for path in output.fs.ls(output.root, detail=False)}
+        if found <= {REPORT}:
+            return "bulk"
     raise storage.StorageError(
         f"there is no output of Recast at {output.url}: neither a bulk job's index/ or runs/ nor a training's run.json"
     )
@@ -76,7 +79,6 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {**wording.FILTERS, "pretty": _pretty}
-    environment.tests["nested"] = lambda value: isinstance(value, dict | list)
     return environment
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.report.output import Output, number
+from pipeline.report.wording import moment
 
 LOGS = "logs"
 ABOUT_LINE = ("step", "time")
@@ -71,7 +72,9 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
 
 def _begun(segment: list[dict[str, Any]]) -> tuple[float, int]:
     """When a segment was begun, by the clock: of two, the one that starts at an earlier step may be the newer."""
-    return number(segment[0].get("time")) or 0.0, segment[0]["step"]
+    time = segment[0].get("time")
+    begun = moment(time)
+    return number(time) or (begun.timestamp() if begun else 0.0), segment[0]["step"]
 
 
 def _finite(value: Any) -> float:

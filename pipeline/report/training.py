@@ -40,8 +40,8 @@ class TrainingFacts:
     seconds: float | None
     images_per_s: float | None
     """The median over the logged lines."""
-    parameters: int | None
-    """Learned numbers in the bundled generator."""
+    parameters: float | None
+    """Learned numbers in the generator, as bundled or, before the first bundle, as begun."""
     started_at: datetime | None
     finished_at: datetime | None
     counts: Mapping[str, Any]
@@ -75,7 +75,7 @@ def gather(output: Output) -> TrainingFacts:
         steps=logged if steps is None else round(steps),
         seconds=number(run.get("seconds")),
         images_per_s=float(np.median(rates)) if len(rates) else None,
-        parameters=_parameters(output),
+        parameters=_parameters(output) or number(part(run, "counts", "parameters").get("G")),
         started_at=moment(run.get("started_at")),
         finished_at=moment(run.get("finished_at")),
         counts=part(run, "counts"),
@@ -94,7 +94,7 @@ def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
     rates = [name for name in names if name == "lr" or name.startswith(("lr ", "lr_", "lr/"))]
     balance = [name for name in names if is_probability(name)]
     losses = [name for name in names if name not in (*rates, *balance, RATE)]
-    small = [chart("Learning rate", history, rates[:MOST_CURVES])] if rates else []
+    small = [chart("Learning rate", history, rates[:MOST_CURVES], smoothed=False)] if rates else []
     if RATE in names:
         small.append(chart("Images per second", history, [RATE]))
     return {
@@ -110,11 +110,11 @@ def is_probability(name: str) -> bool:
 
 
 def grouped(losses: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Losses by the network in their first word (`G cycle`, `D_A real`), generators first; others together."""
-    groups: dict[str, list[str]] = {"Generator": [], "Discriminator": [], "Loss": []}
+    """Losses by the network in their first word (`G cycle`, `D_A real`), generators first; what is left, together."""
+    groups: dict[str, list[str]] = {"Generator": [], "Discriminator": [], "Measures": []}
     for name in losses:
         word = name.replace("/", " ").replace("_", " ").split(" ")[0]
-        groups[GROUPS.get(word, "Loss")].append(name)
+        groups[GROUPS.get(word, "Measures")].append(name)
     return [
         (title, members[start : start + MOST_CURVES])
         for title, members in groups.items()

@@ -39,6 +39,14 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - size)}f}"
 
 
+def plainly(value: float) -> str:
+    """A round number, as short as can be: `0.25`, `5`, `20k`, `2e-5`."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.6g}{unit}"
+    return f"{value:.6g}".replace("e-0", "e-")
+
+
 def size(value: float | None) -> str:
     """Bytes in decimal units: `812 kB`, `4.57 GB`."""
     if value is None:

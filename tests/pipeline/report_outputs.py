@@ -89,8 +89,8 @@ def manifest(output: Path, name: str = "20261120T210411-1", **fields) -> None:
 def training(output: Path, steps: int = 4000, every: int = 10, grid_px: int = 64) -> None:
     """A plausible pix2pix training: killed at three quarters, gone on from half way, finished."""
     (output / "logs" / "samples").mkdir(parents=True)
-    segment(output, 0, steps * 3 // 4, every, start_s=1_000.0)
-    segment(output, steps // 2, steps + 1, every, start_s=9_000.0)
+    segment(output, range(0, steps * 3 // 4, every), steps, attempt=0)
+    segment(output, range(steps // 2, steps + 1, every), steps, attempt=1)
     for step in range(0, steps + 1, steps // 20):
         picture = sample_grid(step / steps, grid_px)
         (output / "logs" / "samples" / f"step-{step:08d}.png").write_bytes(png(picture))
@@ -100,7 +100,7 @@ def training(output: Path, steps: int = 4000, every: int = 10, grid_px: int = 64
         "preset": "facades",
         "spec": {"recipe": "pix2pix", "data": "s3://demo/facades", "steps": steps, "workers": 2, "precision": "bf16"},
         "versions": VERSIONS,
-        "counts": {"images": 400, "images_seen": steps * 4, "workers": 2},
+        "counts": {"examples": 400, "parameters": {"G": 54_413_955, "D": 2_768_705}},
         "status": "finished",
         "started_at": "2026-11-20T18:00:00Z",
         "finished_at": "2026-11-20T21:12:40Z",
@@ -114,18 +114,19 @@ def training(output: Path, steps: int = 4000, every: int = 10, grid_px: int = 64
     )
 
 
-def segment(output: Path, first: int, end: int, every: int, start_s: float) -> None:
+def segment(output: Path, logged: range, steps: int, attempt: int) -> None:
     """One `scalars-*.jsonl`, as one attempt at training writes it."""
-    noise = random.Random(first)
+    noise = random.Random(attempt)
     lines = []
-    for step in range(first, end, every):
-        share = step / end
+    for step in logged:
+        share = step / steps
+        time = WHEN + datetime.timedelta(hours=3 * attempt, seconds=0.5 * step)
         decay = math.exp(-4 * share)
         lines.append(
             {
                 "step": step,
-                "time": start_s + step * 0.8,
-                "images_per_s": 5.1 + noise.gauss(0, 0.15) - (2 if step == first else 0),
+                "time": time.isoformat(timespec="seconds"),
+                "images_per_s": 5.1 + noise.gauss(0, 0.15) - (2 if step == logged.start else 0),
                 "lr": 2e-4 * min(1.0, 2 * (1 - share)),
                 "G adversarial": 0.75 + 0.6 * share + noise.gauss(0, 0.14) + 0.8 * math.exp(-30 * share),
                 "G L1": 100 * (0.09 + 0.22 * decay) * math.exp(noise.gauss(0, 0.12)),
@@ -136,18 +137,19 @@ def segment(output: Path, first: int, end: int, every: int, start_s: float) -> N
             }
         )
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (output / "logs" / f"scalars-{first:08d}.jsonl").write_text(text)
+    (output / "logs" / f"scalars-{logged.start:08d}.jsonl").write_text(text)
 
 
 def sample_grid(share: float, cell_px: int) -> Image.Image:
-    """Four rows of input | output | target; the output comes to resemble the target as `share` goes to 1."""
-    grid = Image.new("RGB", (3 * cell_px, 4 * cell_px))
-    for i in range(4):
+    """Six rows of input | output | target; the output comes to resemble the target as `share` goes to 1."""
+    pitch = cell_px + 4
+    grid = Image.new("RGB", (3 * pitch - 4, 6 * pitch - 4), "white")
+    for i in range(6):
         label, target = facade(i, cell_px, plain=True), facade(i, cell_px, plain=False)
         grey = Image.new("RGB", target.size, (128, 124, 120))
         output = Image.blend(grey, Image.blend(label, target, min(1.0, share * 1.1)), min(1.0, 0.15 + share * 2))
         for column, picture in enumerate((label, output, target)):
-            grid.paste(picture, (column * cell_px, i * cell_px))
+            grid.paste(picture, (column * pitch, i * pitch))
     return grid
 
 
