@@ -9,7 +9,7 @@ import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import TranslateOptions, UpscaleOptions
+from jobs.specs import TranslateOptions, UpscaleOptions, place
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,6 +38,42 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
 
     options = options or UpscaleOptions()
     return bulk.run(options.job("upscale", source, output, options.bundle()), options)
+
+
+index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
+app.command(index_app)
+
+
+@index_app.command(name="summary")
+def index_summary(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """Count an output's rows by status, error kind and format."""
+    from jobs import index
+
+    return index.summary(place(output), as_json=as_json)
+
+
+@index_app.command(name="verify")
+def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """Re-check every image's bytes against its sha256, and every fragment; exit status 1 if anything is wrong."""
+    from jobs import index
+
+    return index.check(place(output), as_json=as_json)
+
+
+@index_app.command(name="get")
+def index_get(output: str, key: str, to: str = "-") -> int:
+    """Write the image of KEY to the file TO, or to standard output."""
+    from jobs import index
+
+    return index.get(place(output), key, to)
+
+
+@index_app.command(name="extract")
+def index_extract(output: str, folder: str) -> int:
+    """Write every image into FOLDER under its key."""
+    from jobs import index
+
+    return index.extract(place(output), folder)
 
 
 def main() -> None:

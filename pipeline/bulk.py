@@ -5,7 +5,7 @@ import datetime
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ from pipeline.worker import Work
 
 class BulkError(Exception):
     """A run that can't begin or go on; the message says what is wrong and what to do."""
+
+
+class MismatchError(BulkError):
+    """The output was made by another bundle or with other settings."""
 
 
 class Progress(Protocol):
@@ -61,7 +65,7 @@ def run(job: BulkJob, progress: Progress) -> Summary:
                 f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
                 f"{summary.ok + summary.failed:,} are settled. Run the same command again to try what is left"
             )
-        others = {m for m in settled.makers if m != (bundle.digest, job.spec_digest())} if job.replace else set()
+        others = set(settled.makers) - {(bundle.digest, job.spec_digest())} if job.replace else set()
         summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
         summary.seconds["wall"] = time.monotonic() - began
         write_manifest(fs, output, job, bundle, summary)
@@ -101,17 +105,23 @@ def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> index
     """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
     maker = (bundle.digest, job.spec_digest())
     found = index.settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
-    others = [m for m in found.makers if m != maker]
+    others = {pair: about for pair, about in found.makers.items() if pair != maker}
     if others and not job.replace:
-        model, spec = others[0]
-        different = (
-            f"bundle {model}, and this is {maker[0]}" if model != maker[0] else f"settings {spec}, now {maker[1]}"
-        )
-        raise BulkError(
-            f"{job.output} was made with another {different} ({bundle.name}; {json.dumps(job.deciding())}); "
+        raise MismatchError(
+            f"{job.output} was made {_difference(others, bundle, job)}; "
             f"choose another output, or give --replace to make it anew"
         )
     return found
+
+
+def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], bundle: Bundle, job: BulkJob) -> str:
+    """How the rows in an output differ from what is asked for now: by whose bundle, or by which settings."""
+    (model, _), about = next(iter(others.items()))
+    if model != bundle.digest:
+        return f"with the bundle {about.get('recast.bundle')!r} ({model}), not with {bundle.name!r} ({bundle.digest})"
+    before, now = json.loads(about.get("recast.settings", "{}")), job.deciding()
+    changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k)]
+    return f"with other settings: {', '.join(changed)}"
 
 
 def _chained(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:

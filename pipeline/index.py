@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -27,6 +27,8 @@ class Fragment:
     name: str
     rows: pa.Table | None
     damage: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Its Parquet key-value metadata: the names behind the digests."""
 
 
 def fragments(fs: FileSystem, output: str, columns: Sequence[str]) -> Iterator[Fragment]:
@@ -44,7 +46,8 @@ def fragments(fs: FileSystem, output: str, columns: Sequence[str]) -> Iterator[F
 def _fragment(fs: FileSystem, output: str, name: str, columns: Sequence[str], shards: dict[str, int]) -> Fragment:
     data = storage.read_bytes(fs, storage.join(output, INDEX, name))
     try:
-        rows = pq.read_table(io.BytesIO(data), columns=list(columns))
+        # By this thread alone: with Arrow's own threads at work, a process that ends soon after may abort (pyarrow 26).
+        rows = pq.ParquetFile(io.BytesIO(data), pre_buffer=False).read(columns=list(columns), use_threads=False)
     except (pa.ArrowException, OSError) as fault:
         return Fragment(name, None, f"the fragment is damaged: {str(fault).splitlines()[0]}")
     facts = {k.decode(): v.decode() for k, v in (rows.schema.metadata or {}).items()}
@@ -53,7 +56,7 @@ def _fragment(fs: FileSystem, output: str, name: str, columns: Sequence[str], sh
         return Fragment(name, None, f"its shard {shard} is missing")
     if shard and shards[shard] != size:
         return Fragment(name, None, f"its shard {shard} has {shards[shard]:,} of {size:,} bytes")
-    return Fragment(name, rows)
+    return Fragment(name, rows, about=facts)
 
 
 def current(fs: FileSystem, output: str, columns: Sequence[str]) -> pa.Table:
@@ -88,8 +91,8 @@ class Settled:
     prints: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     damaged: tuple[Fragment, ...] = ()
     """Fragments that don't count; a finished run replaces them."""
-    makers: tuple[tuple[str, str], ...] = ()
-    """The (model, spec) pairs of the rows seen."""
+    makers: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    """The (model, spec) pairs of the rows seen, each with what a fragment says of it."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -109,7 +112,7 @@ def settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: tuple[str
     """What an output has settled; with `maker`, by that (model, spec) alone. Memory: some 40 bytes a row."""
     parts: list[tuple[np.ndarray, ...]] = []
     damaged: list[Fragment] = []
-    makers: set[tuple[str, str]] = set()
+    makers: dict[tuple[str, str], Mapping[str, str]] = {}
     columns = ("key", "fingerprint", "status", "model", "spec", "finished_at")
     for fragment in fragments(fs, output, columns):
         if fragment.rows is None:
@@ -117,12 +120,13 @@ def settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: tuple[str
             continue
         rows = fragment.rows
         pairs = rows.group_by(["model", "spec"]).aggregate([])
-        makers.update(zip(pairs["model"].to_pylist(), pairs["spec"].to_pylist(), strict=True))
+        for pair in zip(pairs["model"].to_pylist(), pairs["spec"].to_pylist(), strict=True):
+            makers[pair] = fragment.about
         if maker:
             ours = pc.and_(pc.equal(rows["model"], maker[0]), pc.equal(rows["spec"], maker[1]))
             rows = rows.filter(ours)
         parts.append(_hashed(rows, retry_failed))
-    found = Settled(damaged=tuple(damaged), makers=tuple(sorted(makers)))
+    found = Settled(damaged=tuple(damaged), makers=makers)
     if parts:
         found.keys, found.prints = _newest_hashes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return found
