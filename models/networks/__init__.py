@@ -2,4 +2,14 @@
 
 from torch import nn
 
-NETWORKS: dict[str, type[nn.Module]] = {}
+from models.networks.edsr import EDSR
+from models.networks.patchgan import PatchGAN
+from models.networks.resnet_generator import ResnetGenerator
+from models.networks.unet import UNet
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "edsr": EDSR,
+    "patchgan": PatchGAN,
+    "resnet_generator": ResnetGenerator,
+    "unet": UNet,
+}

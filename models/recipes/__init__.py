@@ -1,1 +1,75 @@
-"""The recipes, by name."""
+"""The recipes, by the names that `recast train` calls them, each with its presets."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.recipes import pix2pix, srresnet
+from models.recipes.recipe import Recipe, RecipeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A recipe and what it can be configured with."""
+
+    recipe: type[Recipe]
+    config: type[RecipeConfig]
+    presets: Mapping[str, RecipeConfig]
+    """Whole configs by name; the first is the default."""
+
+
+RECIPES: dict[str, Entry] = {
+    "pix2pix": Entry(recipe=pix2pix.Pix2Pix, config=pix2pix.Pix2PixConfig, presets=pix2pix.PRESETS),
+    "srresnet": Entry(recipe=srresnet.SRResNet, config=srresnet.SRResNetConfig, presets=srresnet.PRESETS),
+}
+
+
+def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | None = None) -> RecipeConfig:
+    """A preset's config (the first preset's, if none is named) with some fields replaced.
+
+    Raises:
+        ValueError: no such recipe, preset or field, or a value that doesn't fit; the message names what there is.
+    """
+    entry = _named(RECIPES, recipe, "recipe")
+    start = _named(entry.presets, preset or next(iter(entry.presets)), f"preset of {recipe}")
+    types = typing.get_type_hints(entry.config)
+    changes = {
+        name: _as_type(value, _named(types, name, f"setting of {recipe}"), name)
+        for name, value in (overrides or {}).items()
+    }
+    return dataclasses.replace(start, **changes)
+
+
+def build(recipe: str, config: RecipeConfig) -> Recipe:
+    """The recipe with fresh networks."""
+    return RECIPES[recipe].recipe(config)
+
+
+def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise ValueError(f"there is no {what} {name!r}; there is {', '.join(table)}")
+    return table[name]
+
+
+def _as_type(value: Any, wanted: Any, name: str) -> Any:
+    """A value, perhaps as text from a command line, as a config field's type: int, float, str, bool or a Literal."""
+    if typing.get_origin(wanted) is typing.Literal:
+        allowed = {str(choice): choice for choice in typing.get_args(wanted)}
+        if str(value) not in allowed:
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        return allowed[str(value)]
+    if wanted is bool:
+        return _as_bool(value, name)
+    try:
+        return wanted(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}; it must be of type {wanted.__name__}") from None
+
+
+def _as_bool(value: Any, name: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ValueError(f"{name} is {value!r}; it must be true or false")
+    return words[str(value).lower()]

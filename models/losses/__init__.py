@@ -1,0 +1,1 @@
+"""The losses that recipes are made of."""

@@ -1,0 +1,29 @@
+"""The sample grid: what a person looks at to judge a training."""
+
+import numpy as np
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from models.recipes.recipe import Preview
+
+GAP_PX = 4
+
+
+def sample_grid(preview: Preview) -> Image.Image:
+    """One row per sample, columns input | output | target, all enlarged to one size without smoothing."""
+    height = max(images.shape[2] for images in preview)
+    width = max(images.shape[3] for images in preview)
+    columns = [_as_pixels(images, height, width) for images in preview]
+    rows = [np.concatenate([_framed(column[n]) for column in columns], axis=1) for n in range(len(columns[0]))]
+    return Image.fromarray(np.concatenate(rows, axis=0)[GAP_PX:, GAP_PX:])
+
+
+def _as_pixels(images: Tensor, height: int, width: int) -> np.ndarray:
+    """float [N, 3, h, w] in [0, 1] -> uint8 [N, height, width, 3]"""
+    enlarged = F.interpolate(images.detach().float().cpu(), size=(height, width), mode="nearest")
+    return (enlarged * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _framed(image: np.ndarray) -> np.ndarray:
+    return np.pad(image, ((GAP_PX, 0), (GAP_PX, 0), (0, 0)), constant_values=255)

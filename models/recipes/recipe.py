@@ -1,0 +1,107 @@
+"""What every recipe is, and what the training road supplies to it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.descriptor import Descriptor
+
+Batch = dict[str, Tensor]
+"""Examples stacked along a new first axis, on the device the networks are on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """What a paper states about any training. Recipes add their own fields.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    steps: int
+    """Training steps, each one `Recipe.step`."""
+    batch_size: int
+    """Examples in a step, over all workers together."""
+    learning_rate: float
+    """Adam's, before `lr_factor`."""
+    ema_decay: float = 0.0
+    """Decay per step of the averaged copy of the product that goes into the bundle; 0: no average is kept."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """The network that a training is for: all that a bundle says besides its weights."""
+
+    part: str
+    """Its name in `Recipe.networks`."""
+    network: str
+    """Its name in `models.networks.NETWORKS`."""
+    arguments: Mapping[str, Any]
+    """Keyword arguments of that network."""
+    descriptor: Descriptor
+
+
+class Preview(NamedTuple):
+    """What a person looks at to judge a training: float [N, 3, H, W] in [0, 1] each; sizes may differ."""
+
+    input: Tensor
+    output: Tensor
+    target: Tensor
+
+
+class Road(Protocol):
+    """What the training road supplies to a step; one process in a test, many workers in a cluster."""
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """Differentiate `loss` and let the optimizer of that name take a step."""
+
+    def frozen(self, name: str) -> AbstractContextManager[nn.Module]:
+        """The network of that name as a fixed function: gradients flow through it, none are kept for it."""
+
+
+class Recipe(ABC):
+    """Networks, optimizers, losses and one step. The road wraps each entry of `networks` in place before the first."""
+
+    images_per_example: ClassVar[int]
+    """1: single images; 2: aligned pairs, input and target."""
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    product: Product
+
+    @abstractmethod
+    def __init__(self, config: Any) -> None:
+        """Fresh networks and their optimizers, from the recipe's own kind of config."""
+
+    @abstractmethod
+    def example(self, images: tuple[np.ndarray, ...], rng: np.random.Generator) -> dict[str, Tensor]:
+        """One training example, uint8 [C, H, W] each, from images uint8 [H, W, 3]; nothing but `rng` is random.
+
+        Raises:
+            ValueError: images that can't be used, in a sentence.
+        """
+
+    @abstractmethod
+    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+        """One training step; returns the scalars worth watching, by name."""
+
+    @abstractmethod
+    def lr_factor(self, step: int) -> float:
+        """What learning rates are multiplied by at a step, counted from 0."""
+
+    @abstractmethod
+    def preview(self, batch: Batch, generator: nn.Module) -> Preview:
+        """How `generator`, the product, does on a batch of examples."""

@@ -1,0 +1,68 @@
+"""What is asked of one training: recipe, data, output, and the switches that the road offers to every recipe alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class TrainingError(Exception):
+    """A training that can't go on; the message is a sentence for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """One training. Running the same plan again goes on from its newest checkpoint.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    recipe: str
+    """A name in `models.recipes.RECIPES`."""
+    data: str
+    """Folder, archive or glob of images; a local path or an fsspec URL."""
+    output: str
+    """Where checkpoints, bundle, logs and run.json go; a local path or an fsspec URL."""
+    preset: str = ""
+    """A name in the recipe's presets; empty: its first."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the recipe's config that differ from the preset; text is read as the field's type."""
+    steps: int | None = None
+    """Training steps; None: the preset's."""
+    workers: int = 1
+    """Processes that share each batch."""
+    gpus_per_worker: float = 0.0
+    """0: train on CPUs."""
+    seed: int = 0
+    """Decides initial weights, the order of examples, augmentation and dropout."""
+    checkpoint_every: int = 500
+    """Steps from one checkpoint (and bundle) to the next; there is always one at the end."""
+    keep_checkpoints: int = 3
+    """Older ones are deleted."""
+    log_every: int = 20
+    """Steps that one logged line is the mean of."""
+    sample_rows: int = 6
+    """Rows of the sample grid."""
+    precision: Precision = "fp32"
+    """What matrix products are computed in; weights stay fp32."""
+    bundle_precision: Literal["fp32", "fp16"] = "fp32"
+    """What the bundle's weights are stored in."""
+    channels_last: bool = True
+    """Memory layout of activations; faster for convolutions in most places."""
+    accumulate: int = 1
+    """Parts that a worker's share of a batch is computed in, to save memory; optimizers step once for all."""
+    cache_bytes: int = 4 << 30
+    """Decoded images that one worker may hold; a data set that needs more is refused."""
+    max_failures: int = 3
+    """Times that lost workers are replaced, going on from the newest checkpoint, before the training gives up."""
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "sample_rows", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; it must be at least 1")
+        if self.gpus_per_worker < 0:
+            raise ValueError(f"gpus_per_worker is {self.gpus_per_worker}; it can't be negative")
