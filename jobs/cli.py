@@ -3,13 +3,13 @@
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import TranslateOptions, UpscaleOptions, place
+from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,6 +38,93 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
 
     options = options or UpscaleOptions()
     return bulk.run(options.job("upscale", source, output, options.bundle()), options)
+
+
+@app.command
+def train(recipe: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) -> int:
+    """Train RECIPE on images, on this machine or the cluster that RAY_ADDRESS names; again goes on where it stopped."""
+    from jobs import train
+
+    return train.run(recipe, options)
+
+
+@app.command
+def sample(kind: Literal["facades", "photos"], folder: str, *, count: int = 400, size: int = 256, seed: int = 0) -> int:
+    """Write a data set for trying things out into FOLDER: drawn facades (photo | labels), or real photographs.
+
+    Parameters
+    ----------
+    count
+        Training examples to draw; a tenth as many are held out.
+    size
+        Side of a drawn picture in pixels.
+    seed
+        Decides what is drawn.
+    """
+    from jobs import samples
+
+    return samples.run(kind, place(folder), count=count, size=size, seed=seed)
+
+
+@app.command
+def report(output: str, *, to: str | None = None) -> int:
+    """Write one self-contained HTML page about OUTPUT, a bulk or a training output, and say where it is.
+
+    Parameters
+    ----------
+    to
+        Where to write it; by default report.html in OUTPUT.
+    """
+    from pipeline import report
+
+    print(report.write(place(output), place(to) if to else None))
+    return DONE
+
+
+@app.command
+def submit(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    address: str | None = None,
+    follow: bool = False,
+    name: str | None = None,
+) -> int:
+    """Run a job on a Ray cluster: `recast submit [--address URL] [--follow] [--name N] JOB ARGS…`.
+
+    Parameters
+    ----------
+    address
+        Of the cluster's job server; by default http://127.0.0.1:8265.
+    follow
+        Show the job's log and return its exit status.
+    name
+        Submission id; by default Ray makes one.
+    """
+    from jobs import submission
+
+    if not command:
+        raise cyclopts.CycloptsError(msg="submit needs a job: recast submit upscale SOURCE OUTPUT")
+    app.parse_args(list(command), exit_on_error=False, print_error=False)
+    return submission.submit(command, address=address, follow=follow, name=name)
+
+
+models_app = App(name="models", help="Which bundles and recipes there are, and what a bundle says of itself.")
+app.command(models_app)
+
+
+@models_app.command(name="list")
+def models_list() -> int:
+    """List the shipped bundles and the recipes that train others."""
+    from jobs import catalogue
+
+    return catalogue.listing()
+
+
+@models_app.command(name="show")
+def models_show(bundle: str) -> int:
+    """Print what a bundle says of itself, its weights checked."""
+    from jobs import catalogue
+
+    return catalogue.show(place(bundle))
 
 
 index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
@@ -98,7 +185,7 @@ def _status(arguments: list[str]) -> int:
 
 def _called(arguments: list[str]) -> Any:
     """Run a command; with `-c FILE`, the file's fields stand wherever a flag isn't given."""
-    arguments, path = _without_config(arguments)
+    arguments, path = (arguments, "") if arguments[:1] == ["submit"] else _without_config(arguments)
     config = (cyclopts.config.Dict(_read_config(path), use_commands_as_keys=False),) if path else ()
     app.config = config
     return app(arguments, exit_on_error=False, print_error=False)
@@ -149,6 +236,10 @@ def _user_faults() -> dict[str, int]:
         "LeaseError": FAILED,
         "ClusterError": FAILED,
         "BulkError": FAILED,
+        "SubmissionError": FAILED,
+        "TrainingError": FAILED,
+        "PhotographsMissing": FAILED,
+        "SpecError": BAD_USAGE,
         "MismatchError": BAD_USAGE,
         "BundleError": BAD_USAGE,
         "ValidationError": BAD_USAGE,

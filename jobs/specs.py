@@ -12,6 +12,10 @@ from pipeline.encode import Encoder
 from pipeline.sources import Source
 
 
+class SpecError(Exception):
+    """A spec that makes no sense; the message is a sentence for a person."""
+
+
 class Spec(BaseModel):
     """What every spec is: frozen, complete, without unknown fields."""
 
@@ -121,10 +125,14 @@ class TrainOptions(Spec):
     """Steps between checkpoints."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the networks' arithmetic (autocast)."""
+    bundle_precision: Literal["fp32", "fp16"] = "fp32"
+    """What the bundle's weights are stored in."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
     """Override one setting of the recipe: key=value; may be given several times."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
     """Print the resolved spec; do nothing."""
+    as_json: Annotated[bool, Parameter(name="--json")] = False
+    """Print the result as JSON."""
 
 
 def place(url: str) -> str:

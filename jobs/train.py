@@ -1,0 +1,53 @@
+"""`recast train`: run the training road and say what came of it."""
+
+import dataclasses
+import json
+
+from jobs.specs import SpecError, TrainOptions, place
+from pipeline import train as road
+from pipeline.training_plan import TrainingPlan
+
+DONE = 0
+
+
+def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
+    """The training that the options ask for. Raises ValueError for an override that isn't key=value."""
+    overrides = {}
+    for text in options.overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: it must be key=value")
+        overrides[key.strip()] = value.strip()
+    return TrainingPlan(
+        recipe=recipe,
+        data=place(options.data),
+        output=place(options.output),
+        preset=options.preset or "",
+        overrides=overrides,
+        steps=options.steps,
+        workers=options.workers,
+        gpus_per_worker=options.gpus_per_worker,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+        precision=options.precision,
+        bundle_precision=options.bundle_precision,
+    )
+
+
+def run(recipe: str, options: TrainOptions) -> int:
+    """Train, or with `--dry-run` say what would be trained. Returns the exit status."""
+    try:
+        asked = plan(recipe, options)
+        config = road.resolved(asked)
+    except ValueError as fault:
+        raise SpecError(str(fault)) from fault
+    if options.dry_run:
+        print(json.dumps(road.spec(asked, config), indent=2))
+        return DONE
+    outcome = road.train(asked)
+    print(
+        json.dumps(dataclasses.asdict(outcome), default=str)
+        if options.as_json
+        else f"{asked.output}/bundle: {recipe} after {outcome.steps:,} steps"
+    )
+    return DONE
