@@ -52,8 +52,8 @@ class Pix2PixConfig(RecipeConfig):
     """Name of the adversarial loss."""
     lambda_l1: float = 100.0
     """Weight of |y - G(x)| (equation 4; 100 in section 4)."""
-    constant_steps: int = 0
-    """Steps at the full learning rate; then it falls linearly to 0 (the reference: after half of the epochs)."""
+    constant_share: float = 0.5
+    """Share of the steps at the full learning rate; then it falls linearly to 0 (the reference: 100 of 200 epochs)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,8 +129,8 @@ class Pix2Pix(Recipe):
         }
 
     def lr_factor(self, step: int) -> float:
-        falling = self.config.steps - self.config.constant_steps
-        return 1.0 - max(0, step - self.config.constant_steps) / (falling + 1)
+        constant = self.config.constant_share * self.config.steps
+        return 1.0 - max(0.0, step - constant) / (self.config.steps - constant + 1)
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         x = to_range(batch["x"], *SIGNED)
@@ -143,19 +143,17 @@ def _resized(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
-PAPER = Pix2PixConfig(steps=80_000, batch_size=1, learning_rate=2e-4, constant_steps=40_000)
+PAPER = Pix2PixConfig(steps=80_000, batch_size=1, learning_rate=2e-4)
 """Facades as in the paper (section 6.2): 400 pairs, 200 epochs at batch size 1, Adam at 2e-4 with beta1 0.5; the
 reference lets it fall linearly over the second half. FID on facades: 119 (the official weights, measured by mmagic)."""
 
 DEMO = Pix2PixConfig(
-    steps=400, batch_size=8, learning_rate=1e-3, constant_steps=200, size_px=128, load_px=128,
-    num_downs=5, ngf=24, ndf=16, patch_layers=2, norm="instance", dropout=0.0, lambda_l1=50.0, ema_decay=0.98,
+    direction="BtoA", steps=600, batch_size=8, learning_rate=5e-4, size_px=128, load_px=128,
+    num_downs=5, ngf=32, ndf=32, patch_layers=2, norm="instance", dropout=0.0, lambda_l1=50.0, ema_decay=0.98,
 )  # fmt: skip
 """Procedural facades (`recast sample facades`) in about two minutes on two CPU cores with two workers."""
 
-TINY = dataclasses.replace(
-    DEMO, steps=6, constant_steps=3, batch_size=2, size_px=32, load_px=36, num_downs=3, ngf=8, ndf=8
-)
+TINY = dataclasses.replace(DEMO, steps=6, batch_size=2, size_px=32, load_px=36, num_downs=3, ngf=8, ndf=8)
 """For tests: seconds on a CPU; learns next to nothing."""
 
 PRESETS = {"paper": PAPER, "demo": DEMO, "tiny": TINY}

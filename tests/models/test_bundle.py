@@ -1,0 +1,112 @@
+"""A bundle comes back as it was written, and nothing damaged or foreign is let in."""
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models import bundle
+from models.bundle import WEIGHTS, Bundle, BundleError
+from models.descriptor import Descriptor
+from models.networks.edsr import EDSR
+
+ARGUMENTS = {"scale": 2, "channels": 8, "blocks": 1}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    described = Bundle(
+        name="tiny",
+        recipe="srresnet",
+        network="edsr",
+        arguments=ARGUMENTS,
+        descriptor=Descriptor(task="upscale", scale=2, halo_px=5),
+        training={"preset": "tiny"},
+    )
+    bundle.write(described, EDSR(**ARGUMENTS), tmp_path)
+    return tmp_path
+
+
+def read(folder):
+    return bundle.read((folder / "bundle.json").read_bytes(), (folder / WEIGHTS).read_bytes())
+
+
+def rewritten(folder, **changes):
+    """The bundle with other tensors, its description made to fit them."""
+    tensors = load_file(folder / WEIGHTS) | changes
+    save_file(tensors, folder / WEIGHTS)
+    described = bundle.read_description((folder / "bundle.json").read_bytes())
+    sha = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    text = json.dumps(bundle.to_json(dataclasses.replace(described, weights_sha256=sha)))
+    return text, (folder / WEIGHTS).read_bytes()
+
+
+def test_round_trip(folder):
+    """Description and weights are what was written; the network is in eval mode and frozen."""
+    described, network = read(folder)
+    assert (described.name, described.network, dict(described.arguments)) == ("tiny", "edsr", ARGUMENTS)
+    assert described.descriptor == Descriptor(task="upscale", scale=2, halo_px=5)
+    assert described.training == {"preset": "tiny"}
+    assert not network.training
+    assert not any(p.requires_grad for p in network.parameters())
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in load_file(folder / WEIGHTS).items())
+
+
+def test_half_precision_weights_are_read_as_single(folder):
+    """A bundle that is stored in fp16 gives an fp32 network."""
+    text, weights = rewritten(folder, **{k: v.half() for k, v in load_file(folder / WEIGHTS).items()})
+    _, network = bundle.read(text, weights)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_model_card_names_what_it_is(folder):
+    """README.md says task, network and digest."""
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ("tiny", "edsr", "upscale", read(folder)[0].digest))
+
+
+def test_nan_is_refused(folder):
+    """Weights that aren't finite never run."""
+    text, weights = rewritten(folder, **{"tail.bias": torch.full((12,), torch.nan)})
+    with pytest.raises(BundleError, match=r"NaN or infinity in tail\.bias"):
+        bundle.read(text, weights)
+
+
+def test_wrong_shape_is_refused(folder):
+    """Weights of another network are named by the first that doesn't fit."""
+    text, weights = rewritten(folder, **{"tail.bias": torch.zeros(48)})
+    with pytest.raises(BundleError, match=r"tail\.bias is \(48,\), not \(12,\)"):
+        bundle.read(text, weights)
+
+
+def test_other_weights_are_refused(folder):
+    """Weights that don't match the digest are refused, be they whole or not."""
+    weights = (folder / WEIGHTS).read_bytes()
+    with pytest.raises(BundleError, match="doesn't match its digest"):
+        bundle.read((folder / "bundle.json").read_bytes(), weights[:-4] + b"\0\0\0\1")
+
+
+def test_changed_description_is_refused(folder):
+    """A description that was edited no longer matches its own digest."""
+    fields = json.loads((folder / "bundle.json").read_text())
+    fields["arguments"]["channels"] = 16
+    with pytest.raises(BundleError, match="changed by hand"):
+        bundle.read_description(json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other/1"}', "\0"])
+def test_foreign_description_is_refused(text):
+    """What is no bundle.json is refused in a sentence."""
+    with pytest.raises(BundleError, match=r"not a readable bundle\.json"):
+        bundle.read_description(text)
+
+
+def test_unknown_network_is_refused(folder):
+    """A bundle of a newer version says which networks this one has."""
+    fields = json.loads((folder / "bundle.json").read_text())
+    del fields["digest"]
+    with pytest.raises(BundleError, match="needs the network 'transformer'; this version has edsr"):
+        bundle.read_description(json.dumps({**fields, "network": "transformer"})).build()

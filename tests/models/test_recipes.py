@@ -1,0 +1,176 @@
+"""Recipes make examples that are what they say, and steps that learn."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import recipes
+from models.preview import sample_grid
+from models.recipes.pix2pix import TINY as PIX2PIX
+from models.recipes.pix2pix import Pix2Pix
+from models.recipes.srresnet import TINY as SRRESNET
+from models.recipes.srresnet import SRResNet
+
+
+class PlainRoad:
+    """The least that a recipe's step needs: one process, fp32."""
+
+    def __init__(self, recipe):
+        self.recipe, self.updated = recipe, []
+
+    def update(self, name, loss):
+        self.updated.append(name)
+        loss.backward()
+        self.recipe.optimizers[name].step()
+        self.recipe.optimizers[name].zero_grad()
+
+    @contextlib.contextmanager
+    def frozen(self, name):
+        network = self.recipe.networks[name].requires_grad_(False)
+        yield network
+        network.requires_grad_(True)
+
+
+def photograph(height=120, width=140, seed=0):
+    """Smooth shapes with edges, uint8 [H, W, 3]."""
+    y, x = np.mgrid[:height, :width] / 20
+    waves = [np.sin(x * (c + 1) + seed) + np.cos(y * (3 - c)) + (np.hypot(x - 3, y - 3) < 2) for c in range(3)]
+    return np.clip(np.stack(waves, -1) * 60 + 100, 0, 255).astype(np.uint8)
+
+
+def batch_of(recipe, images, size, seed=0):
+    examples = [recipe.example(images, np.random.default_rng([seed, n])) for n in range(size)]
+    return {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
+
+
+def trained(recipe, batch, steps):
+    road = PlainRoad(recipe)
+    return road, [{k: v.item() for k, v in recipe.step(batch, road).items()} for _ in range(steps)]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_low_is_high_reduced_by_pillow(scale):
+    """srresnet's inputs are what Pillow's bicubic makes of the targets, away from the cut edges up to rounding."""
+    recipe = SRResNet(dataclasses.replace(SRRESNET, scale=scale, patch_px=10))
+    example = recipe.example((photograph(),), np.random.default_rng(3))
+    low, high = (example[name].permute(1, 2, 0).numpy() for name in ("low", "high"))
+    assert (low.shape, high.shape) == ((10, 10, 3), (10 * scale, 10 * scale, 3))
+    reduced = np.asarray(Image.fromarray(high).resize((10, 10), Image.Resampling.BICUBIC))
+    assert np.abs(reduced[2:-2, 2:-2].astype(int) - low[2:-2, 2:-2]).max() <= 2
+
+
+def test_targets_are_reduced_photographs():
+    """At the least reduction srresnet's targets lie on the photograph that Lanczos halves."""
+    recipe = SRResNet(dataclasses.replace(SRRESNET, patch_px=26, reduce_to=2.0, recolour=False))
+    photo = photograph(120, 120)  # 26 + 4 px of input are 60 px of target: there is only one place to cut
+    halved = np.asarray(Image.fromarray(photo).resize((60, 60), Image.Resampling.LANCZOS))[4:-4, 4:-4]
+    turned = [np.rot90(m, k) for m in (halved, halved[:, ::-1]) for k in range(4)]
+    high = recipe.example((photo,), np.random.default_rng(0))["high"].permute(1, 2, 0).numpy()
+    assert any(np.array_equal(high, t) for t in turned)
+
+
+def test_too_small_photographs_are_refused():
+    """A photograph that no patch fits into is refused with its size."""
+    with pytest.raises(ValueError, match="it is 20x16 px; patches of 32 px don't fit"):
+        SRResNet(SRRESNET).example((photograph(16, 20),), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_examples_follow_from_the_generator_alone(name):
+    """The same random generator gives the same example, another one another."""
+    recipe = recipes.build(name, recipes.configured(name, "tiny"))
+    images = (photograph(), photograph(seed=1))[: recipe.images_per_example]
+    one, same, other = (recipe.example(images, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all(torch.equal(one[k], same[k]) for k in one)
+    assert any(not torch.equal(one[k], other[k]) for k in one)
+
+
+def test_srresnet_learns():
+    """A few steps on one batch lower the loss and raise PSNR."""
+    torch.manual_seed(0)
+    recipe = SRResNet(SRRESNET)
+    _, scalars = trained(recipe, batch_of(recipe, (photograph(),), 4), 12)
+    assert scalars[-1]["G reconstruction"] < 0.9 * scalars[0]["G reconstruction"]
+    assert scalars[-1]["PSNR dB"] > scalars[0]["PSNR dB"]
+
+
+def test_pix2pix_learns():
+    """A few steps on one batch lower G's L1 and D's loss; D steps before G, and freezing it leaves no trace."""
+    torch.manual_seed(0)
+    recipe = Pix2Pix(PIX2PIX)
+    road, scalars = trained(recipe, batch_of(recipe, (photograph(), photograph(seed=1)), 2), 12)
+    assert road.updated[:2] == ["D", "G"]
+    assert scalars[-1]["G L1"] < 0.9 * scalars[0]["G L1"]
+    assert scalars[-1]["D real"] + scalars[-1]["D fake"] < scalars[0]["D real"] + scalars[0]["D fake"]
+    assert all(p.requires_grad and p.grad is None for p in recipe.networks["D"].parameters())
+
+
+def test_pix2pix_cuts_pairs_alike():
+    """Jitter and mirror treat both images of a pair the same way, in either direction."""
+    photo = photograph(64, 64)
+    config = dataclasses.replace(PIX2PIX, size_px=32, load_px=48)
+    for direction in ("AtoB", "BtoA"):
+        recipe = Pix2Pix(dataclasses.replace(config, direction=direction))
+        example = recipe.example((photo, 255 - photo), np.random.default_rng(5))
+        x, y = example["x"].int(), example["y"].int()
+        assert (x + y - 255).abs().max() <= 2
+        dark = photo.mean() < 128
+        assert (x.float().mean() < y.float().mean()) == (dark == (direction == "AtoB"))
+
+
+def test_preview_is_input_output_target():
+    """The sample grid has a row per sample and three columns of one size."""
+    recipe = SRResNet(SRRESNET)
+    preview = recipe.preview(batch_of(recipe, (photograph(),), 3), recipe.networks["G"])
+    side = SRRESNET.patch_px * SRRESNET.scale
+    assert preview.input.shape[2] == SRRESNET.patch_px
+    assert sample_grid(preview).size == (3 * side + 2 * 4, 3 * side + 2 * 4)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_product_builds_the_generator(name):
+    """What a bundle will say of the product builds a network that its weights fit."""
+    from models.networks import NETWORKS
+
+    recipe = recipes.build(name, recipes.configured(name, "tiny"))
+    product = recipe.product
+    NETWORKS[product.network](**product.arguments).load_state_dict(recipe.networks[product.part].state_dict())
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_learning_rate_ends_near_zero(name):
+    """Each recipe's schedule falls towards 0 at its last step."""
+    config = recipes.configured(name, "tiny", {"steps": 100})
+    recipe = recipes.build(name, config)
+    assert max(recipe.lr_factor(s) for s in range(100)) == pytest.approx(1, abs=0.02)
+    assert 0 <= recipe.lr_factor(99) < 0.05
+
+
+def test_overrides_are_read_as_their_fields_types():
+    """Text from a command line becomes int, float, bool or one of the allowed words."""
+    config = recipes.configured("pix2pix", "tiny", {"ngf": "12", "lambda_l1": "10", "mirror": "no", "norm": "batch"})
+    assert (config.ngf, config.lambda_l1, config.mirror, config.norm) == (12, 10.0, False, "batch")
+    assert recipes.configured("srresnet", "tiny", {"scale": "4"}).scale == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("gan",), "there is no recipe 'gan'; there is pix2pix, srresnet"),
+        (("pix2pix", "huge"), "there is no preset of pix2pix 'huge'; there is paper"),
+        (("pix2pix", "tiny", {"ngff": 1}), "there is no setting of pix2pix 'ngff'"),
+        (("pix2pix", "tiny", {"ngf": "many"}), "ngf is 'many'; it must be of type int"),
+        (("pix2pix", "tiny", {"mirror": "perhaps"}), "mirror is 'perhaps'; it must be true or false"),
+        (("pix2pix", "tiny", {"norm": "layer"}), "norm is 'layer'; it must be one of batch, instance, none"),
+        (("pix2pix", "tiny", {"size_px": 30}), "size_px is 30; with num_downs 3 it must be a multiple of 8"),
+        (("srresnet", "tiny", {"steps": 0}), "steps and batch_size must be at least 1"),
+    ],
+)
+def test_bad_settings_are_refused_in_a_sentence(arguments, sentence):
+    """A wrong name or value is answered with what there is."""
+    with pytest.raises(ValueError, match=sentence):
+        recipes.configured(*arguments)
