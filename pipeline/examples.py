@@ -130,14 +130,17 @@ class Shard:
 
     def try_out(self, recipe: Recipe) -> None:
         """Raises TrainingError if the recipe can't use one of the first images."""
-        for key, images in list(zip(self.keys, self.images, strict=True))[:TRIED_AT_START]:
-            self.example(recipe, key, images, np.random.default_rng(0))
+        for index in range(min(len(self.images), TRIED_AT_START)):
+            self.example(recipe, index, np.random.default_rng(0))
 
-    def example(self, recipe: Recipe, key: str, images: Images, rng: np.random.Generator) -> dict[str, Tensor]:
+    def example(
+        self, recipe: Recipe, index: int, rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
+        """An example made from the images of that index. Raises TrainingError where they don't suit the recipe."""
         try:
-            return recipe.example(images, rng)
+            return recipe.example(self.images[index], rng, varied=varied)
         except ValueError as fault:
-            raise TrainingError(f"can't train on {key}: {fault}") from fault
+            raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
 
 
 def _unpacked(pixels: bytes, shapes: Iterable[Sequence[int]]) -> Iterator[np.ndarray]:
@@ -174,7 +177,7 @@ class Draw:
         epoch, place = divmod(position, len(self.shard.images))
         order = np.random.default_rng([self.seed, self.rank, epoch]).permutation(len(self.shard.images))
         index, rng = int(order[place]), np.random.default_rng([self.seed, self.rank, epoch, place])
-        return self.shard.example(self.recipe, self.shard.keys[index], self.shard.images[index], rng)
+        return self.shard.example(self.recipe, index, rng)
 
 
 def fixed_samples(recipe: Recipe, shard: Shard, rows: int) -> Batch:
@@ -182,5 +185,5 @@ def fixed_samples(recipe: Recipe, shard: Shard, rows: int) -> Batch:
     examples = []
     for row in range(rows):
         index = row * len(shard.images) // rows
-        examples.append(shard.example(recipe, shard.keys[index], shard.images[index], np.random.default_rng(row)))
+        examples.append(shard.example(recipe, index, np.random.default_rng(row), varied=False))
     return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}

@@ -86,7 +86,7 @@ class Records:
                 "seed": plan.seed,
                 "workers": plan.workers,
                 "precision": plan.precision,
-                "data": plan.data,
+                "data": _without_place(plan.data),
                 "versions": dict(self._versions),
             },
         )
@@ -107,6 +107,11 @@ class Records:
         self._writing = [future for future in self._writing if not future.done()]
         for future in done:
             future.result()
+
+
+def _without_place(url: str) -> str:
+    """A URL as it is; of a local path the last two names, for where a disk keeps them is nobody else's business."""
+    return url if "://" in url else "/".join(Path(url).parts[-2:])
 
 
 def _copied(value: Any) -> Any:

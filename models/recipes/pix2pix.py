@@ -91,11 +91,14 @@ class Pix2Pix(Recipe):
         descriptor = Descriptor(task="translate", size_multiple=multiple, min_size_px=2 * multiple, value_range=SIGNED)
         self.product = Product(part="G", network="unet", arguments=arguments, descriptor=descriptor)
 
-    def example(self, images: tuple[np.ndarray, ...], rng: np.random.Generator) -> dict[str, Tensor]:
+    def example(
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
         """x, y: [3, size, size], the input and the target, resized, cut and mirrored alike."""
         load, size = self.config.load_px, self.config.size_px
-        left, top = rng.integers(load - size + 1, size=2)
-        mirrored = self.config.mirror and rng.random() < 0.5
+        middle = (load - size) // 2
+        left, top = rng.integers(load - size + 1, size=2) if varied else (middle, middle)
+        mirrored = varied and self.config.mirror and rng.random() < 0.5
         x, y = images if self.config.direction == "AtoB" else reversed(images)
         example = {}
         for name, image in (("x", x), ("y", y)):

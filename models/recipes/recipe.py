@@ -87,8 +87,13 @@ class Recipe(ABC):
         """Fresh networks and their optimizers, from the recipe's own kind of config."""
 
     @abstractmethod
-    def example(self, images: tuple[np.ndarray, ...], rng: np.random.Generator) -> dict[str, Tensor]:
+    def example(
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
         """One training example, uint8 [C, H, W] each, from images uint8 [H, W, 3]; nothing but `rng` is random.
+
+        Args:
+            varied: augment it; not for examples that people look at.
 
         Raises:
             ValueError: images that can't be used, in a sentence.

@@ -66,7 +66,9 @@ class SRResNet(Recipe):
         descriptor = Descriptor(task="upscale", scale=config.scale, halo_px=G.halo_px)
         self.product = Product(part="G", network="edsr", arguments=arguments, descriptor=descriptor)
 
-    def example(self, images: tuple[np.ndarray, ...], rng: np.random.Generator) -> dict[str, Tensor]:
+    def example(
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
         """low: [3, patch, patch] and high: [3, scale*patch, scale*patch], cut from a reduced photograph."""
         (photo,) = images
         scale, margin = self.config.scale, BICUBIC_REACH
@@ -74,9 +76,17 @@ class SRResNet(Recipe):
         high = _reduced_patch(photo, side * scale, self._reduction(photo, side * scale, rng), rng)
         low = np.asarray(Image.fromarray(high).resize((side, side), Image.Resampling.BICUBIC))
         low, high = _inside(low, margin), _inside(high, scale * margin)
+        if varied:
+            low, high = self._varied(low, high, rng)
+        return {"low": _as_tensor(low), "high": _as_tensor(high)}
+
+    def _varied(self, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        recolour = _recolouring(rng) if self.config.recolour else (lambda x: x)
-        return {name: _as_tensor(recolour(_turned(x, turns, mirrored))) for name, x in (("low", low), ("high", high))}
+        low, high = _turned(low, turns, mirrored), _turned(high, turns, mirrored)
+        if not self.config.recolour:
+            return low, high
+        recoloured = _recolouring(rng)
+        return recoloured(low), recoloured(high)
 
     def _reduction(self, photo: np.ndarray, side: int, rng: np.random.Generator) -> float:
         largest = min(photo.shape[:2]) / side
