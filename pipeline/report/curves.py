@@ -100,15 +100,24 @@ def _smoothed(mean: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def chart(
-    title: str, history: History, names: Sequence[str], *, guide: float | None = None, smoothed: bool = True
+    title: str,
+    history: History,
+    names: Sequence[str],
+    *,
+    guide: float | None = None,
+    smoothed: bool = True,
+    logarithmic: bool = False,
 ) -> Chart:
-    """Some scalars of a history in one chart; `guide` is a value to hold them against."""
+    """Some scalars of a history in one chart.
+
+    `guide` is a value to hold them against; a logarithmic scale is added if asked, and if all values are above zero.
+    """
     place, ends = places(history.steps)
     first, span = int(history.steps[0]), max(int(ends[-1] - history.steps[0]), 1)
     thinned = {name: thin(history.scalars[name], place, len(ends), smoothed=smoothed) for name in names}
     across = (ends - first) / span
     scales = [_scale("linear", across, thinned, guide)]
-    if min(np.nanmin(curve.low) for curve in thinned.values()) > 0:
+    if logarithmic and min(np.nanmin(curve.low) for curve in thinned.values()) > 0:
         scales.append(_scale("log", across, thinned, guide))
     smooth = [curve.smooth for curve in thinned.values()]
     return Chart(

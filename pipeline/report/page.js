@@ -57,6 +57,7 @@ for (const stage of all(".pair.both .stage")) {
 /* Curves: one reading line over all charts. */
 const curves = JSON.parse(document.getElementById("curves")?.textContent || "null");
 const charts = all(".chart");
+let rest = null; // what is read off while nobody points: the step of the samples shown, or nothing
 
 function nearest(step) {
   return curves.steps.reduce((best, s, i) => (Math.abs(s - step) < Math.abs(curves.steps[best] - step) ? i : best), 0);
@@ -91,13 +92,13 @@ for (const plot of all(".chart .plot")) {
   };
   plot.addEventListener("pointermove", reach);
   plot.addEventListener("pointerdown", reach);
-  plot.addEventListener("pointerleave", () => read(null));
-  plot.addEventListener("blur", () => read(null));
+  plot.addEventListener("pointerleave", () => read(rest));
+  plot.addEventListener("blur", () => read(rest));
   plot.addEventListener("keydown", (event) => {
     const last = curves.steps.length - 1;
     const now = nearest(Number(plot.getAttribute("aria-valuenow")));
     const next = { Home: 0, End: last }[event.key] ?? now + moves[event.key];
-    if (event.key === "Escape") read(null);
+    if (event.key === "Escape") read(rest);
     if (Number.isNaN(next)) return;
     event.preventDefault();
     read(Math.min(last, Math.max(0, next)));
@@ -111,5 +112,7 @@ scrub?.addEventListener("input", () => {
   grids.forEach((grid, i) => (grid.hidden = i !== Number(scrub.value)));
   const step = Number(grids[scrub.value].dataset.step);
   document.querySelector(".scrub output").textContent = step.toLocaleString("en");
-  if (curves) read(nearest(step));
+  if (!curves) return;
+  rest = Number(scrub.value) === grids.length - 1 ? null : nearest(step);
+  read(rest);
 });

@@ -34,9 +34,8 @@ class TrainingFacts:
     recipe: str
     preset: str
     status: str
-    reason: str
-    """Why it stopped early, where it did."""
     steps: int | None
+    planned_steps: float | None
     seconds: float | None
     images_per_s: float | None
     """The median over the logged lines."""
@@ -71,8 +70,8 @@ def gather(output: Output) -> TrainingFacts:
         recipe=text(run.get("recipe")),
         preset=text(run.get("preset")),
         status=text(run.get("status")),
-        reason=text(run.get("reason")),
         steps=logged if steps is None else round(steps),
+        planned_steps=number(part(run, "spec", "config").get("steps")),
         seconds=number(run.get("seconds")),
         images_per_s=float(np.median(rates)) if len(rates) else None,
         parameters=_parameters(output) or number(part(run, "counts", "parameters").get("G")),
@@ -98,7 +97,7 @@ def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
     if RATE in names:
         small.append(chart("Images per second", history, [RATE]))
     return {
-        "losses": tuple(chart(title, history, group) for title, group in grouped(losses)),
+        "losses": tuple(chart(title, history, group, logarithmic=True) for title, group in grouped(losses)),
         "balance": (chart("Balance", history, balance[:MOST_CURVES], guide=0.5),) if balance else (),
         "small": tuple(small),
     }

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -222,6 +223,16 @@ def test_no_output_is_one_sentence(tmp_path: Path) -> None:
             report.render(str(place))
 
 
+def test_outputs_in_a_bucket_have_their_page(upscaled: Path) -> None:
+    """An output on storage that isn't a disk is read and written there."""
+    bucket = fsspec.filesystem("memory")
+    bucket.put(str(upscaled), "/bucket/out", recursive=True)
+    assert report.write("memory://bucket/out") == "memory://bucket/out/report.html"
+    page = Page(bucket.cat_file("/bucket/out/report.html").decode())
+    assert "14 of 17 images were upscaled" in page.text
+    assert sum(alt.startswith("Before:") for alt in page.values("alt")) == pairs.PAIRS
+
+
 def test_written_where_asked(upscaled: Path, tmp_path: Path) -> None:
     """By default into the output, else to any path or URL, and it says where."""
     assert report.write(str(upscaled)) == f"{upscaled}/report.html"
@@ -297,7 +308,7 @@ def test_long_histories_are_thinned_but_keep_their_extremes() -> None:
 def test_any_history_makes_a_chart(values: list[float]) -> None:
     """One line, constants, negative values, gaps and wide ranges: scales with ticks inside the chart."""
     history = History(steps=np.arange(len(values)), scalars={"x": np.array(values)}, broken={})
-    chart = curves.chart("x", history, ["x"])
+    chart = curves.chart("x", history, ["x"], logarithmic=True)
     assert [scale.kind for scale in chart.scales][: 1 + (np.nanmin(values) > 0)] == ["linear", "log"][
         : len(chart.scales)
     ]
