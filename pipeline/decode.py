@@ -59,9 +59,9 @@ def _picture(image: Image.Image) -> Picture:
         image.seek(0)
         notes.append(f"first of {frames} frames")
     image.load()
-    exif, icc = _exif(image), image.info.get("icc_profile")
+    icc = image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
-    alpha = _alpha(upright)
+    exif, alpha = _exif(upright), _alpha(upright)
     if upright.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         notes.append(f"reduced to 8 bits from {upright.mode}")
         return Picture(pixels=_eight_bit(upright), icc=icc, exif=exif, notes=tuple(notes))

@@ -49,7 +49,7 @@ def legs(inputs: Iterable[Input]) -> Iterator[list[Input]]:
 def units(leg: list[Input], workers: int, shard_images: int) -> list[pa.Table]:
     """A leg cut into units of at most `shard_images` inputs, small enough that all workers have several."""
     size = min(shard_images, max(LEAST_UNIT, -(-len(leg) // (workers * UNITS_PER_WORKER))))
-    return [_packed(leg[start : start + size]) for start in range(0, len(leg), size)]
+    return [pack_unit(leg[start : start + size]) for start in range(0, len(leg), size)]
 
 
 def unit_id(unit: Iterable[Input], model: str, spec: str) -> str:
@@ -60,7 +60,8 @@ def unit_id(unit: Iterable[Input], model: str, spec: str) -> str:
     return digest.hexdigest()[:20]
 
 
-def _packed(unit: list[Input]) -> pa.Table:
+def pack_unit(unit: list[Input]) -> pa.Table:
+    """A unit as a table, one row an input: a block of Ray Data."""
     return pa.Table.from_pylist([asdict(item) for item in unit])
 
 
