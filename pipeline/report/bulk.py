@@ -22,6 +22,8 @@ COLUMNS = (
 MOST_KINDS = 20
 MOST_SIZES = 8
 EXAMPLES = 3
+LONGEST = {"kind": 60, "sentence": 400}
+"""Characters of an error that are shown."""
 SECRETIVE = ("deidentify", "restore")
 """Jobs whose originals must not leave the archive inside a report."""
 
@@ -82,7 +84,8 @@ def gather(output: Output) -> BulkFacts:
     withheld = job in SECRETIVE if job else _has_regions(output)
     counts = {row["status"]: row["count"] for row in _counted(rows, "status")}
     good = rows.filter(pc.equal(rows["status"], "ok"))
-    kinds = _kinds(rows)
+    bad = _bad(rows)
+    kinds = _counted(bad, "status", "kind")
     sizes = _counted(good, "source_width", "source_height", "width", "height")
     chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
     return BulkFacts(
@@ -97,8 +100,8 @@ def gather(output: Output) -> BulkFacts:
         runs=runs,
         runs_unread=unread,
         totals=total(runs),
-        kinds=tuple(kinds[:MOST_KINDS]),
-        kinds_left_out=sum(kind.count for kind in kinds[MOST_KINDS:]),
+        kinds=tuple(_kind(bad, kind) for kind in kinds[:MOST_KINDS]),
+        kinds_left_out=sum(kind["count"] for kind in kinds[MOST_KINDS:]),
         pairs=read_pairs(output, chosen, befores=not withheld),
         befores_withheld=withheld,
         formats=tuple(_formats(good)),
@@ -123,16 +126,14 @@ def _formats(good: pa.Table) -> list[dict[str, Any]]:
     return grouped.rename_columns(["format", "count", "bytes"]).sort_by([("count", "descending")]).to_pylist()
 
 
-def _kinds(rows: pa.Table) -> list[Kind]:
-    """Failed and held inputs by kind, which is the text before the first colon of `error`."""
-    if not len(rows):
-        return []
+def _bad(rows: pa.Table) -> pa.Table:
+    """Failed and held inputs, with the `kind` (the text before the first colon) and the `sentence` of each error."""
     bad = rows.filter(pc.not_equal(rows["status"], "ok")).select(["key", "status", "error"])
     error = pc.fill_null(bad["error"], "no reason given")
     split = pc.extract_regex(error, r"(?s)^(?P<kind>[^:]*):?\s*(?P<sentence>.*)$")
-    bad = bad.append_column("kind", pc.struct_field(split, "kind"))
-    bad = bad.append_column("sentence", pc.struct_field(split, "sentence"))
-    return [_kind(bad, found) for found in _counted(bad, "status", "kind")]
+    for name in ("kind", "sentence"):
+        bad = bad.append_column(name, pc.utf8_slice_codeunits(pc.struct_field(split, name), 0, LONGEST[name]))
+    return bad
 
 
 def _kind(bad: pa.Table, found: Mapping[str, Any]) -> Kind:

@@ -1,7 +1,7 @@
 """A few inputs and their results, chosen evenly over the index, as pictures that a page can hold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ SMOOTH_BYTES = 160_000
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 << 20
 """Larger images than these are not opened for a report."""
-COLUMNS = ("key", "source", "shard", "offset", "length", "source_width", "source_height", "finished_at")
+COLUMNS = ("key", "source", "shard", "offset", "length", "source_width", "source_height", "notes", "finished_at")
 
 T = TypeVar("T")
 Box = tuple[int, int, int, int]
@@ -36,6 +36,8 @@ class Pair:
 
     key: str
     note: str = ""
+    remarks: tuple[str, ...] = ()
+    """What the index notes of this result: `first of 12 frames`."""
     after: Embedded | None = None
     after_size: tuple[int, int] | None = None
     """Width and height of the whole result, in pixels."""
@@ -60,7 +62,8 @@ def read_pairs(output: Output, keys: Sequence[str], *, befores: bool) -> tuple[P
     rows = {row["key"]: row for row in _rows(output, keys)}
     found = [rows[key] for key in keys if key in rows]
     read = _read_sources([row["source"] for row in found]) if befores else {}
-    return tuple(_pair(output, row, read.get(row["source"]), befores=befores) for row in found)
+    made = (_pair(output, row, read.get(row["source"]), befores=befores) for row in found)
+    return tuple(replace(pair, remarks=tuple(row.get("notes") or ())) for pair, row in zip(made, found, strict=True))
 
 
 def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -138,7 +141,7 @@ def _both(key: str, data: bytes, after: Image.Image, before: Image.Image) -> Pai
     """The same part of both, cut on whole pixels of the before."""
     across, down = after.width / before.width, after.height / before.height
     width, height = _shown(after)
-    small = _middle(before.size, max(1, int(width / across)), max(1, int(height / down)))
+    small = _middle(before.size, max(1, round(width / across)), max(1, round(height / down)))
     left, top, right, bottom = small
     box = (round(left * across), round(top * down), round(right * across), round(bottom * down))
     cut = before.crop(small)

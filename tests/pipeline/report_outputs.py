@@ -32,8 +32,13 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def bulk(output: Path, sources: Path, pairs: dict[str, tuple[Image.Image, Image.Image]], bad: list[rows.Row]) -> None:
-    """Commit one shard with the results of some pairs (before, after), their sources on disk, and some bad rows."""
+def bulk(
+    output: Path, sources: Path, pairs: dict[str, tuple[Image.Image, Image.Image]], bad: list[rows.Row], **fields
+) -> None:
+    """Commit one shard with the results of some pairs (before, after), their sources on disk, and some bad rows.
+
+    `fields` stand in every good row.
+    """
     fs, root = storage.filesystem(str(output))
     settled = list(bad)
     with TarShard() as shard:
@@ -54,6 +59,7 @@ def bulk(output: Path, sources: Path, pairs: dict[str, tuple[Image.Image, Image.
                     height=after.height,
                     source_width=before.width,
                     source_height=before.height,
+                    **fields,
                 )
             )
         size = shard.commit(fs, storage.join(root, index.SHARDS, "0001.tar"))

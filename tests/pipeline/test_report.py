@@ -9,15 +9,15 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
-from report_outputs import MODEL, bulk, facade, failed, manifest, png, segment, training
 
-from pipeline import report
+from pipeline import index, report, rows, storage
 from pipeline.report import curves, pairs, runs, wording
 from pipeline.report.output import Output
 from pipeline.report.samples import read_grids
 from pipeline.report.scalars import History, read_history
 from pipeline.report.training import grouped
 from pipeline.storage import StorageError
+from tests.pipeline.report_outputs import MODEL, WHEN, bulk, facade, failed, manifest, png, row, segment, training
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x &amp;.png"
 
@@ -89,10 +89,6 @@ def test_counts_and_failures_are_those_of_the_index(upscaled: Path) -> None:
 
 def test_newest_row_of_a_key_counts(upscaled: Path) -> None:
     """An input that failed and then succeeded is done, and shown once."""
-    from report_outputs import WHEN, row
-
-    from pipeline import index, rows, storage
-
     fs, root = storage.filesystem(str(upscaled))
     later = row("a/00.jpg", "file:///gone", status="failed", error="odd: no", finished_at=WHEN.replace(hour=23))
     index.write_fragment(fs, root, "0002.tar", rows.table([later], {}))
@@ -120,6 +116,12 @@ def test_pictures_show_the_same_place_exactly(tmp_path: Path) -> None:
     assert pair.after.exact
     text = Page(report.render(str(tmp_path / "out"))).text
     assert "400 × 200 → 1,600 × 800 px, of which the middle 512 × 384" in text
+
+
+def test_remarks_of_the_index_are_shown(tmp_path: Path) -> None:
+    """What the index notes of a result stands below its picture."""
+    bulk(tmp_path / "out", tmp_path / "in", {"a.gif": doubled(16)}, [], notes=["first of 12 frames"])
+    assert "16 × 16 → 32 × 32 px; first of 12 frames" in Page(report.render(str(tmp_path / "out"))).text
 
 
 def test_small_results_are_embedded_byte_for_byte(upscaled: Path) -> None:
@@ -153,10 +155,6 @@ def test_missing_shard_is_said_not_raised(upscaled: Path) -> None:
 @pytest.mark.parametrize("finished", [True, False])
 def test_deidentified_originals_are_not_shown(finished: bool, tmp_path: Path) -> None:
     """A report on a de-identification gives no original away, not even before its first run has finished."""
-    from report_outputs import row
-
-    from pipeline import index, rows, storage
-
     bulk(tmp_path / "out", tmp_path / "in", {"a.png": (facade(1, 32, plain=True), facade(1, 32, plain=False))}, [])
     if finished:
         manifest(tmp_path / "out", job="deidentify")
@@ -203,6 +201,16 @@ def test_unfinished_empty_and_failed_outputs_have_their_page(tmp_path: Path) -> 
     assert "100 %" in text
     manifest(tmp_path / "idle", counts={})
     assert "The last run found no images in s3://archive/photos" in Page(report.render(str(tmp_path / "idle"))).text
+
+
+def test_many_kinds_and_long_sentences_stay_readable(tmp_path: Path) -> None:
+    """The most frequent kinds are listed, the others counted, and no sentence fills the page."""
+    bad = [failed(f"{i}.png", f"kind-{i:02d}: {'x' * 5000}") for i in range(40)]
+    bulk(tmp_path / "out", tmp_path / "in", {}, [*bad, failed("n.png", None), failed("m.png", None)])
+    html = report.render(str(tmp_path / "out"))
+    assert "2 no reason given" in Page(html).text
+    assert "21 inputs of rarer kinds are not listed" in Page(html).text
+    assert "x" * 500 not in html
 
 
 def test_manifests_of_other_versions_are_read_leniently(upscaled: Path) -> None:
