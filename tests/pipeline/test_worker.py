@@ -34,11 +34,22 @@ def source(tmp_path: Path) -> Path:
 
 def work(tmp_path: Path, name: str = "out", **changes) -> Work:
     job = BulkJob(job="upscale", source=Source(url="x"), output=str(tmp_path / name), model="x")
-    facts = dict(
-        output=job.output, run="run-1", model="sha256:m", spec=job.spec_digest(), encoder=Encoder(), precision="fp32",
-        device="cpu", batch_size=1, threads=1, shard_images=1000, shard_bytes=1 << 30, max_pixels=10**6,
-        max_input_bytes=10**7, about={"recast.settings": json.dumps(job.deciding())},
-    )  # fmt: skip
+    facts = {
+        "output": job.output,
+        "run": "run-1",
+        "model": "sha256:m",
+        "spec": job.spec_digest(),
+        "encoder": Encoder(),
+        "precision": "fp32",
+        "device": "cpu",
+        "batch_size": 1,
+        "threads": 1,
+        "shard_images": 1000,
+        "shard_bytes": 1 << 30,
+        "max_pixels": 10**6,
+        "max_input_bytes": 10**7,
+        "about": {"recast.settings": json.dumps(job.deciding())},
+    }
     return Work(**(facts | changes))
 
 
