@@ -41,7 +41,10 @@ class Checkpoints:
         except Exception as fault:  # unpicklers of damaged files raise anything
             if storage.is_storage_fault(fault):
                 raise
-            raise TrainingError(f"can't go on from {storage.uri(self._fs, path)}: {fault}; delete it") from fault
+            reason = str(fault).partition("\n")[0] or type(fault).__name__
+            raise TrainingError(
+                f"can't go on from {storage.uri(self._fs, path)}: it is damaged or foreign ({reason}); delete it"
+            ) from fault
         return state
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
