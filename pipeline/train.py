@@ -15,9 +15,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
-from pipeline import cluster, examples
+from pipeline import cluster, example_files
 from pipeline.checkpoints import Checkpoints
-from pipeline.examples import Example
+from pipeline.example_files import Example
 from pipeline.training_log import now, read_run, write_run
 from pipeline.training_plan import TrainingError, TrainingPlan
 from pipeline.training_watch import Watch, shown
@@ -56,7 +56,7 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         return Outcome(
             output=plan.output, steps=reached, seconds=run.get("seconds", 0.0), scalars={}, already_done=True
         )
-    found = examples.listed(plan.data, recipes.RECIPES[plan.recipe].recipe.images_per_example)
+    found = example_files.listed(plan.data, recipes.RECIPES[plan.recipe].recipe.images_per_example)
     run |= {"status": "running", "counts": {"examples": len(found), "parameters": _parameters(plan, config)}}
     write_run(plan.output, run)
     with cluster.connected():
@@ -136,7 +136,7 @@ def _fit(
     watch = ray.remote(num_cpus=0)(Watch).remote()
     job = Job(plan=plan, config=config, threads=threads_per_worker(plan.workers), watch=watch, versions=versions)
     resources = {"CPU": cpus, **({"GPU": plan.gpus_per_worker} if gpu else {})}
-    rows = examples.dataset(found, plan.workers, recipes.RECIPES[plan.recipe].recipe.images_per_example)
+    rows = example_files.dataset(found, plan.workers, recipes.RECIPES[plan.recipe].recipe.images_per_example)
     with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch, shown(watch, config.steps, quiet):
         trainer = TorchTrainer(
             work,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from models import recipes
 from models.recipes.srresnet import SRResNet
-from pipeline import examples
+from pipeline import example_files
 from pipeline.checkpoints import Checkpoints
 from pipeline.examples import Draw, Shard
 from pipeline.train import resolved
@@ -29,9 +29,9 @@ def write_images(folder, names, size=(64, 48)):
 
 
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
-    found = examples.listed(str(url), images_per_example)
+    found = example_files.listed(str(url), images_per_example)
     rows = [{"key": e.key, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
-    return Shard((examples._read_row(row, images_per_example) for row in rows), cache_bytes)
+    return Shard((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
 
 def plan(tmp_path, **changes):
@@ -49,7 +49,7 @@ def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
     """A/ and B/ give pairs, whatever the formats."""
     write_images(tmp_path / "A", ["1.png", "2.png"])
     write_images(tmp_path / "B", ["1.jpg", "2.png"])
-    found = examples.listed(str(tmp_path), 2)
+    found = example_files.listed(str(tmp_path), 2)
     assert [(e.key, [i.key for i in e.inputs]) for e in found] == [
         ("1", ["A/1.png", "B/1.jpg"]),
         ("2", ["A/2.png", "B/2.png"]),
@@ -70,14 +70,14 @@ def test_lonely_images_are_refused(tmp_path):
     write_images(tmp_path / "A", ["1.png", "2.png"])
     write_images(tmp_path / "B", ["1.png"])
     with pytest.raises(TrainingError, match="2 is in only one of the folders A and B"):
-        examples.listed(str(tmp_path), 2)
+        example_files.listed(str(tmp_path), 2)
 
 
 def test_empty_data_are_refused(tmp_path):
     """A folder without images is an error that names it."""
     (tmp_path / "none").mkdir()
     with pytest.raises(TrainingError, match=r"there are no images at .*none"):
-        examples.listed(str(tmp_path / "none"), 1)
+        example_files.listed(str(tmp_path / "none"), 1)
 
 
 def test_unreadable_images_are_left_out_and_named(tmp_path):
