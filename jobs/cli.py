@@ -49,6 +49,20 @@ def train(recipe: str, *, options: Annotated[TrainOptions, Parameter(name="*")])
 
 
 @app.command
+def demo(folder: str = "demo-out", *, local: bool = False) -> int:
+    """The whole story on this machine in minutes: draw, train, translate, upscale, verify, report. Empties FOLDER.
+
+    Parameters
+    ----------
+    local
+        Use a folder in place of the object store that the demo starts otherwise.
+    """
+    from jobs import demo
+
+    return demo.run(folder, local=local)
+
+
+@app.command
 def sample(kind: Literal["facades", "photos"], folder: str, *, count: int = 400, size: int = 256, seed: int = 0) -> int:
     """Write a data set for trying things out into FOLDER: drawn facades (photo | labels), or real photographs.
 

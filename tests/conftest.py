@@ -1,0 +1,82 @@
+"""The real parts that tests stand on: an S3 server, Ray clusters of one and of two nodes."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.pop("RAY_ADDRESS", None)  # tests bring their own clusters
+
+import ray
+from ray.cluster_utils import Cluster
+
+from jobs.object_store import ObjectStore, local_object_store
+from pipeline import cluster
+
+OBJECT_STORE_BYTES = 200 << 20
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server for the whole session; its keys are in the environment, for workers started later too."""
+    with local_object_store(tmp_path_factory.mktemp("s3") / "buckets") as store, store.exported():
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> str:
+    """URL of a bucket of the test's own."""
+    return object_store.make_bucket(f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="module")
+def ray_local(object_store: ObjectStore) -> Iterator[None]:
+    """Ray on this machine for the tests of a module."""
+    with cluster.connected(OBJECT_STORE_BYTES):
+        yield
+
+
+class TwoNodes:
+    """A Ray cluster of two nodes on this machine, each with addresses of its own."""
+
+    def __init__(self) -> None:
+        facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args={"node_ip_address": "127.0.0.2", **facts})
+        self._worker = self._cluster.add_node(
+            node_ip_address="127.0.0.3", num_cpus=2, object_store_memory=OBJECT_STORE_BYTES
+        )
+        self._cluster.wait_for_nodes()
+        self.address = self._cluster.address
+
+    def kill_worker_node(self) -> str:
+        """SIGKILL everything on the second node. Returns its id."""
+        node = self._worker.node_id
+        self._cluster.remove_node(self._worker, allow_graceful=False)
+        return node
+
+    def shutdown(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture
+def ray_cluster_two_nodes(object_store: ObjectStore) -> Iterator[TwoNodes]:
+    """A fresh two-node cluster that this process is connected to."""
+    ray.shutdown()
+    nodes = TwoNodes()
+    try:
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photographs that scikit-image's wheel holds."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data"
