@@ -1,21 +1,25 @@
 """The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, on a Ray cluster."""
 
+import contextlib
 import dataclasses
 import json
 import platform
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import ray
 from ray.data import ExecutionOptions
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
-from pipeline import cluster, example_files
+from pipeline import cluster, example_files, storage
 from pipeline.checkpoints import Checkpoints
 from pipeline.example_files import Example
 from pipeline.training_log import now, read_run, write_run
@@ -49,16 +53,16 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         StorageError: data or output can't be reached.
         TrainingError: unfit data, an output of another training, divergence, or workers lost too often.
     """
-    config = resolved(plan)
-    run = _started(plan, config)
-    reached = max(Checkpoints(plan.output).steps(), default=0)
-    if reached >= config.steps:
-        return Outcome(
-            output=plan.output, steps=reached, seconds=run.get("seconds", 0.0), scalars={}, already_done=True
-        )
+    config, plan = resolved(plan), _placed(plan)
+    with storage.faults_as_sentences(f"reading {plan.output}"):
+        run = _started(plan, config)
+        reached = max(Checkpoints(plan.output).steps(), default=0)
+    if reached >= config.steps and run.get("status") == "finished":
+        return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
     found = example_files.listed(plan.data, recipes.RECIPES[plan.recipe].recipe.images_per_example)
     run |= {"status": "running", "counts": {"examples": len(found), "parameters": _parameters(plan, config)}}
-    write_run(plan.output, run)
+    with storage.faults_as_sentences(f"writing {plan.output}"):
+        write_run(plan.output, run)
     with cluster.connected():
         try:
             facts = _fit(plan, config, found, run["versions"], quiet)
@@ -68,6 +72,12 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
     write_run(plan.output, {**run, **finished, "status": "finished"})
     return Outcome(output=plan.output, steps=facts["step"], seconds=facts["seconds"], scalars=facts["scalars"])
+
+
+def _placed(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with local paths made absolute, for workers have working directories of their own."""
+    data, output = (url if "://" in url else storage.filesystem(url)[1] for url in (plan.data, plan.output))
+    return dataclasses.replace(plan, data=data, output=output)
 
 
 def resolved(plan: TrainingPlan) -> RecipeConfig:
@@ -147,8 +157,26 @@ def _fit(
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
-        trainer.fit()
+        with _interruptible():
+            try:
+                trainer.fit()
+            except TrainingFailedError as fault:
+                why = ray.get(watch.facts.remote())["fault"] or "a worker died without a word; was memory short?"
+                raise TrainingError(f"the training's workers failed too often. The last: {why}") from fault
     return _checked(ray.get(watch.facts.remote()), config.steps)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ray Train answers SIGINT by leaving with status 0; let it be the KeyboardInterrupt that callers know."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as left:
+        raise KeyboardInterrupt from left
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:

@@ -65,10 +65,11 @@ class Records:
         self._submit(self._write, step, state, network.cpu(), grid)
 
     def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image) -> None:
-        self._checkpoints.save(step, state, self._plan.keep_checkpoints)
+        """The checkpoint comes last: what it says is done needs no repeating after a crash."""
         png = self._log.samples(step, grid)
         self._export(step, network, png)
         self._log.flush()
+        self._checkpoints.save(step, state, self._plan.keep_checkpoints)
 
     def _export(self, step: int, network: nn.Module, preview: bytes) -> None:
         """Put the bundle into the output, its description last."""

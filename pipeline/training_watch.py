@@ -16,7 +16,7 @@ class Watch:
     """The one place (an actor) that knows how far a training has come; it outlives lost workers."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": ""}
+        self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": ""}
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts

@@ -1,7 +1,6 @@
 """One worker of a training: its share of the examples, its part of every batch; the first also keeps the records."""
 
 import contextlib
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
+from pipeline import storage
 from pipeline.checkpoints import Checkpoints
 from pipeline.examples import Draw, Shard, fixed_samples
 from pipeline.training_plan import TrainingError, TrainingPlan
@@ -40,7 +40,17 @@ class Job:
 
 def work(job: dict[str, Job]) -> None:
     """Train from the newest checkpoint to the last step; the function that Ray Train runs in each worker."""
-    Worker(job["job"]).run()
+    try:
+        Worker(job["job"]).run()
+    except Exception as fault:
+        job["job"].watch.tell.remote({"fault": _sentence(fault)})
+        raise
+
+
+def _sentence(fault: Exception) -> str:
+    if isinstance(fault, (TrainingError, storage.StorageError)):
+        return str(fault)
+    return storage.sentence(fault) if storage.is_storage_fault(fault) else f"{type(fault).__name__}: {fault}"
 
 
 class Worker:
@@ -64,6 +74,7 @@ class Worker:
         if draw is None:
             return
         start = self._resume()
+        self._tell(step=start, seconds=self.seconds, fault="")
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
             self._train(draw, start, records)
@@ -109,11 +120,11 @@ class Worker:
             self.seconds = state["seconds"]
         return newest[0]
 
-    def _train(self, draw: Draw, start: int, records: "Records | None") -> None:
+    def _train(self, draw: Draw, start: int, records: Records | None) -> None:
         plan, last = self.plan, self.config.steps
         sums: dict[str, Tensor] = {}
         steps, began = 0, time.monotonic()
-        for step, batch in zip(itertools.count(start), draw.batches(start, last), strict=False):
+        for step, batch in enumerate(draw.batches(start, last), start):
             torch.manual_seed((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank)
             scalars = self.road.step(batch, step)
             sums = {name: sums.get(name, 0) + value for name, value in scalars.items()}
@@ -146,10 +157,9 @@ class Worker:
         if not bad and checkpoint and not self.road.finite():
             bad = ["a weight"]
         if bad:
-            kept = max(self.checkpoints.steps(), default=0)
             self._tell(
-                problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. The checkpoint of step "
-                f"{kept} is kept; try a lower learning_rate or precision fp32"
+                problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. The newest checkpoint is "
+                "from before that; try a lower learning_rate, or precision fp32"
             )
         return not bad
 
