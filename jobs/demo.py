@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -103,7 +104,7 @@ def _train(places: Places, tell: Teller) -> None:
     train.train(plan)
 
 
-def _fast_precision() -> str:
+def _fast_precision() -> Literal["fp32", "bf16"]:
     import torch
 
     return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cuda.is_available() else "fp32"

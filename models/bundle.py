@@ -1,4 +1,4 @@
-"""A bundle is a trained generator on disk: weights as safetensors, and all that is needed to run them without guessing."""
+"""A bundle is a trained generator on disk: weights as safetensors, and all that is needed to run them."""
 
 import dataclasses
 import hashlib
@@ -60,7 +60,7 @@ class Bundle:
 
 
 def write(bundle: Bundle, network: nn.Module, folder: Path) -> Bundle:
-    """Write weights, then `bundle.json`, so that the latter marks a whole bundle. Returns it with its weights' digest."""
+    """Write weights, then `bundle.json`, which marks a whole bundle. Returns it with its weights' digest."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
     whole = dataclasses.replace(bundle, weights_sha256=hashlib.sha256(weights).hexdigest())

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import ray
 
 OBJECT_STORE_BYTES = 400 << 20
 """Of a cluster of our own. Plans and results are small, and pixels never pass through it."""
+
+START_TRIES = 3
 
 
 class ClusterError(Exception):
@@ -22,21 +25,50 @@ def connected(object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="error")
-    else:
-        # `local`, since a bare init would join whatever cluster last ran on this machine, dead ones included.
-        ray.init(
-            address="local",
-            object_store_memory=object_store_bytes,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-        )
+    # Ray's core warns, on stderr, of actors whose arguments lie in the object store. Here the driver owns them.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with _stderr_closed():  # on which the core would announce that very log level
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level="error")
+        else:
+            _start(object_store_bytes)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Send what this process's native code writes to standard error nowhere; exceptions come through as ever."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _start(object_store_bytes: int) -> None:
+    """Start Ray on this machine; again where a busy machine kept its parts from finding each other in time."""
+    for attempt in range(START_TRIES):
+        try:
+            # `local`, since a bare init would join whatever cluster last ran on this machine, dead ones included.
+            ray.init(
+                address="local",
+                object_store_memory=object_store_bytes,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+            return
+        except Exception as fault:  # Ray raises a bare Exception for this
+            ray.shutdown()
+            if attempt == START_TRIES - 1:
+                raise ClusterError(f"Ray does not start on this machine: {str(fault).splitlines()[0]}") from fault
 
 
 def accelerators() -> int:
