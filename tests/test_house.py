@@ -1,0 +1,46 @@
+"""The house's rules that a tool can check: which way imports run, and that files say what they are for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ("jobs", "pipeline", "models")
+MODULES = sorted(path for folder in HOUSE for path in (ROOT / folder).rglob("*.py"))
+FORBIDDEN = {
+    "jobs": {"infra", "tests"},
+    "pipeline": {"infra", "tests", "jobs", "cyclopts", "typer"},
+    "models": {"infra", "tests", "jobs", "pipeline", "ray", "fsspec", "s3fs", "pyarrow", "cyclopts", "typer"},
+}
+VAGUE = {"utils", "util", "misc", "helpers", "common"}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_from_jobs_to_pipeline_to_models_and_never_back(path):
+    folder = path.relative_to(ROOT).parts[0]
+    assert not imported(path) & FORBIDDEN[folder]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_opens_with_what_it_is_for_and_is_named_for_its_noun(path):
+    doc = ast.get_docstring(ast.parse(path.read_text()))
+    assert doc, "no docstring"
+    assert path.stem not in VAGUE
+
+
+def test_the_readmes_tree_names_every_folder_of_the_house():
+    readme = (ROOT / "README.md").read_text()
+    for folder in (*HOUSE, "infra", "tests", "docs"):
+        assert f"{folder}/" in readme
