@@ -25,7 +25,7 @@ def run(job: BulkJob, options: BulkOptions) -> int:
     if not summary.inputs:
         print(f"warning: {job.source.url} holds no inputs", file=sys.stderr)
     if summary.failed_share > options.max_failed:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common())
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.failures.items()))
         print(
             f"{summary.failed:,} of {summary.ok + summary.failed:,} inputs failed ({kinds}), more than --max-failed "
             f"{options.max_failed:g} allows; `recast report {job.output}` shows which and why",

@@ -20,6 +20,7 @@ app = App(
     version_flags=["--version"],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 

@@ -1,15 +1,21 @@
 """The typed specs of jobs: what flags and YAML become, checked before anything starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from models.shipped import shipped
 from pipeline.bulkjob import BulkJob
 from pipeline.encode import Encoder
 from pipeline.sources import Source
+
+
+def _text(_type: object, tokens: Sequence[Token]) -> str:
+    """A flag's text as it stands, for pydantic to read."""
+    return tokens[0].value
 
 
 class SpecError(Exception):
@@ -27,7 +33,7 @@ class BulkOptions(Spec):
 
     shard_images: int = Field(1000, ge=1)
     """Close a shard after this many images."""
-    shard_bytes: ByteSize = Field(ByteSize(256 << 20), ge=1)
+    shard_bytes: Annotated[ByteSize, Parameter(converter=_text)] = Field(ByteSize(256 << 20), ge=1)
     """Close a shard after this many bytes (512MiB, 1GB, …)."""
     shards: Literal["tar"] = "tar"
     """Container of the results."""

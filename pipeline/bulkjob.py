@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -70,7 +69,7 @@ class Summary:
     bytes_written: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage, summed over the workers; `wall` is the run's own."""
-    failures: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, int] = field(default_factory=dict)
     """By kind."""
     untried_because: str = ""
 
@@ -88,5 +87,6 @@ class Summary:
         self.bytes_written += report["bytes_written"]
         for stage in STAGES:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + report[f"{stage}_us"] / 1e6
-        self.failures.update({f["kind"]: f["n"] for f in report["failures"]})
+        for failure in report["failures"]:
+            self.failures[failure["kind"]] = self.failures.get(failure["kind"], 0) + failure["n"]
         self.untried_because = report["untried_because"] or self.untried_because

@@ -45,7 +45,7 @@ def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
         "bytes": {"read": summary.bytes_read, "written": summary.bytes_written},
         "seconds": {stage: round(s, 3) for stage, s in summary.seconds.items()},
         "images_per_s": round(done / wall, 3) if wall else 0.0,
-        "failures": dict(summary.failures),
+        "failures": summary.failures,
         "shards": summary.shards,
         "swept": summary.swept,
         "versions": versions(),

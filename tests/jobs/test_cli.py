@@ -1,0 +1,112 @@
+"""The command line: specs from flags and YAML, exit statuses, one sentence for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs import bulk, cli
+from jobs.specs import UpscaleOptions
+from tests.pipeline.bundle_maker import upscaler
+
+
+@pytest.fixture
+def captured(monkeypatch):
+    """The bulk jobs that commands would run."""
+    jobs = []
+    monkeypatch.setattr(bulk, "run", lambda job, options: jobs.append((job, options)) or 0)
+    return jobs
+
+
+def test_flags_become_a_typed_job(captured):
+    arguments = ["upscale", "in", "s3://b/out", "--scale", "4", "--shard-bytes", "1MiB", "--include", "*.png"]
+    assert cli._status([*arguments, "--format", "webp", "--max-failed", "0.5"]) == 0
+    job, options = captured[0]
+    assert job.source.url == str(Path("in").absolute())
+    assert job.output == "s3://b/out"
+    assert job.model.endswith("upscale-x4")
+    assert (job.shard_bytes, job.source.include, job.encoder.format) == (1 << 20, ("*.png",), "webp")
+    assert options.max_failed == 0.5
+
+
+def test_yaml_fills_what_flags_leave_open(captured, tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump({"source": "s3://b/in", "output": "s3://b/out", "quality": 50, "limit": 3}))
+    assert cli._status(["upscale", "-c", str(path), "--limit", "7"]) == 0
+    job, _ = captured[0]
+    assert (job.source.url, job.encoder.quality, job.limit) == ("s3://b/in", 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["upscale", "in"], "output"),
+        (["upscale", "in", "out", "--bogus"], "--bogus"),
+        (["upscale", "in", "out", "--quality", "400"], "--quality"),
+        (["upscale", "in", "out", "--scale", "3"], "scale"),
+        (["translate", "in", "out"], "--model"),
+        (["upscale", "in", "out", "-c", "/no/such.yaml"], "/no/such.yaml"),
+        (["nonsense"], "nonsense"),
+        (["train", "nonsense", "--data", "x", "--output", "y"], "nonsense"),
+        (["train", "pix2pix", "--data", "x", "--output", "y", "--set", "ngf"], "key=value"),
+        (["upscale", "in", "out", "--model", "/no/bundle"], "/no/bundle"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_status_2(arguments, says, capsys):
+    assert cli._status(arguments) == cli.BAD_USAGE
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_a_missing_source_is_one_sentence_and_status_1(tmp_path, capsys):
+    model = upscaler(tmp_path / "bundle")
+    assert cli._status(["upscale", "/no/such/place", str(tmp_path / "out"), "--model", model]) == cli.FAILED
+    assert "/no/such/place" in capsys.readouterr().err
+
+
+def test_an_empty_source_is_done_with_a_warning(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    model = upscaler(tmp_path / "bundle")
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == cli.DONE
+    assert "holds no inputs" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_spec_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"x")
+    model = upscaler(tmp_path / "bundle")
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model, "--dry-run"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["inputs"], said["to_do"]) == (1, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupting_is_safe_and_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk, "run", interrupted)
+    assert cli._status(["upscale", "in", "out"]) == cli.INTERRUPTED
+    assert "same command" in capsys.readouterr().err
+
+
+def test_too_many_failures_exit_with_3_and_results_go_to_stdout(tmp_path):
+    """As a user runs it: a process of its own, on a Ray of its own."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"no image")
+    model = upscaler(tmp_path / "bundle")
+    command = [sys.executable, "-m", "jobs", "upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=200, env=os.environ)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["failed"] == 1
+    assert "not-an-image" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_default_is_a_valid_spec():
+    assert UpscaleOptions().bundle().endswith("upscale-x2")
