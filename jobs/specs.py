@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from models.shipped import shipped
 from pipeline.bulkjob import BulkJob
@@ -16,6 +16,11 @@ from pipeline.sources import Source
 def _text(_type: object, tokens: Sequence[Token]) -> str:
     """A flag's text as it stands, for pydantic to read."""
     return tokens[0].value
+
+
+def _whole(value: object) -> object:
+    """A flag's text as a number, where it is one."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class SpecError(Exception):
@@ -103,7 +108,7 @@ class UpscaleOptions(BulkOptions):
 
     model: str | None = None
     """The bundle; by default the one for --scale that ships with Recast."""
-    scale: Literal[2, 4] = 2
+    scale: Annotated[Literal[2, 4], BeforeValidator(_whole)] = 2
     """Output pixels per input pixel along each side, when no --model is given."""
 
     def bundle(self) -> str:
