@@ -75,9 +75,10 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
 
 
 def _placed(plan: TrainingPlan) -> TrainingPlan:
-    """The plan with local paths made absolute, for workers have working directories of their own."""
+    """The plan with its preset named, and local paths absolute, for workers have working directories of their own."""
     data, output = (url if "://" in url else storage.filesystem(url)[1] for url in (plan.data, plan.output))
-    return dataclasses.replace(plan, data=data, output=output)
+    preset = plan.preset or next(iter(recipes.RECIPES[plan.recipe].presets))
+    return dataclasses.replace(plan, data=data, output=output, preset=preset)
 
 
 def resolved(plan: TrainingPlan) -> RecipeConfig:
