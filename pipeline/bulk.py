@@ -6,8 +6,8 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Any, Protocol, TypeVar
 
 from models.bundle import Bundle, BundleError
 from pipeline import bundles, cluster, index, storage
@@ -19,6 +19,8 @@ from pipeline.sources import inventory
 from pipeline.storage import FileSystem
 from pipeline.units import Seen, legs, todo, units
 from pipeline.worker import Work
+
+T = TypeVar("T")
 
 
 class BulkError(Exception):
@@ -47,17 +49,17 @@ def run(job: BulkJob, progress: Progress) -> Summary:
     summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
     bundle = _fitting(bundles.describe(job.model), job)
     fs, output = storage.filesystem(job.output)
+    listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, bundle)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
         seen = Seen()
-        plan = legs(todo(islice(inventory(job.source), job.limit), settled, seen))
-        first = next(plan, [])
-        if first:
+        plan = legs(todo(islice(listing, job.limit), settled, seen))
+        if first := next(plan, None):
             packed = bundles.fetch(job.model)
             with cluster.connected():
-                _map(job, bundle, packed, _chained(first, plan), seen, summary, lease, progress)
+                _map(job, bundle, packed, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         lease.check()
         if summary.untried:
@@ -124,9 +126,10 @@ def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], bundle: Bun
     return f"with other settings: {', '.join(changed)}"
 
 
-def _chained(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    yield first
-    yield from rest
+def _begun(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the first one already drawn, so that what can go wrong at the start does so here."""
+    first = list(islice(items, 1))
+    return chain(first, items)
 
 
 def _map(

@@ -67,6 +67,7 @@ def test_a_missing_source_is_one_sentence_and_status_1(tmp_path, capsys):
     model = upscaler(tmp_path / "bundle")
     assert cli._status(["upscale", "/no/such/place", str(tmp_path / "out"), "--model", model]) == cli.FAILED
     assert "/no/such/place" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_empty_source_is_done_with_a_warning(tmp_path, capsys):
