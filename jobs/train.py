@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 from jobs.specs import SpecError, TrainOptions, place
 from pipeline import train as road
@@ -45,6 +46,11 @@ def run(recipe: str, options: TrainOptions) -> int:
         print(json.dumps(road.spec(asked, config), indent=2))
         return DONE
     outcome = road.train(asked)
+    if outcome.unreadable:
+        print(
+            f"warning: {len(outcome.unreadable):,} images could not be trained on, {outcome.unreadable[0]} among them",
+            file=sys.stderr,
+        )
     print(
         json.dumps(dataclasses.asdict(outcome), default=str)
         if options.as_json

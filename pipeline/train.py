@@ -42,6 +42,8 @@ class Outcome:
     """Of training alone, over all runs of it."""
     scalars: dict[str, float]
     """The last logged line."""
+    unreadable: tuple[str, ...] = ()
+    """Images of the data that could not be trained on, each with its fault."""
     already_done: bool = False
 
 
@@ -69,9 +71,16 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         except BaseException:
             write_run(plan.output, {**run, "status": "failed", "finished_at": now()})
             raise
+    run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
     write_run(plan.output, {**run, **finished, "status": "finished"})
-    return Outcome(output=plan.output, steps=facts["step"], seconds=facts["seconds"], scalars=facts["scalars"])
+    return Outcome(
+        output=plan.output,
+        steps=facts["step"],
+        seconds=facts["seconds"],
+        scalars=facts["scalars"],
+        unreadable=tuple(facts["unreadable"]),
+    )
 
 
 def _placed(plan: TrainingPlan) -> TrainingPlan:

@@ -1,15 +1,20 @@
 """The live view of a training: workers tell how far they are, the driver shows it on stderr."""
 
 import contextlib
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 POLL_EVERY_S = 0.5
+LINE_EVERY_S = 15.0
+"""Where there is no terminal to draw on."""
 
 
 class Watch:
@@ -17,6 +22,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": ""}
+        self._facts["unreadable"] = []
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
@@ -41,19 +47,25 @@ def shown(watch: Any, steps: int, quiet: bool) -> Iterator[None]:
 
 
 def _follow(watch: Any, steps: int, done: threading.Event) -> None:
+    console = Console(stderr=True, highlight=False)
     columns = (
-        TextColumn("training"),
-        BarColumn(bar_width=24),
+        TextColumn("training", table_column=Column(no_wrap=True, min_width=8)),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}"),
+        TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal, expand=True) as progress:
         task = progress.add_task("training", total=steps, words="starting workers")
+        line_at = time.monotonic()
         while not done.wait(POLL_EVERY_S):
             with contextlib.suppress(ray.exceptions.RayError):
                 facts = ray.get(watch.facts.remote(), timeout=5)
-                progress.update(task, completed=facts["step"], words=_words(facts["scalars"]))
+                words = _words(facts["scalars"])
+                progress.update(task, completed=facts["step"], words=words)
+                if progress.disable and time.monotonic() - line_at > LINE_EVERY_S:
+                    line_at = time.monotonic()
+                    print(f"training: {facts['step']:,} of {steps:,} steps, {words}", file=sys.stderr, flush=True)
 
 
 def _words(scalars: dict[str, float]) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray.train
 import ray.train.torch
@@ -20,6 +20,8 @@ from pipeline.examples import Draw, Shard, fixed_samples
 from pipeline.training_plan import TrainingError, TrainingPlan
 from pipeline.training_records import Records
 from pipeline.training_step import WorkerRoad
+
+T = TypeVar("T")
 
 STEP_SEED_STRIDE = 1_000_003
 """A prime, so that no two of (seed, step, rank) share a seed in practice."""
@@ -94,6 +96,7 @@ class Worker:
             problem = str(fault)
         if not self._agreed(problem) or shard is None:
             return None
+        self._tell(unreadable=[name for names in self._gathered(shard.unreadable) for name in names])
         return Draw(
             shard=shard,
             recipe=self.recipe,
@@ -104,11 +107,15 @@ class Worker:
 
     def _agreed(self, problem: str) -> bool:
         """Whether no worker has a problem. All must ask, else the others would wait for ever for the one that left."""
-        problems: list[str] = [""] * self.world
-        dist.all_gather_object(problems, problem)
-        first = next(filter(None, problems), "")
+        first = next(filter(None, self._gathered(problem)), "")
         self._tell(problem=first)
         return not first
+
+    def _gathered(self, own: T) -> list[T]:
+        """What every worker has, by rank; all must call it together."""
+        everybodys: list[T] = [own] * self.world
+        dist.all_gather_object(everybodys, own)
+        return everybodys
 
     def _resume(self) -> int:
         """Load the newest checkpoint, if there is one; returns the step to go on with, the same in every worker."""
