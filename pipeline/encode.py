@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from pipeline.faults import Fault
 from pipeline.pictures import Picture
 
 Format = Literal["png", "jpeg", "webp"]
@@ -30,10 +31,21 @@ class Encoder:
         return EXTENSIONS[self.format]
 
     def encode(self, picture: Picture) -> bytes:
-        """A Picture as an image file. Alpha is kept where the format has it (png, webp), else laid on white."""
-        image = self._image(picture)
+        """A Picture as an image file. Alpha is kept where the format has it (png, webp), else laid on white.
+
+        Raises:
+            Fault: `too-large` for the format; `encoder` where the encoder refuses the image for another reason.
+        """
+        limit = MAX_SIDE_PX[self.format]
+        if max(picture.width, picture.height) > limit:
+            raise Fault(
+                "too-large", f"{picture.width:,} x {picture.height:,} px; {self.format} holds {limit:,} px a side"
+            )
         data = io.BytesIO()
-        image.save(data, self.format, **self._options(), **self._carried(picture))
+        try:
+            self._image(picture).save(data, self.format, **self._options(), **self._carried(picture))
+        except (OSError, ValueError) as fault:
+            raise Fault("encoder", f"{self.format} can't hold this image: {fault}") from fault
         return data.getvalue()
 
     def channels(self, picture: Picture) -> int:

@@ -151,7 +151,7 @@ PAPER = Pix2PixConfig(steps=80_000, batch_size=1, learning_rate=2e-4)
 reference lets it fall linearly over the second half. FID on facades: 119 (the official weights, measured by mmagic)."""
 
 DEMO = Pix2PixConfig(
-    direction="BtoA", steps=600, batch_size=8, learning_rate=5e-4, size_px=128, load_px=128,
+    direction="BtoA", steps=900, batch_size=8, learning_rate=5e-4, size_px=128, load_px=128,
     num_downs=5, ngf=32, ndf=32, patch_layers=2, norm="instance", dropout=0.0, lambda_l1=50.0, ema_decay=0.98,
 )  # fmt: skip
 """Procedural facades (`recast sample facades`) in about two minutes on two CPU cores with two workers."""

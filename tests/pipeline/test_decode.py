@@ -99,6 +99,12 @@ def test_absurd_dimensions_are_refused_from_the_header():
     assert kind_of(encoded(CAT, "PNG"), limit=100) == "too-large"
 
 
+def test_a_result_too_large_for_its_format_is_a_fault():
+    wide = decode(encoded(Image.new("L", (17_000, 2)), "PNG"), LIMIT)
+    with pytest.raises(Fault, match="too-large: 17,000 x 2 px; webp holds 16,383"):
+        Encoder(format="webp").encode(wide)
+
+
 def test_colour_profile_is_kept_unless_stripped():
     profile = b"not really a profile, but bytes to carry"
     picture = decode(encoded(CAT, "PNG", icc_profile=profile), LIMIT)
