@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from jobs.progress import BulkProgress
 from jobs.specs import BulkOptions
-from pipeline import bulk
-from pipeline.bulkjob import BulkJob, Summary
+from pipeline.bulk import road
+from pipeline.bulk.job import BulkJob, Summary
 
 DONE, TOO_MANY_FAILED = 0, 3
 
@@ -15,12 +15,12 @@ DONE, TOO_MANY_FAILED = 0, 3
 def run(job: BulkJob, options: BulkOptions) -> int:
     """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
     if options.dry_run:
-        summary = bulk.plan_only(job)
+        summary = road.plan_only(job)
         left = summary.inputs - summary.settled_before
         print(json.dumps({"spec": asdict(job), "inputs": summary.inputs, "to_do": left}, indent=2))
         return DONE
     with BulkProgress(job.job) as progress:
-        summary = bulk.run(job, progress)
+        summary = road.run(job, progress)
     print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
     if not summary.inputs:
         print(f"warning: {job.source.url} holds no inputs", file=sys.stderr)

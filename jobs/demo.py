@@ -15,11 +15,12 @@ from jobs import bulk
 from jobs.demo_scores import Scores, score
 from jobs.object_store import local_object_store
 from jobs.specs import TranslateOptions, UpscaleOptions
-from pipeline import cluster, report, train
+from pipeline import cluster, report
+from pipeline.bulk.verify import verify
 from pipeline.samples.facades import write_facades
 from pipeline.samples.photos import write_photos
-from pipeline.training_plan import TrainingPlan
-from pipeline.verify import verify
+from pipeline.training import road as training
+from pipeline.training.plan import TrainingPlan
 
 DONE, FAILED = 0, 1
 BUCKET = "recast-demo"
@@ -101,7 +102,7 @@ def _train(places: Places, tell: Teller) -> None:
         checkpoint_every=200,
         precision=_fast_precision(),
     )
-    train.train(plan)
+    training.train(plan)
 
 
 def _fast_precision() -> Literal["fp32", "bf16"]:

@@ -8,11 +8,11 @@ from PIL import Image
 
 from models.metrics.psnr import psnr_db
 from pipeline import storage
-from pipeline.index import current
-from pipeline.inputs import read
+from pipeline.bulk.index import current
+from pipeline.bulk.verify import image_bytes
+from pipeline.images.inputs import read
+from pipeline.images.sources import Source, inventory
 from pipeline.samples.flat_colours import FlatColours
-from pipeline.sources import Source, inventory
-from pipeline.verify import image_bytes
 
 MAX_BYTES = 1 << 30
 

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.index import current
+from pipeline.bulk.index import current
+from pipeline.bulk.verify import image_bytes, verify
 from pipeline.storage import StorageError
-from pipeline.verify import image_bytes, verify
 
 DONE, FAILED = 0, 1
 

@@ -8,9 +8,9 @@ from cyclopts import Parameter, Token
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from models.shipped import shipped
-from pipeline.bulkjob import BulkJob
-from pipeline.encode import Encoder
-from pipeline.sources import Source
+from pipeline.bulk.job import BulkJob
+from pipeline.images.encode import Encoder
+from pipeline.images.sources import Source
 
 
 def _text(_type: object, tokens: Sequence[Token]) -> str:

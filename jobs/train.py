@@ -5,8 +5,8 @@ import json
 import sys
 
 from jobs.specs import SpecError, TrainOptions, place
-from pipeline import train as road
-from pipeline.training_plan import TrainingPlan
+from pipeline.training import road as road
+from pipeline.training.plan import TrainingPlan
 
 DONE = 0
 

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import index
+from pipeline.bulk import index
+from pipeline.bulk.rows import SCHEMA
 from pipeline.report.output import Output, text
 from pipeline.report.pairs import Pair, choose, read_pairs
 from pipeline.report.runs import Run, Totals, read_runs, total
 from pipeline.report.wording import moment
-from pipeline.rows import SCHEMA
 
 COLUMNS = (
     *("key", "status", "error", "format", "length", "width", "height", "source_width", "source_height"),

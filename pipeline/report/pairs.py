@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline import archives, index, sources, storage
-from pipeline.decode import decode
-from pipeline.faults import Fault
-from pipeline.inputs import read as read_input
+from pipeline import storage
+from pipeline.bulk import index
+from pipeline.images import archives, sources
+from pipeline.images.decode import decode
+from pipeline.images.faults import Fault
+from pipeline.images.inputs import read as read_input
 from pipeline.report.embed import Embedded, embed, embed_file, image_of
 from pipeline.report.output import Output
 

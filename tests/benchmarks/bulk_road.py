@@ -1,7 +1,7 @@
 """The model-bound bulk road against its ceiling, in one run: `python -m tests.benchmarks.bulk_road`.
 
 The ceiling is as many bare processes at work at once as there are cores, each putting resident data through the
-generator (resnet_9blocks, 256 px). The product is `pipeline.bulk.run` from JPEG files to shards; its start-up is left
+generator (resnet_9blocks, 256 px). The product is `pipeline.bulk.road.run`, JPEG files to shards; its start-up is left
 out by running it on two archives of different sizes and taking the difference.
 """
 
@@ -20,10 +20,11 @@ from skimage import data
 from models.bundle import Bundle, write
 from models.descriptor import Descriptor
 from models.networks import NETWORKS
-from pipeline import bulk, bundles, cluster
-from pipeline.bulkjob import BulkJob
-from pipeline.encode import Encoder
-from pipeline.sources import Source
+from pipeline import bundles, cluster
+from pipeline.bulk import road
+from pipeline.bulk.job import BulkJob
+from pipeline.images.encode import Encoder
+from pipeline.images.sources import Source
 
 CORES = os.cpu_count() or 1
 SIZE_PX = 256
@@ -90,7 +91,7 @@ def seconds(bundle: str, count: int, root: Path) -> float:
     output = str(root / f"out-{count}")
     job = BulkJob(job="translate", source=source, output=output, model=bundle, encoder=Encoder(format="jpeg"))
     began = time.perf_counter()
-    bulk.run(job, Silent())
+    road.run(job, Silent())
     return time.perf_counter() - began
 
 

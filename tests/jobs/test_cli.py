@@ -11,7 +11,7 @@ import yaml
 
 from jobs import bulk, cli
 from jobs.specs import UpscaleOptions
-from tests.pipeline.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_maker import upscaler
 
 
 @pytest.fixture

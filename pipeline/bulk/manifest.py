@@ -1,0 +1,59 @@
+"""The manifest of a finished run: what was asked, what came of it, and what it took."""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+from dataclasses import asdict
+from typing import Any
+
+from models.bundle import Bundle
+from pipeline import storage
+from pipeline.bulk.index import RUNS
+from pipeline.bulk.job import BulkJob, Summary
+from pipeline.storage import FileSystem
+
+FORMAT = "recast-run/1"
+PACKAGES = ("recast", "ray", "torch", "pyarrow", "pillow", "fsspec", "s3fs", "numpy")
+
+
+def write_manifest(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle, summary: Summary) -> None:
+    """Put `runs/<run>.json` in place: the last thing a run does."""
+    data = json.dumps(manifest(job, bundle, summary), indent=2).encode()
+    storage.write_bytes(fs, storage.join(output, RUNS, f"{summary.run}.json"), data)
+
+
+def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
+    done = summary.ok + summary.failed
+    wall = summary.seconds["wall"]
+    return {
+        "format": FORMAT,
+        "run": summary.run,
+        "job": job.job,
+        "source": job.source.url,
+        "output": job.output,
+        "model": {"name": bundle.name, "digest": bundle.digest, "path": job.model},
+        "spec": asdict(job),
+        "spec_digest": job.spec_digest(),
+        "counts": {
+            "inputs": summary.inputs,
+            "settled_before": summary.settled_before,
+            "ok": summary.ok,
+            "failed": summary.failed,
+            "held": 0,
+        },
+        "bytes": {"read": summary.bytes_read, "written": summary.bytes_written},
+        "seconds": {stage: round(s, 3) for stage, s in summary.seconds.items()},
+        "images_per_s": round(done / wall, 3) if wall else 0.0,
+        "failures": summary.failures,
+        "shards": summary.shards,
+        "swept": summary.swept,
+        "versions": versions(),
+        "started_at": summary.started_at.isoformat(),
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what decides results: Python and the packages that do the work."""
+    return {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}

@@ -1,0 +1,93 @@
+"""The pool of actors that a bulk run maps its units through, on Ray Data."""
+
+import logging
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from pipeline import cluster
+from pipeline.bulk.tally import Collector
+from pipeline.bulk.worker import ShardMaker, Work
+from pipeline.bundles import Packed
+
+CPUS_PER_ACTOR = 0.5
+"""Logical CPUs a CPU actor asks for. Half, so that when a node dies the others have room for its actors: an actor that
+can't be placed anywhere would make the run wait for ever."""
+WATCH_EVERY_S = 0.5
+
+
+class Pool:
+    """Actors on the cluster, as many and as large as it and the job allow. Needs a connected cluster; close it."""
+
+    def __init__(self, device: str, actors: int | None, packed: Packed, progress: Any) -> None:
+        gpus = cluster.accelerators()
+        self.device = ("cuda" if gpus else "cpu") if device == "auto" else device
+        if self.device == "cuda" and not gpus:
+            raise cluster.ClusterError("--device cuda: the cluster has no GPU; use --device cpu, or another cluster")
+        self.actors = actors or (gpus if self.device == "cuda" else cluster.cores())
+        self._gpus = 0.0 if self.device == "cpu" else min(1.0, gpus / self.actors)
+        # Beside an accelerator, threads of the actor decode and encode; without one, cores are the generator's.
+        self.cpus_per_actor = 1 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
+        self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
+        cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
+        self._packed = ray.put(packed)
+        self._collector = ray.remote(Collector).options(num_cpus=0).remote()
+        self._progress, self._closed = progress, threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
+        self._watcher.start()
+
+    def map(self, work: Work, units: Sequence[pa.Table]) -> Iterator[dict[str, Any]]:
+        """Every unit through an actor -> the reports, as they come. A lost actor's unit is done again by another."""
+        _quiet()
+        # A block is a unit. The driver owns the blocks, so the plan stays the same whatever else dies on the way.
+        plan = ray.data.from_arrow_refs([ray.put(unit) for unit in units])
+        reports = plan.map_batches(
+            _Actor,
+            fn_constructor_args=(work, [self._packed], self._collector),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            compute=ActorPoolStrategy(size=min(self.actors, len(units)), max_tasks_in_flight_per_actor=2),
+            num_cpus=self._cpus,
+            num_gpus=self._gpus or None,
+        )
+        for block in reports.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from block.to_pylist()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(WATCH_EVERY_S):
+            try:
+                counts = ray.get(self._collector.counts.remote(), timeout=5)
+            except ray.exceptions.RayError:
+                continue  # only the view is at stake; the run's own calls tell of a cluster that is gone
+            self._progress.counts(counts.get("ok", 0), counts.get("failed", 0))
+
+
+class _Actor:
+    """A ShardMaker in its Ray process. The bundle comes as a reference in a list: Ray would resolve a bare one before
+    the actor starts, and then could not start it again elsewhere.
+    """
+
+    def __init__(self, work: Work, packed: list[Any], collector: Any) -> None:
+        self._maker = ShardMaker(work, ray.get(packed[0]), collector)
+
+    def __call__(self, unit: pa.Table) -> pa.Table:
+        return self._maker(unit)
+
+
+def _quiet() -> None:
+    """Ray Data's own bars and logs give way to the run's progress view; warnings and errors still come."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,172 @@
+"""The bulk road: every image of a source through a generator, into shards and an index that accounts for each."""
+
+import contextlib
+import datetime
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from typing import Any, Protocol, TypeVar
+
+from models.bundle import Bundle, BundleError
+from pipeline import bundles, cluster, storage
+from pipeline.bulk import index
+from pipeline.bulk.housekeeping import sweep
+from pipeline.bulk.job import BulkJob, Summary
+from pipeline.bulk.lease import Lease
+from pipeline.bulk.manifest import write_manifest
+from pipeline.bulk.units import Seen, legs, todo, units
+from pipeline.bulk.worker import Work
+from pipeline.images.sources import inventory
+from pipeline.storage import FileSystem
+
+T = TypeVar("T")
+
+
+class BulkError(Exception):
+    """A run that can't begin or go on; the message says what is wrong and what to do."""
+
+
+class MismatchError(BulkError):
+    """The output was made by another bundle or with other settings."""
+
+
+class Progress(Protocol):
+    """Who watches a run."""
+
+    def planned(self, inputs: int, settled: int) -> None: ...
+    def counts(self, ok: int, failed: int) -> None: ...
+    def says(self, sentence: str) -> None: ...
+
+
+def run(job: BulkJob, progress: Progress) -> Summary:
+    """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
+
+    Raises:
+        BulkError, BundleError, StorageError, LeaseError, ClusterError: with a sentence each; nothing half done counts.
+    """
+    began = time.monotonic()
+    summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
+    bundle = _fitting(bundles.describe(job.model), job)
+    fs, output = storage.filesystem(job.output)
+    listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
+    with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
+        settled = _settled(fs, output, job, bundle)
+        for damaged in settled.damaged:
+            progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
+        seen = Seen()
+        plan = legs(todo(islice(listing, job.limit), settled, seen))
+        if first := next(plan, None):
+            packed = bundles.fetch(job.model)
+            with cluster.connected():
+                _map(job, bundle, packed, chain([first], plan), seen, summary, lease, progress)
+        summary.inputs, summary.settled_before = seen.inputs, seen.settled
+        lease.check()
+        if summary.untried:
+            raise BulkError(
+                f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
+                f"{summary.ok + summary.failed:,} are settled. Run the same command again to try what is left"
+            )
+        others = set(settled.makers) - {(bundle.digest, job.spec_digest())} if job.replace else set()
+        summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
+        summary.seconds["wall"] = time.monotonic() - began
+        write_manifest(fs, output, job, bundle, summary)
+    return summary
+
+
+def plan_only(job: BulkJob) -> Summary:
+    """Count what a run would do, without taking the lease or writing anything (`--dry-run`)."""
+    summary = Summary("none", datetime.datetime.now(datetime.UTC))
+    bundle = _fitting(bundles.describe(job.model), job)
+    fs, output = storage.filesystem(job.output)
+    with storage.faults_as_sentences(f"reading {job.output}"):
+        seen = Seen()
+        for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, bundle), seen):
+            pass
+    summary.inputs, summary.settled_before = seen.inputs, seen.settled
+    return summary
+
+
+def _run_name() -> str:
+    """Sortable by start, unique without asking anybody."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _fitting(bundle: Bundle, job: BulkJob) -> Bundle:
+    d = bundle.descriptor
+    if d.task != job.job:
+        raise BundleError(f"{job.model} is a bundle for `recast {d.task}`, not for `recast {job.job}`")
+    if d.conditions:
+        raise BundleError(
+            f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
+        )
+    return bundle
+
+
+def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> index.Settled:
+    """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
+    maker = (bundle.digest, job.spec_digest())
+    found = index.settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
+    others = {pair: about for pair, about in found.makers.items() if pair != maker}
+    if others and not job.replace:
+        raise MismatchError(
+            f"{job.output} was made {_difference(others, bundle, job)}; "
+            f"choose another output, or give --replace to make it anew"
+        )
+    return found
+
+
+def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], bundle: Bundle, job: BulkJob) -> str:
+    """How the rows in an output differ from what is asked for now: by whose bundle, or by which settings."""
+    (model, _), about = next(iter(others.items()))
+    if model != bundle.digest:
+        return f"with the bundle {about.get('recast.bundle')!r} ({model}), not with {bundle.name!r} ({bundle.digest})"
+    before, now = json.loads(about.get("recast.settings", "{}")), job.deciding()
+    changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k)]
+    return f"with other settings: {', '.join(changed)}"
+
+
+def _begun(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the first one already drawn, so that what can go wrong at the start does so here."""
+    first = list(islice(items, 1))
+    return chain(first, items)
+
+
+def _map(
+    job: BulkJob, bundle: Bundle, packed: bundles.Packed, plan: Iterator[list[Any]], seen: Seen,
+    summary: Summary, lease: Lease, progress: Progress,
+) -> None:  # fmt: skip
+    """Every leg of the plan through a pool of ShardMakers on Ray Data."""
+    from pipeline.bulk.pool import (
+        Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
+    )
+
+    with contextlib.closing(Pool(job.device, job.actors, packed, progress)) as pool:
+        work = _work(job, bundle, summary.run, pool.device, pool.cpus_per_actor)
+        for leg in plan:
+            progress.planned(seen.inputs, seen.settled)
+            for report in pool.map(work, units(leg, pool.actors, job.shard_images)):
+                lease.check()
+                summary.add(report)
+                if report["write_fault"]:
+                    raise storage.StorageError(f"writing {job.output} failed: {report['write_fault']}")
+
+
+def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> Work:
+    return Work(
+        output=job.output,
+        run=run,
+        model=bundle.digest,
+        spec=job.spec_digest(),
+        encoder=job.encoder,
+        precision=job.precision,
+        device=device,
+        batch_size=job.batch_size or (1 if device == "cpu" else 8),
+        threads=threads,
+        shard_images=job.shard_images,
+        shard_bytes=job.shard_bytes,
+        max_pixels=job.max_pixels,
+        max_input_bytes=job.max_input_bytes,
+        about={"recast.bundle": bundle.name, "recast.settings": json.dumps(job.deciding())},
+    )

@@ -1,0 +1,71 @@
+"""Units of work: which inputs go to one worker call, and the name that makes doing a unit twice the same as once."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from itertools import islice
+
+import pyarrow as pa
+
+from pipeline.bulk.index import Settled
+from pipeline.images.inputs import Input
+
+CHUNK = 8192
+"""Inputs compared with the index at once."""
+LEG_INPUTS = 1 << 20
+"""Inputs planned before work on them begins; the plan held in memory never grows beyond this."""
+UNITS_PER_WORKER = 6
+"""At least so many units for each worker, so that none idles long at the end while others finish theirs."""
+
+LEAST_UNIT = 4
+"""Inputs; below that shards get too small to be worth their round trips."""
+
+
+def todo(inputs: Iterable[Input], settled: Settled, seen: "Seen") -> Iterator[Input]:
+    """The inventory minus what the index has; `seen` counts what went by."""
+    left = iter(inputs)
+    while chunk := list(islice(left, CHUNK)):
+        new = settled.unsettled(chunk)
+        seen.inputs += len(chunk)
+        seen.settled += len(chunk) - len(new)
+        yield from new
+
+
+class Seen:
+    """Counts of the inventory as it streams by."""
+
+    def __init__(self) -> None:
+        self.inputs = 0
+        self.settled = 0
+
+
+def legs(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    """The inputs in stretches that are planned, and then worked on, together."""
+    left = iter(inputs)
+    while leg := list(islice(left, LEG_INPUTS)):
+        yield leg
+
+
+def units(leg: list[Input], workers: int, shard_images: int) -> list[pa.Table]:
+    """A leg cut into units of at most `shard_images` inputs, small enough that all workers have several."""
+    size = min(shard_images, max(LEAST_UNIT, -(-len(leg) // (workers * UNITS_PER_WORKER))))
+    return [pack_unit(leg[start : start + size]) for start in range(0, len(leg), size)]
+
+
+def unit_id(unit: Iterable[Input], model: str, spec: str) -> str:
+    """A name that follows from what the unit's shards will hold: a retried unit overwrites its own, byte for byte."""
+    digest = hashlib.sha256(f"{model}\n{spec}\n".encode())
+    for item in unit:
+        digest.update(f"{item.key}\n{item.fingerprint}\n".encode())
+    return digest.hexdigest()[:20]
+
+
+def pack_unit(unit: list[Input]) -> pa.Table:
+    """A unit as a table, one row an input: a block of Ray Data."""
+    return pa.Table.from_pylist([asdict(item) for item in unit])
+
+
+def unpack_unit(unit: pa.Table) -> list[Input]:
+    """The inputs that a unit's table holds."""
+    assert set(unit.column_names) == {f.name for f in fields(Input)}
+    return [Input(**row) for row in unit.to_pylist()]

@@ -1,0 +1,213 @@
+"""The actor of the bulk road: takes a unit of inputs, settles every one of them, and commits shards and index rows."""
+
+import datetime
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from pipeline import storage
+from pipeline.ahead import ahead
+from pipeline.bulk.generate import Generator, Precision
+from pipeline.bulk.index import SHARDS, write_fragment
+from pipeline.bulk.rows import Row, table
+from pipeline.bulk.shards import TarShard
+from pipeline.bulk.tally import Tally
+from pipeline.bulk.units import unit_id, unpack_unit
+from pipeline.bundles import Packed
+from pipeline.images.decode import decode
+from pipeline.images.encode import Encoder
+from pipeline.images.faults import Fault
+from pipeline.images.inputs import Input, read
+from pipeline.images.pictures import Picture
+
+OPEN_GROUPS_BATCHES = 4
+"""How many batches' worth of pictures may wait for others of their shape before the oldest go through by themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Everything a worker must know; the same for all workers of a run."""
+
+    output: str
+    run: str
+    model: str
+    spec: str
+    encoder: Encoder
+    precision: Precision
+    device: str
+    batch_size: int
+    threads: int
+    """For decoding and for encoding each; 1 on a cluster without accelerators, where the generator needs the cores."""
+    shard_images: int
+    shard_bytes: int
+    max_pixels: int
+    max_input_bytes: int
+    about: dict[str, str]
+    """For the fragments' metadata: the names behind `model` and `spec`."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """One input on its way through the stages; it gains a picture, then bytes, or a fault on the way."""
+
+    item: Input
+    picture: Picture | None = None
+    data: bytes | None = None
+    fault: Fault | None = None
+    untried: str = ""
+    """A fault of storage, not of the image: the input is left for the next run."""
+    source_size: tuple[int | None, int | None] = (None, None)
+
+
+class ShardMaker:
+    """Pure unit -> results, once built; Ray calls it, a test can too."""
+
+    def __init__(self, work: Work, packed: Packed, tally: Any | None = None) -> None:
+        torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
+        bundle, network = packed.unpack()
+        self._work = work
+        self._fs, self._output = storage.filesystem(work.output)
+        self._generator = Generator(
+            network, bundle.descriptor, device=work.device, precision=work.precision, batch_size=work.batch_size
+        )
+        self._decoders = ThreadPoolExecutor(work.threads, "decode")
+        self._encoders = ThreadPoolExecutor(work.threads, "encode")
+        self._tally = Tally(tally)
+
+    def __call__(self, unit: pa.Table) -> pa.Table:
+        """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
+        try:
+            self._settle(unpack_unit(unit))
+        except Exception as fault:
+            if not storage.is_storage_fault(fault):
+                raise
+            self._tally.count(write_fault=storage.sentence(fault))
+        return pa.Table.from_pylist([self._tally.report()])
+
+    def _settle(self, unit: list[Input]) -> None:
+        depth = 2 * self._work.threads
+        decoded = ahead(self._decode, unit, self._decoders, depth)
+        generated = self._generate(decoded)
+        encoded = ahead(self._encode, generated, self._encoders, depth)
+        self._write(encoded, unit_id(unit, self._work.model, self._work.spec))
+
+    def _decode(self, item: Input) -> Sample:
+        sample = Sample(item)
+        try:
+            with self._tally.timed("fetch"):
+                data = read(item, self._work.max_input_bytes)
+            self._tally.count(bytes_read=len(data))
+            with self._tally.timed("decode"):
+                sample.picture = decode(data, self._work.max_pixels)
+            sample.source_size = (sample.picture.width, sample.picture.height)
+        except Fault as fault:
+            sample.fault = fault
+        except Exception as fault:
+            if not storage.is_storage_fault(fault):
+                raise
+            sample.untried = storage.sentence(fault)
+        return sample
+
+    def _generate(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Pictures of one shape go through together, without waiting for ever on rare shapes."""
+        size = self._work.batch_size
+        groups: dict[tuple[int, ...], list[Sample]] = {}
+        for sample in samples:
+            if sample.picture is None:
+                yield sample
+                continue
+            group = groups.setdefault(sample.picture.pixels.shape, [])
+            group.append(sample)
+            if len(group) == size:
+                yield from self._generated(groups.pop(sample.picture.pixels.shape))
+            elif sum(map(len, groups.values())) >= OPEN_GROUPS_BATCHES * size:
+                yield from self._generated(groups.pop(next(iter(groups))))
+        for group in groups.values():
+            yield from self._generated(group)
+
+    def _generated(self, group: list[Sample]) -> list[Sample]:
+        with self._tally.timed("generate"):
+            try:
+                results = self._generator([s.picture for s in group if s.picture is not None])
+            except (RuntimeError, MemoryError) as fault:  # out of memory, above all: the pictures' fault, not the run's
+                results = [Fault("generator", str(fault).splitlines()[0])] * len(group)
+        for sample, result in zip(group, results, strict=True):
+            sample.picture = result if isinstance(result, Picture) else None
+            sample.fault = result if isinstance(result, Fault) else None
+        return group
+
+    def _encode(self, sample: Sample) -> Sample:
+        if sample.picture is not None:
+            with self._tally.timed("encode"):
+                try:
+                    sample.data = self._work.encoder.encode(sample.picture)
+                except Fault as fault:
+                    sample.fault = fault
+        return sample
+
+    def _write(self, samples: Iterable[Sample], name: str) -> None:
+        """Shards closed by count and by size, whichever comes first; each committed before the next begins."""
+        left, part = iter(samples), 0
+        more = True
+        while more:
+            shard_name = f"{name}-{part:03d}.tar"
+            rows: list[Row] = []
+            with TarShard() as shard:
+                more = self._fill(shard, shard_name, left, rows)
+                if rows:
+                    self._commit(shard, shard_name, rows)
+            part += 1
+
+    def _fill(self, shard: TarShard, name: str, samples: Iterator[Sample], rows: list[Row]) -> bool:
+        """Add samples until the shard is full. Returns whether there may be more."""
+        for sample in samples:
+            if sample.untried:
+                self._tally.count(untried=1, untried_because=sample.untried)
+                continue
+            rows.append(self._row(shard, name, sample))
+            if shard.images >= self._work.shard_images or shard.length >= self._work.shard_bytes:
+                return True
+        return False
+
+    def _row(self, shard: TarShard, name: str, sample: Sample) -> Row:
+        row = Row(
+            key=sample.item.key,
+            source=sample.item.source,
+            fingerprint=sample.item.fingerprint,
+            status="failed",
+            source_width=sample.source_size[0],
+            source_height=sample.source_size[1],
+            model=self._work.model,
+            spec=self._work.spec,
+            run=self._work.run,
+            finished_at=datetime.datetime.now(datetime.UTC),
+        )
+        if sample.fault is not None:
+            row.error = f"{sample.fault.kind}: {sample.fault.sentence}"
+            self._tally.count(failed=1, failure=sample.fault.kind)
+            return row
+        picture, data = sample.picture, sample.data
+        assert picture is not None  # a sample without a fault has gone through every stage
+        assert data is not None
+        place = shard.add(row.key, data, self._work.encoder.extension)
+        row.status, row.shard, row.format = "ok", name, self._work.encoder.format
+        row.member, row.offset, row.length, row.sha256 = place.member, place.offset, place.length, place.sha256
+        row.width, row.height, row.channels = picture.width, picture.height, self._work.encoder.channels(picture)
+        row.notes = list(picture.notes) or None
+        self._tally.count(ok=1)
+        return row
+
+    def _commit(self, shard: TarShard, name: str, rows: list[Row]) -> None:
+        """The shard first, its fragment after it: what has no fragment did not happen."""
+        about = dict(self._work.about)
+        with self._tally.timed("write"):
+            if shard.images:
+                size = shard.commit(self._fs, storage.join(self._output, SHARDS, name))
+                about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
+                self._tally.count(bytes_written=size, shards=1)
+            write_fragment(self._fs, self._output, name, table(rows, about))

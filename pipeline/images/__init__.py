@@ -1,0 +1,1 @@
+"""From encoded images of any origin to pixels and back: sources, archives, decoding, encoding."""

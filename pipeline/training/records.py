@@ -1,0 +1,126 @@
+"""What the first worker of a training writes: logs, sample grids, checkpoints and bundles, off the training's path."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from models import bundle
+from models.bundle import Bundle
+from models.preview import sample_grid
+from models.recipes.recipe import Batch, Recipe, RecipeConfig
+from pipeline import storage
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.log import TrainingLog
+from pipeline.training.plan import TrainingPlan
+from pipeline.training.step import WorkerRoad
+
+
+class Records:
+    """One thread writes everything in order; the training waits for it only where two checkpoints would pile up."""
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        config: RecipeConfig,
+        recipe: Recipe,
+        road: WorkerRoad,
+        checkpoints: Checkpoints,
+        samples: Batch,
+        versions: Mapping[str, str],
+    ) -> None:
+        self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
+        self._checkpoints, self._versions = checkpoints, versions
+        self._samples = {name: images.to(road.device) for name, images in samples.items()}
+        self._log = TrainingLog(plan.output)
+        self._writer = ThreadPoolExecutor(1, "records")
+        self._writing: list[Future[None]] = []
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._submit(self._log.close)
+        self._writer.shutdown()
+        self._raise_faults()
+
+    def log(self, step: int, means: dict[str, float]) -> None:
+        self._submit(self._log.scalars, step, means)
+
+    def checkpoint(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Copy what must be kept; what is written is the training as it is now."""
+        for earlier in self._writing:
+            earlier.result()
+        state = {**_copied(self._road.state()), **facts}
+        network = copy.deepcopy(self._road.generator).eval()
+        with torch.no_grad():
+            grid = sample_grid(self._recipe.preview(self._samples, network))
+        self._submit(self._write, step, state, network.cpu(), grid)
+
+    def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image) -> None:
+        """The checkpoint comes last: what it says is done needs no repeating after a crash."""
+        png = self._log.samples(step, grid)
+        self._export(step, network, png)
+        self._log.flush()
+        self._checkpoints.save(step, state, self._plan.keep_checkpoints)
+
+    def _export(self, step: int, network: nn.Module, preview: bytes) -> None:
+        """Put the bundle into the output, its description last."""
+        product, plan = self._recipe.product, self._plan
+        described = Bundle(
+            name=f"{plan.recipe} {plan.preset}".strip(),
+            recipe=plan.recipe,
+            network=product.network,
+            arguments=product.arguments,
+            descriptor=product.descriptor,
+            training={
+                "preset": plan.preset,
+                "step": step,
+                "settings": asdict(self._config),
+                "seed": plan.seed,
+                "workers": plan.workers,
+                "precision": plan.precision,
+                "data": _without_place(plan.data),
+                "versions": dict(self._versions),
+            },
+        )
+        fs, root = storage.filesystem(plan.output)
+        with tempfile.TemporaryDirectory(prefix="recast-") as folder:
+            bundle.write(described, network.half() if plan.bundle_precision == "fp16" else network, Path(folder))
+            (Path(folder) / "preview.png").write_bytes(preview)
+            for name in (bundle.WEIGHTS, "README.md", "preview.png", "bundle.json"):
+                storage.upload(fs, str(Path(folder) / name), storage.join(root, "bundle", name))
+
+    def _submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        self._raise_faults()
+        self._writing.append(self._writer.submit(write, *arguments))
+
+    def _raise_faults(self) -> None:
+        """Raise what went wrong with earlier writes, and forget those that are done."""
+        done = [future for future in self._writing if future.done()]
+        self._writing = [future for future in self._writing if not future.done()]
+        for future in done:
+            future.result()
+
+
+def _without_place(url: str) -> str:
+    """A URL as it is; of a local path the last two names, for where a disk keeps them is nobody else's business."""
+    return url if "://" in url else "/".join(Path(url).parts[-2:])
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy, tensors on the CPU: training changes the originals in place while the copy is written."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(entry) for entry in value]
+    return value

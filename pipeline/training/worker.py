@@ -1,0 +1,175 @@
+"""One worker of a training: its share of the examples, its part of every batch; the first also keeps the records."""
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from models import recipes
+from models.recipes.recipe import RecipeConfig
+from pipeline import storage
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.examples import Draw, Shard, fixed_samples
+from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.records import Records
+from pipeline.training.step import WorkerRoad
+
+T = TypeVar("T")
+
+STEP_SEED_STRIDE = 1_000_003
+"""A prime, so that no two of (seed, step, rank) share a seed in practice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every worker is told."""
+
+    plan: TrainingPlan
+    config: RecipeConfig
+    threads: int
+    """Of one worker's tensor operations on a CPU."""
+    watch: Any
+    """A handle to the driver's `Watch` actor."""
+    versions: dict[str, str]
+
+
+def work(job: dict[str, Job]) -> None:
+    """Train from the newest checkpoint to the last step; the function that Ray Train runs in each worker."""
+    try:
+        Worker(job["job"]).run()
+    except Exception as fault:
+        job["job"].watch.tell.remote({"fault": _sentence(fault)})
+        raise
+
+
+def _sentence(fault: Exception) -> str:
+    if isinstance(fault, (TrainingError, storage.StorageError)):
+        return str(fault)
+    return storage.sentence(fault) if storage.is_storage_fault(fault) else f"{type(fault).__name__}: {fault}"
+
+
+class Worker:
+    """Rank, recipe, road, examples and, in the first worker, the records."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.plan, self.config = job, job.plan, job.config
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        torch.set_num_threads(job.threads)
+        torch.manual_seed(self.plan.seed)
+        device = ray.train.torch.get_device()
+        self.recipe = recipes.build(self.plan.recipe, self.config)
+        self.road = WorkerRoad(
+            self.recipe, self.plan, device=device, ema_decay=self.config.ema_decay, wrap=self.world > 1
+        )
+        self.checkpoints = Checkpoints(self.plan.output)
+        self.seconds = 0.0
+
+    def run(self) -> None:
+        draw = self._draw()
+        if draw is None:
+            return
+        start = self._resume()
+        self._tell(step=start, seconds=self.seconds, fault="")
+        with contextlib.ExitStack() as stack:
+            records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
+            self._train(draw, start, records)
+
+    def _records(self, shard: Shard) -> Records:
+        samples = fixed_samples(self.recipe, shard, self.plan.sample_rows)
+        return Records(self.plan, self.config, self.recipe, self.road, self.checkpoints, samples, self.job.versions)
+
+    def _draw(self) -> Draw | None:
+        """This worker's examples; none if any worker can't use its own, which the driver is told."""
+        shard, problem = None, ""
+        try:
+            rows = ray.train.get_dataset_shard("examples").iter_rows()
+            shard = Shard(rows, self.plan.cache_bytes)
+            shard.try_out(self.recipe)
+        except TrainingError as fault:
+            problem = str(fault)
+        if not self._agreed(problem) or shard is None:
+            return None
+        self._tell(unreadable=[name for names in self._gathered(shard.unreadable) for name in names])
+        return Draw(
+            shard=shard,
+            recipe=self.recipe,
+            seed=self.plan.seed,
+            rank=self.rank,
+            batch_size=self.config.batch_size // self.world,
+        )
+
+    def _agreed(self, problem: str) -> bool:
+        """Whether no worker has a problem. All must ask, else the others would wait for ever for the one that left."""
+        first = next(filter(None, self._gathered(problem)), "")
+        self._tell(problem=first)
+        return not first
+
+    def _gathered(self, own: T) -> list[T]:
+        """What every worker has, by rank; all must call it together."""
+        everybodys: list[T] = [own] * self.world
+        dist.all_gather_object(everybodys, own)
+        return everybodys
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint, if there is one; returns the step to go on with, the same in every worker."""
+        newest = [max(self.checkpoints.steps(), default=0)]
+        dist.broadcast_object_list(newest, src=0)
+        if newest[0]:
+            state = self.checkpoints.load(newest[0])
+            self.road.load(state)
+            self.seconds = state["seconds"]
+        return newest[0]
+
+    def _train(self, draw: Draw, start: int, records: Records | None) -> None:
+        plan, last = self.plan, self.config.steps
+        sums: dict[str, Tensor] = {}
+        steps, began = 0, time.monotonic()
+        for step, batch in enumerate(draw.batches(start, last), start):
+            torch.manual_seed((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank)
+            scalars = self.road.step(batch, step)
+            sums = {name: sums.get(name, 0) + value for name, value in scalars.items()}
+            done, steps = step + 1, steps + 1
+            checkpoint = done % plan.checkpoint_every == 0 or done == last
+            if not (checkpoint or done % plan.log_every == 0):
+                continue
+            means = self._means(sums, steps)
+            if not self._healthy(means, done, checkpoint):
+                return
+            elapsed = time.monotonic() - began
+            self.seconds += elapsed
+            means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
+            self._tell(step=done, seconds=self.seconds, scalars=means)
+            if records:
+                records.log(done, means)
+                if checkpoint:
+                    records.checkpoint(done, {"seconds": self.seconds, "workers": self.world})
+            sums, steps, began = {}, 0, time.monotonic()
+
+    def _means(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+        """Means over the last steps and over all workers; one exchange for all names."""
+        values = torch.stack([value.float() for value in sums.values()]) / (steps * self.world)
+        dist.all_reduce(values)
+        return dict(zip(sums, values.tolist(), strict=True))
+
+    def _healthy(self, means: dict[str, float], step: int, checkpoint: bool) -> bool:
+        """Whether losses are finite, and weights too where they are about to be kept; the driver is told otherwise."""
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if not bad and checkpoint and not self.road.finite():
+            bad = ["a weight"]
+        if bad:
+            self._tell(
+                problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. The newest checkpoint is "
+                "from before that; try a lower learning_rate, or precision fp32"
+            )
+        return not bad
+
+    def _tell(self, **facts: Any) -> None:
+        if self.rank == 0:
+            self.job.watch.tell.remote(facts)

@@ -1,0 +1,222 @@
+"""The bulk road on a real Ray: every input accounted for, nothing done twice, whatever is changed or killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import bundles, cluster, storage
+from pipeline.bulk import road
+from pipeline.bulk.index import current
+from pipeline.bulk.job import BulkJob
+from pipeline.bulk.road import BulkError, MismatchError
+from pipeline.bulk.verify import verify
+from pipeline.images.encode import Encoder
+from pipeline.images.sources import Source
+from tests.pipeline.bulk.bundle_maker import upscaler
+
+
+class Silent:
+    def planned(self, inputs: int, settled: int) -> None: ...
+    def counts(self, ok: int, failed: int) -> None: ...
+    def says(self, sentence: str) -> None: ...
+
+
+def image(path: Path, seed: int = 0, size: tuple[int, int] = (24, 16)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for n in range(10):
+        image(tmp_path / "in" / f"{n}.png", n)
+    (tmp_path / "in/empty.jpg").touch()
+    (tmp_path / "in/text.png").write_bytes(b"hello")
+    return tmp_path / "in"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return upscaler(tmp_path_factory.mktemp("bundle"))
+
+
+def job(source: Path | str, output: Path | str, model: str, **changes) -> BulkJob:
+    facts = {"job": "upscale", "source": Source(url=str(source)), "output": str(output), "model": model}
+    return BulkJob(**(facts | {"actors": 2} | changes))
+
+
+def view(output: Path | str) -> dict[str, tuple]:
+    """The current view without what differs from run to run."""
+    fs, path = storage.filesystem(str(output))
+    columns = ["key", "status", "error", "fingerprint", "sha256", "width", "height"]
+    return {row["key"]: tuple(row.values()) for row in current(fs, path, columns).to_pylist()}
+
+
+def sound(output: Path | str) -> bool:
+    return verify(str(output)).faults == []
+
+
+@pytest.mark.usefixtures("ray_local")
+class TestRuns:
+    def test_every_input_is_settled_and_a_second_run_does_nothing(self, source, tmp_path, model, monkeypatch):
+        asked = job(source, tmp_path / "out", model)
+        summary = road.run(asked, Silent())
+        assert (summary.inputs, summary.ok, summary.failed) == (12, 10, 2)
+        assert summary.failures == {"empty": 1, "not-an-image": 1}
+        assert set(view(tmp_path / "out")) == {p.name for p in source.iterdir()}
+        assert sound(tmp_path / "out")
+
+        def unwanted(*_):
+            raise AssertionError("a run with nothing to do needs no model and no cluster")
+
+        before = sorted((tmp_path / "out/shards").iterdir())
+        monkeypatch.setattr(bundles, "fetch", unwanted)
+        monkeypatch.setattr(cluster, "connected", unwanted)
+        again = road.run(asked, Silent())
+        assert (again.ok, again.failed, again.settled_before) == (0, 0, 12)
+        assert sorted((tmp_path / "out/shards").iterdir()) == before
+
+    def test_new_and_changed_inputs_alone_are_processed(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model)
+        road.run(asked, Silent())
+        before = view(tmp_path / "out")
+        image(source / "new.png", 77)
+        image(source / "3.png", 78)
+        summary = road.run(asked, Silent())
+        assert (summary.ok, summary.settled_before) == (2, 11)
+        after = view(tmp_path / "out")
+        assert {k for k in after if after[k] != before.get(k)} == {"new.png", "3.png"}
+        assert sound(tmp_path / "out")
+
+    def test_failed_inputs_are_tried_again_only_on_request(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model)
+        road.run(asked, Silent())
+        assert road.run(asked, Silent()).failed == 0
+        assert road.run(job(source, tmp_path / "out", model, retry_failed=True), Silent()).failed == 2
+
+    def test_what_is_missing_or_damaged_is_done_again_and_nothing_else(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model, shard_images=4)
+        road.run(asked, Silent())
+        whole = view(tmp_path / "out")
+        shards, fragments = (sorted((tmp_path / "out" / part).iterdir()) for part in ("shards", "index"))
+        shards[0].unlink()
+        spoilt = next(f for f in fragments if f.stem != shards[0].stem)
+        spoilt.write_bytes(spoilt.read_bytes()[:-20])
+        assert not sound(tmp_path / "out")
+        missing = len(whole) - len(view(tmp_path / "out"))
+        summary = road.run(asked, Silent())
+        assert summary.ok + summary.failed == missing
+        assert view(tmp_path / "out") == whole
+        assert sound(tmp_path / "out")
+
+    def test_leavings_of_dead_runs_are_swept(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model)
+        (tmp_path / "out/shards").mkdir(parents=True)
+        (tmp_path / "out/shards/orphan-000.tar").write_bytes(b"left behind")
+        part = tmp_path / "out/shards/.x.tar.1234.part"
+        part.write_bytes(b"half")
+        os.utime(part, (time.time() - 100, time.time() - 100))
+        assert road.run(asked, Silent()).swept == 2
+        assert sound(tmp_path / "out")
+
+    def test_another_bundle_or_other_settings_are_refused_by_name_and_replaced_on_request(
+        self, source, tmp_path, model
+    ):
+        road.run(job(source, tmp_path / "out", model), Silent())
+        other = upscaler(tmp_path / "other", seed=1)
+        with pytest.raises(MismatchError, match="'tiny x2 seed 0'.*'tiny x2 seed 1'"):
+            road.run(job(source, tmp_path / "out", other), Silent())
+        jpeg = job(source, tmp_path / "out", model, encoder=Encoder(format="jpeg"))
+        with pytest.raises(MismatchError, match=r"format png \(now jpeg\)"):
+            road.run(jpeg, Silent())
+        replaced = job(source, tmp_path / "out", other, replace=True)
+        assert road.run(replaced, Silent()).ok == 10
+        assert road.run(job(source, tmp_path / "out", other), Silent()).settled_before == 12
+        assert sound(tmp_path / "out")
+        assert verify(str(tmp_path / "out")).rows == 12
+
+    def test_a_storage_fault_leaves_the_input_for_a_rerun(self, tmp_path, model):
+        """A file that vanishes between listing and reading stands for any read that storage refuses."""
+        for n in range(5):
+            image(tmp_path / "in" / f"{n}.png", n)
+        hole = tmp_path / "in/hole.png"
+        hole.symlink_to(tmp_path / "elsewhere.png")
+        image(tmp_path / "elsewhere.png", 50)
+        asked = job(tmp_path / "in", tmp_path / "out", model)
+
+        class Remover(Silent):
+            def planned(self, inputs: int, settled: int) -> None:
+                (tmp_path / "elsewhere.png").unlink(missing_ok=True)
+
+        with pytest.raises(BulkError, match="1 inputs could not be read"):
+            road.run(asked, Remover())
+        assert "hole.png" not in view(tmp_path / "out")
+        assert not (tmp_path / "out/runs").exists()
+        image(tmp_path / "elsewhere.png", 50)
+        assert road.run(asked, Silent()).ok == 1
+
+    def test_an_empty_source_is_done_at_once(self, tmp_path, model):
+        (tmp_path / "in").mkdir()
+        assert road.run(job(tmp_path / "in", tmp_path / "out", model), Silent()).inputs == 0
+
+    def test_a_tar_on_object_storage_becomes_the_same_output_as_its_folder(self, source, tmp_path, model, bucket):
+        road.run(job(source, tmp_path / "out", model), Silent())
+        subprocess.run(["tar", "-cf", tmp_path / "in.tar", "-C", source, "."], check=True)
+        fs, path = storage.filesystem(f"{bucket}/in.tar")
+        fs.put_file(str(tmp_path / "in.tar"), path)
+        summary = road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent())
+        assert (summary.ok, summary.failed) == (10, 2)
+        assert sound(f"{bucket}/out")
+        local, remote = view(tmp_path / "out"), view(f"{bucket}/out")
+        assert {k: v[1] for k, v in remote.items()} == {k: v[1] for k, v in local.items()}
+        assert {k: v[4] for k, v in remote.items()} == {k: v[4] for k, v in local.items()}
+        assert road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent()).settled_before == 12
+
+
+def test_a_plan_the_cluster_cannot_hold_is_refused(source, tmp_path, model, ray_local):
+    with pytest.raises(cluster.ClusterError, match="no GPU"):
+        road.run(job(source, tmp_path / "out", model, device="cuda"), Silent())
+    with pytest.raises(cluster.ClusterError, match="fewer workers"):
+        cluster.demand(1000, 1, 0, "1000 actors")
+
+
+def test_the_driver_killed_at_any_moment_costs_nothing_but_time(source, tmp_path, model):
+    """Invariant 3, on local disk: SIGKILL to the driver's whole process group, then the same command again."""
+    for n in range(10, 60):
+        image(source / f"{n}.png", n)
+    command = [sys.executable, "-m", "jobs", "upscale", str(source)]
+    options = ["--model", model, "--shard-images", "5", "--max-failed", "1"]
+    subprocess.run([*command, str(tmp_path / "calm"), *options], check=True, timeout=200)
+    for shards_seen in (1, 5):
+        run = subprocess.Popen([*command, str(tmp_path / "out"), *options], start_new_session=True)
+        while run.poll() is None and len(list((tmp_path / "out").glob("shards/*.tar"))) < shards_seen:
+            time.sleep(0.02)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    subprocess.run([*command, str(tmp_path / "out"), *options], check=True, timeout=200)
+    assert view(tmp_path / "out") == view(tmp_path / "calm")
+    assert sound(tmp_path / "out")
+
+
+def test_a_lost_node_costs_nothing_but_time(source, tmp_path, model, ray_cluster_two_nodes):
+    """A node with its actor dies in the middle of a run on a cluster of two; the run finishes by itself."""
+    for n in range(10, 60):
+        image(source / f"{n}.png", n)
+    killed = []
+
+    class Killer(Silent):
+        def counts(self, ok: int, failed: int) -> None:
+            if not killed:
+                killed.append(ray_cluster_two_nodes.kill_worker_node())
+
+    summary = road.run(job(source, tmp_path / "out", model, shard_images=4), Killer())
+    assert killed
+    assert (summary.inputs, len(view(tmp_path / "out"))) == (62, 62)
+    assert sound(tmp_path / "out")

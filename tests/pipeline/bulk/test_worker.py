@@ -1,0 +1,136 @@
+"""A worker settles a unit: shards and rows that agree, the same bytes each time, faults told apart. No Ray needed."""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline import bundles, storage
+from pipeline.bulk import worker
+from pipeline.bulk.index import current
+from pipeline.bulk.job import BulkJob
+from pipeline.bulk.units import pack_unit
+from pipeline.bulk.verify import verify
+from pipeline.bulk.worker import ShardMaker, Work
+from pipeline.images.encode import Encoder
+from pipeline.images.sources import Source, inventory
+from tests.pipeline.bulk.bundle_maker import upscaler
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "in"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    for n in range(9):
+        Image.fromarray(random.integers(0, 255, (10 + n % 3, 12, 3), np.uint8)).save(root / f"{n}.png")
+    (root / "bad.jpg").write_bytes(b"no image at all")
+    return root
+
+
+def work(tmp_path: Path, name: str = "out", **changes) -> Work:
+    job = BulkJob(job="upscale", source=Source(url="x"), output=str(tmp_path / name), model="x")
+    facts = {
+        "output": job.output,
+        "run": "run-1",
+        "model": "sha256:m",
+        "spec": job.spec_digest(),
+        "encoder": Encoder(),
+        "precision": "fp32",
+        "device": "cpu",
+        "batch_size": 1,
+        "threads": 1,
+        "shard_images": 1000,
+        "shard_bytes": 1 << 30,
+        "max_pixels": 10**6,
+        "max_input_bytes": 10**7,
+        "about": {"recast.settings": json.dumps(job.deciding())},
+    }
+    return Work(**(facts | changes))
+
+
+def settle(tmp_path: Path, source: Path, **changes) -> dict:
+    asked = work(tmp_path, **changes)
+    maker = ShardMaker(asked, bundles.fetch(upscaler(tmp_path / "bundle")))
+    return maker(pack_unit(list(inventory(Source(url=str(source)))))).to_pylist()[0]
+
+
+def rows(tmp_path: Path, name: str = "out") -> list[dict]:
+    fs, path = storage.filesystem(str(tmp_path / name))
+    return current(fs, path, ["key", "status", "error", "shard", "member", "offset", "length", "sha256"]).to_pylist()
+
+
+def test_every_input_of_a_unit_gets_its_row_and_its_bytes(tmp_path, source):
+    report = settle(tmp_path, source)
+    assert (report["ok"], report["failed"], report["untried"]) == (9, 1, 0)
+    assert report["failures"] == [{"kind": "not-an-image", "n": 1}]
+    verdict = verify(str(tmp_path / "out"))
+    assert (verdict.rows, verdict.ok, verdict.faults) == (10, 9, [])
+    for row in rows(tmp_path):
+        if row["status"] == "ok":
+            data = (tmp_path / "out/shards" / row["shard"]).read_bytes()[row["offset"] :][: row["length"]]
+            assert hashlib.sha256(data).hexdigest() == row["sha256"]
+
+
+def test_a_unit_done_twice_is_the_same_as_once(tmp_path, source):
+    settle(tmp_path, source)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out/shards").iterdir()}
+    settle(tmp_path, source)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out/shards").iterdir()} == before
+    assert len(list((tmp_path / "out/index").iterdir())) == len(before)
+
+
+def test_batches_and_threads_do_not_change_the_bytes(tmp_path, source):
+    settle(tmp_path, source)
+    settle(tmp_path, source, name="threads", threads=4)
+    plain = {row["key"]: row["sha256"] for row in rows(tmp_path)}
+    assert {row["key"]: row["sha256"] for row in rows(tmp_path, "threads")} == plain
+
+
+@pytest.mark.parametrize("limit", [{"shard_images": 4}, {"shard_bytes": 4000}])
+def test_shards_close_by_count_or_size(tmp_path, source, limit):
+    settle(tmp_path, source, **limit)
+    shards = list((tmp_path / "out/shards").iterdir())
+    assert len(shards) >= 2
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            assert len(tar.getnames()) <= limit.get("shard_images", 100)
+    assert verify(str(tmp_path / "out")).faults == []
+
+
+def test_an_input_that_storage_does_not_give_is_left_for_the_next_run(tmp_path, source, monkeypatch):
+    def read(item, max_bytes):
+        if item.key == "3.png":
+            raise OSError("the disk is on fire")
+        return original(item, max_bytes)
+
+    original = worker.read
+    monkeypatch.setattr(worker, "read", read)
+    report = settle(tmp_path, source)
+    assert (report["ok"], report["failed"], report["untried"]) == (8, 1, 1)
+    assert "on fire" in report["untried_because"]
+    assert "3.png" not in {row["key"] for row in rows(tmp_path)}
+
+
+def test_an_output_that_cannot_be_written_is_reported_and_commits_nothing(tmp_path, source, monkeypatch):
+    def upload(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "upload", upload)
+    report = settle(tmp_path, source)
+    assert report["write_fault"] == "the storage is full"
+    assert not (tmp_path / "out/index").exists()
+
+
+def test_fragments_carry_the_shards_size_and_the_settings(tmp_path, source):
+    settle(tmp_path, source)
+    (fragment,) = (tmp_path / "out/index").iterdir()
+    metadata = pq.read_schema(fragment).metadata
+    (shard,) = (tmp_path / "out/shards").iterdir()
+    assert metadata[b"recast.shard"].decode() == shard.name
+    assert int(metadata[b"recast.shard_bytes"]) == shard.stat().st_size

@@ -1,0 +1,357 @@
+"""The report: what its page says is what the output holds, whatever state that is in, and it needs nothing else."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import report, storage
+from pipeline.bulk import index
+from pipeline.bulk import rows
+from pipeline.report import curves, pairs, runs, wording
+from pipeline.report.output import Output
+from pipeline.report.samples import read_grids
+from pipeline.report.scalars import History, read_history
+from pipeline.report.training import grouped
+from pipeline.storage import StorageError
+from tests.pipeline.report.outputs import MODEL, WHEN, bulk, facade, failed, manifest, png, row, segment, training
+
+HOSTILE = "<script>alert(1)</script>\"' onerror=x &amp;.png"
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its words, its elements' attributes, its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.attributes, self.elements = "", [], []
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1] not in ("style", "script"):
+            self.text += data + " "
+
+    def values(self, *names: str) -> list[str]:
+        return [value for _, name, value in self.attributes if name in names]
+
+
+def doubled(size: int, seed: int = 1) -> tuple[Image.Image, Image.Image]:
+    after = facade(seed, 2 * size, plain=False)
+    return after.resize((size, size), Image.Resampling.BICUBIC), after
+
+
+@pytest.fixture
+def upscaled(tmp_path: Path) -> Path:
+    """Fourteen results, three failures of two kinds, one finished run."""
+    pairs = {f"a/{i:02d}.jpg": doubled(24, i) for i in range(13)} | {HOSTILE: doubled(24)}
+    bad = [failed("b/1.jpg", "truncated: it ends early: after 3 bytes"), failed("b/2.jpg", "truncated: it ends early")]
+    bulk(tmp_path / "out", tmp_path / "in", pairs, [*bad, failed(f"c/{HOSTILE}", f"empty: {HOSTILE}")])
+    manifest(tmp_path / "out", counts={"inputs": 17, "ok": 14, "failed": 3, "held": 0, "settled_before": 0})
+    return tmp_path / "out"
+
+
+def fetched(html: str) -> list[str]:
+    """Everything that a browser would load from elsewhere."""
+    page = Page(html)
+    urls = page.values("src", "href", "srcset", "poster", "action", "data", "xlink:href")
+    urls += re.findall(r"url\(\s*[\"']?([^\"')]+)", html) + re.findall(r"@import\s+(\S+)", html)
+    return [url for url in urls if not url.startswith(("data:", "#"))]
+
+
+@pytest.mark.parametrize("kind", ["bulk", "training"])
+def test_page_needs_nothing_else(kind: str, upscaled: Path, tmp_path: Path) -> None:
+    """Nothing is fetched, and the page's own policy forbids it."""
+    if kind == "training":
+        training(tmp_path / "training", steps=200)
+    html = report.render(str(upscaled if kind == "bulk" else tmp_path / "training"))
+    assert fetched(html) == []
+    assert "link" not in Page(html).elements
+    assert "default-src 'none'; img-src data:" in html
+
+
+def test_counts_and_failures_are_those_of_the_index(upscaled: Path) -> None:
+    """Inputs, done and failed, and each kind with its number, its keys and its whole sentence."""
+    page = Page(report.render(str(upscaled)))
+    assert "14 of 17 images were upscaled by srresnet x4" in page.text
+    assert "Inputs 17 Done 14 82 % Failed 3 18 % Held 0" in page.text
+    assert "2 truncated b/1.jpg it ends early: after 3 bytes b/2.jpg it ends early" in page.text
+    assert "Upscaling ×2" in page.text
+    assert MODEL in page.text
+
+
+def test_newest_row_of_a_key_counts(upscaled: Path) -> None:
+    """An input that failed and then succeeded is done, and shown once."""
+    fs, root = storage.filesystem(str(upscaled))
+    later = row("a/00.jpg", "file:///gone", status="failed", error="odd: no", finished_at=WHEN.replace(hour=23))
+    index.write_fragment(fs, root, "0002.tar", rows.table([later], {}))
+    assert "Inputs 17 Done 13" in Page(report.render(str(upscaled))).text
+
+
+def test_hostile_names_stay_text(upscaled: Path) -> None:
+    """A key or an error that looks like markup is shown as it is and makes no element or attribute."""
+    html = report.render(str(upscaled))
+    page = Page(html)
+    assert HOSTILE.split("&")[0] in page.text
+    assert page.elements.count("script") == 1
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_pictures_show_the_same_place_exactly(tmp_path: Path) -> None:
+    """A large result is cut from its middle, on whole pixels of its input, and the page says how large it is."""
+    gradient = np.indices((800, 1600)).sum(axis=0)[..., None].repeat(3, 2) % 256
+    after = Image.fromarray(gradient.astype(np.uint8))
+    bulk(tmp_path / "out", tmp_path / "in", {"big.png": (after.resize((400, 200)), after)}, [])
+    (pair,) = pairs.read_pairs(Output.at(str(tmp_path / "out")), ["big.png"], befores=True)
+    assert (pair.after.width, pair.after.height) == (512, 384)
+    assert (pair.before.width, pair.before.height) == (128, 96)
+    assert (pair.smooth.width, pair.smooth.height) == (512, 384)
+    assert pair.after.exact
+    text = Page(report.render(str(tmp_path / "out"))).text
+    assert "400 × 200 → 1,600 × 800 px, of which the middle 512 × 384" in text
+
+
+def test_remarks_of_the_index_are_shown(tmp_path: Path) -> None:
+    """What the index notes of a result stands below its picture."""
+    bulk(tmp_path / "out", tmp_path / "in", {"a.gif": doubled(16)}, [], notes=["first of 12 frames"])
+    assert "16 × 16 → 32 × 32 px; first of 12 frames" in Page(report.render(str(tmp_path / "out"))).text
+
+
+def test_small_results_are_embedded_byte_for_byte(upscaled: Path) -> None:
+    """What the page shows of a small PNG is the very file of the shard."""
+    (pair,) = pairs.read_pairs(Output.at(str(upscaled)), ["a/03.jpg"], befores=True)
+    assert pair.after.uri.startswith("data:image/png;base64,")
+    assert pair.after_size == (48, 48)
+
+
+def test_vanished_and_changed_sources_leave_the_result(upscaled: Path) -> None:
+    """Without its source a result is shown alone, and the page says why."""
+    (upscaled.parent / "in" / "a" / "03.jpg").unlink()
+    (upscaled.parent / "in" / "a" / "04.jpg").write_bytes(png(Image.new("RGB", (9, 9))))
+    found = pairs.read_pairs(Output.at(str(upscaled)), ["a/03.jpg", "a/04.jpg", "a/05.jpg"], befores=True)
+    assert [pair.before is None for pair in found] == [True, True, False]
+    assert all(pair.after for pair in found)
+    assert [pair.note.split(",")[0] for pair in found] == [
+        "The source can’t be read any more.",
+        "The source has changed since",
+        "",
+    ]
+
+
+def test_missing_shard_is_said_not_raised(upscaled: Path) -> None:
+    """A result whose bytes are damaged gets a sentence in place of a picture."""
+    shard = upscaled / "shards" / "0001.tar"
+    shard.write_bytes(b"\0" * shard.stat().st_size)
+    assert "The result can’t be read" in Page(report.render(str(upscaled))).text
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_deidentified_originals_are_not_shown(finished: bool, tmp_path: Path) -> None:
+    """A report on a de-identification gives no original away, not even before its first run has finished."""
+    bulk(tmp_path / "out", tmp_path / "in", {"a.png": (facade(1, 32, plain=True), facade(1, 32, plain=False))}, [])
+    if finished:
+        manifest(tmp_path / "out", job="deidentify")
+    else:
+        fs, root = storage.filesystem(str(tmp_path / "out"))
+        face = {"kind": "face", "box": [0.0, 0.0, 1.0, 1.0], "score": 0.9, "action": "solid"}
+        held = row("b.png", "file:///b.png", status="held", error="no-face: none", regions=[face])
+        index.write_fragment(fs, root, "0002.tar", rows.table([held], {}))
+    page = Page(report.render(str(tmp_path / "out")))
+    assert [alt for alt in page.values("alt") if alt.startswith("Before")] == []
+    assert page.values("alt") == ["After: a.png"]
+
+
+def test_pictures_are_few_and_spread_evenly(upscaled: Path) -> None:
+    """However large the index, a page shows ten results from all over it, and stays small."""
+    page = Page(report.render(str(upscaled)))
+    assert len([alt for alt in page.values("alt") if alt.startswith("After")]) == pairs.PAIRS
+    assert pairs.choose(1000, 4) == [125, 375, 625, 875]
+    assert pairs.choose(3) == [0, 1, 2]
+    assert pairs.choose(0) == []
+
+
+def test_noise_stays_within_bounds(tmp_path: Path) -> None:
+    """Pictures that don't compress are embedded with little loss, and the page says so."""
+    noise = Image.effect_noise((512, 512), 90).convert("RGB")
+    rough = Image.merge("RGB", [Image.effect_noise((512, 512), 90) for _ in range(3)])
+    bulk(tmp_path / "out", tmp_path / "in", {"n.png": (noise.resize((256, 256)), rough)}, [])
+    html = report.render(str(tmp_path / "out"))
+    assert len(html) < 1_500_000
+    assert "slightly compressed copy" in Page(html).text
+
+
+def test_unfinished_empty_and_failed_outputs_have_their_page(tmp_path: Path) -> None:
+    """Every state of an output gives a page that says what is the case."""
+    (tmp_path / "empty").mkdir()
+    report.write(str(tmp_path / "empty"))
+    assert "Nothing is here yet" in Page(report.render(str(tmp_path / "empty"))).text
+    bulk(tmp_path / "begun", tmp_path / "in", {"a.png": doubled(16)}, [])
+    assert "No run has finished yet" in Page(report.render(str(tmp_path / "begun"))).text
+    bulk(tmp_path / "bad", tmp_path / "in", {}, [failed("a.png", "empty: the file has no bytes")])
+    manifest(tmp_path / "bad")
+    text = Page(report.render(str(tmp_path / "bad"))).text
+    assert "None of 1 image was upscaled" in text
+    assert "100 %" in text
+    manifest(tmp_path / "idle", counts={})
+    assert "The last run found no images in s3://archive/photos" in Page(report.render(str(tmp_path / "idle"))).text
+
+
+def test_many_kinds_and_long_sentences_stay_readable(tmp_path: Path) -> None:
+    """The most frequent kinds are listed, the others counted, and no sentence fills the page."""
+    bad = [failed(f"{i}.png", f"kind-{i:02d}: {'x' * 5000}") for i in range(40)]
+    bulk(tmp_path / "out", tmp_path / "in", {}, [*bad, failed("n.png", None), failed("m.png", None)])
+    html = report.render(str(tmp_path / "out"))
+    assert "2 no reason given" in Page(html).text
+    assert "21 inputs of rarer kinds are not listed" in Page(html).text
+    assert "x" * 500 not in html
+
+
+def test_manifests_of_other_versions_are_read_leniently(upscaled: Path) -> None:
+    """Missing, odd and damaged fields are left out; a damaged manifest is counted and skipped."""
+    (upscaled / "runs" / "x.json").write_text('{"run": "x", "counts": null, "seconds": {"wall": "long"}}')
+    (upscaled / "runs" / "y.json").write_text('{"run": ')
+    found, unread = runs.read_runs(Output.at(str(upscaled)))
+    assert len(found) == 2
+    assert unread == 1
+    assert "Older or unreadable runs not listed: 1" in Page(report.render(str(upscaled))).text
+
+
+def test_no_output_is_one_sentence(tmp_path: Path) -> None:
+    """A folder of something else, or none at all, is a user's mistake."""
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    for place in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(StorageError, match="no output of Recast at"):
+            report.render(str(place))
+
+
+def test_outputs_in_a_bucket_have_their_page(upscaled: Path) -> None:
+    """An output on storage that isn't a disk is read and written there."""
+    bucket = fsspec.filesystem("memory")
+    bucket.put(str(upscaled), "/bucket/out", recursive=True)
+    assert report.write("memory://bucket/out") == "memory://bucket/out/report.html"
+    page = Page(bucket.cat_file("/bucket/out/report.html").decode())
+    assert "14 of 17 images were upscaled" in page.text
+    assert sum(alt.startswith("Before:") for alt in page.values("alt")) == pairs.PAIRS
+
+
+def test_written_where_asked(upscaled: Path, tmp_path: Path) -> None:
+    """By default into the output, else to any path or URL, and it says where."""
+    assert report.write(str(upscaled)) == f"{upscaled}/report.html"
+    assert report.write(str(upscaled), f"file://{tmp_path}/x/y.html") == f"file://{tmp_path}/x/y.html"
+    assert (tmp_path / "x" / "y.html").read_text() == (upscaled / "report.html").read_text()
+
+
+def test_a_later_segment_replaces_what_was_trained_over(tmp_path: Path) -> None:
+    """After two failures the newest attempt wins from its first step on, though an older one began at a later step."""
+    (tmp_path / "logs").mkdir()
+    attempts = {0: (0, [0, 1, 2, 3]), 3: (100, [3, 4, 5, 6]), 2: (200, [2, 3, 4])}
+    for first, (time, steps) in attempts.items():
+        lines = [json.dumps({"step": s, "time": time + s, "loss": float(time)}) for s in steps]
+        (tmp_path / "logs" / f"scalars-{first:08d}.jsonl").write_text("\n".join(lines) + '\n{"step": 9, "lo')
+    history = read_history(Output.at(str(tmp_path)))
+    assert history.steps.tolist() == [0, 1, 2, 3, 4]
+    assert history.scalars["loss"].tolist() == [0, 0, 200, 200, 200]
+
+
+def test_training_page_shows_curves_samples_and_facts(tmp_path: Path) -> None:
+    """Losses by network, balance, pace, at most twelve grids with first and last among them, and the record."""
+    training(tmp_path / "t", steps=400)
+    html = report.render(str(tmp_path / "t"))
+    page = Page(html)
+    for words in ("400 steps in 3 h 12 min", "Generator G adversarial", "Discriminator D real", "Balance D(x)"):
+        assert words in page.text
+    steps = [int(step) for step in page.values("data-step")]
+    assert len(steps) == 12
+    assert (steps[0], steps[-1]) == (0, 400)
+    data = json.loads(re.search(r'id="curves">(.*?)</script>', html)[1])
+    assert data["steps"][0] == 0
+    assert data["steps"][-1] == 400
+    assert all(len(curve) == len(data["steps"]) for chart in data["values"] for curve in chart)
+
+
+def test_tall_grids_are_cut_between_rows(tmp_path: Path) -> None:
+    """Six rows of small samples lie in two blocks of three; a grid of another make stays whole."""
+    (tmp_path / "logs" / "samples").mkdir(parents=True)
+    for step, height in ((1, 6 * 36 - 4), (2, 200)):
+        grid = Image.new("RGB", (3 * 36 - 4, height))
+        (tmp_path / "logs" / "samples" / f"step-{step:08d}.png").write_bytes(png(grid))
+    drawn, other = read_grids(Output.at(str(tmp_path)))
+    assert [(block.width, block.height) for block in drawn.blocks] == [(104, 104), (104, 104)]
+    assert [(block.width, block.height) for block in other.blocks] == [(104, 200)]
+
+
+def test_unfinished_trainings_have_their_page(tmp_path: Path) -> None:
+    """A training with a record and nothing else, and one that met a NaN, are reported as they are."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "run.json").write_text('{"recipe": "pix2pix", "status": "running"}')
+    assert "Nothing is logged yet" in Page(report.render(str(tmp_path))).text
+    segment(tmp_path, range(0, 50, 10), 50, attempt=0)
+    with (tmp_path / "logs" / "scalars-00000000.jsonl").open("a") as log:
+        log.write('{"step": 50, "time": "2026-11-20T23:00:00+00:00", "G L1": NaN}\n')
+    assert "Running at step 50. G L1 was not a finite number at step 50." in Page(report.render(str(tmp_path))).text
+
+
+def test_long_histories_are_thinned_but_keep_their_extremes() -> None:
+    """A million lines make a few hundred places, and a spike in them is still drawn."""
+    steps = np.arange(1_000_000)
+    values = np.where(steps == 500_000, 40.0, 1.0)
+    place, ends = curves.places(steps)
+    thinned = curves.thin(values, place, len(ends), smoothed=True)
+    assert len(ends) == curves.POINTS
+    assert thinned.high.max() == 40
+    assert np.allclose(thinned.smooth[:10], 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0], [0.0, 0.0], [5.0, 5.0, 5.0], [-3.0, 2.0], [1e-7, 1e3], [np.nan, 2.0], [1e9, -1e9], [1.0001, 1.0002]],
+)
+def test_any_history_makes_a_chart(values: list[float]) -> None:
+    """One line, constants, negative values, gaps and wide ranges: scales with ticks inside the chart."""
+    history = History(steps=np.arange(len(values)), scalars={"x": np.array(values)}, broken={})
+    chart = curves.chart("x", history, ["x"], logarithmic=True)
+    assert [scale.kind for scale in chart.scales][: 1 + (np.nanmin(values) > 0)] == ["linear", "log"][
+        : len(chart.scales)
+    ]
+    for scale in chart.scales:
+        assert 2 <= len(scale.ticks) <= 9
+        assert all(-0.01 <= tick.at <= 100.01 for tick in scale.ticks)
+
+
+def test_losses_are_grouped_by_network() -> None:
+    """Generators first, then discriminators, then the rest."""
+    assert grouped(["D_A real", "PSNR dB", "G cycle", "D fake"]) == [
+        ("Generator", ["G cycle"]),
+        ("Discriminator", ["D_A real", "D fake"]),
+        ("Measures", ["PSNR dB"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (wording.duration(0.42), "0.42 s"),
+        (wording.duration(59.7), "1 min 00 s"),
+        (wording.duration(11_100), "3 h 05 min"),
+        (wording.size(999), "999 B"),
+        (wording.size(1_234_567), "1.23 MB"),
+        (wording.percent(0.0004), "< 0.1 %"),
+        (wording.percent(0.9996), "> 99.9 %"),
+        (wording.percent(0), "0 %"),
+        (wording.significant(2e-5), "2.0e-5"),
+        (wording.significant(float("nan")), "–"),
+        (wording.plainly(12_500), "12.5k"),
+    ],
+)
+def test_wording(said: str, words: str) -> None:
+    """Numbers read as a person would write them."""
+    assert said == words

@@ -1,0 +1,218 @@
+"""The parts of the training road, without a cluster: examples, checkpoints, the step's switches, the log."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import recipes
+from models.recipes.srresnet import SRResNet
+from pipeline.training import example_files
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.examples import Draw, Shard
+from pipeline.training.log import TrainingLog
+from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.road import resolved
+from pipeline.training.step import WorkerRoad
+
+CPU = torch.device("cpu")
+
+
+def write_images(folder, names, size=(64, 48)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
+def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
+    found = example_files.listed(str(url), images_per_example)
+    rows = [{"key": e.key, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
+    return Shard((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
+
+
+def plan(tmp_path, **changes):
+    settings = {"recipe": "srresnet", "preset": "tiny", "data": str(tmp_path / "data"), "output": str(tmp_path / "out")}
+    return TrainingPlan(**(settings | changes))
+
+
+def draw_of(tmp_path, recipe, **changes):
+    write_images(tmp_path / "data", ["a.png", "b.png", "c.png"])
+    settings = {"shard": shard_of(tmp_path / "data"), "recipe": recipe, "seed": 0, "rank": 0, "batch_size": 2}
+    return Draw(**(settings | changes))
+
+
+def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
+    """A/ and B/ give pairs, whatever the formats."""
+    write_images(tmp_path / "A", ["1.png", "2.png"])
+    write_images(tmp_path / "B", ["1.jpg", "2.png"])
+    found = example_files.listed(str(tmp_path), 2)
+    assert [(e.key, [i.key for i in e.inputs]) for e in found] == [
+        ("1", ["A/1.png", "B/1.jpg"]),
+        ("2", ["A/2.png", "B/2.png"]),
+    ]
+
+
+def test_side_by_side_files_are_cut_in_two(tmp_path):
+    """A file A|B gives its left and right halves."""
+    write_images(tmp_path, ["pair.png"], size=(64, 48))
+    (left, right) = shard_of(tmp_path, 2).images[0]
+    whole = np.asarray(Image.open(tmp_path / "pair.png"))
+    assert np.array_equal(left, whole[:, :32])
+    assert np.array_equal(right, whole[:, 32:])
+
+
+def test_lonely_images_are_refused(tmp_path):
+    """An image without its partner is named."""
+    write_images(tmp_path / "A", ["1.png", "2.png"])
+    write_images(tmp_path / "B", ["1.png"])
+    with pytest.raises(TrainingError, match="2 is in only one of the folders A and B"):
+        example_files.listed(str(tmp_path), 2)
+
+
+def test_empty_data_are_refused(tmp_path):
+    """A folder without images is an error that names it."""
+    (tmp_path / "none").mkdir()
+    with pytest.raises(TrainingError, match=r"there are no images at .*none"):
+        example_files.listed(str(tmp_path / "none"), 1)
+
+
+def test_unreadable_images_are_left_out_and_named(tmp_path):
+    """One damaged file does not stop a training; nothing but damaged files does."""
+    write_images(tmp_path, ["good.png"])
+    (tmp_path / "bad.png").write_bytes(b"not an image")
+    shard = shard_of(tmp_path)
+    assert shard.keys == ["good.png"]
+    assert shard.unreadable[0].startswith("bad.png: not-an-image")
+    (tmp_path / "good.png").unlink()
+    with pytest.raises(TrainingError, match=r"none of a worker's images can be read: bad\.png"):
+        shard_of(tmp_path)
+
+
+def test_data_beyond_the_memory_budget_are_refused(tmp_path):
+    """A set that does not fit in memory is refused with what to do."""
+    write_images(tmp_path, ["a.png", "b.png"])
+    with pytest.raises(
+        TrainingError, match="train on fewer or smaller images, with more workers, or raise cache_bytes"
+    ):
+        shard_of(tmp_path, cache_bytes=64 * 48 * 3)
+
+
+def test_batches_follow_from_seed_step_and_rank(tmp_path):
+    """Any step's batch can be made by itself; it differs between steps, ranks and seeds."""
+    recipe = recipes.build("srresnet", recipes.configured("srresnet", "tiny"))
+    draw = draw_of(tmp_path, recipe)
+    in_order = list(draw.batches(0, 5))
+    assert torch.equal(in_order[4]["high"], draw.batch(4)["high"])
+    others = [draw.batch(3), draw_of(tmp_path, recipe, rank=1).batch(4), draw_of(tmp_path, recipe, seed=1).batch(4)]
+    assert not any(torch.equal(in_order[4]["high"], other["high"]) for other in others)
+
+
+def test_an_epoch_shows_every_example_once(tmp_path):
+    """Examples are shuffled, not drawn with replacement."""
+
+    class Numbered:
+        def example(self, images, rng, *, varied):
+            return {"mean": torch.tensor(float(images[0].mean()))}
+
+    draw = draw_of(tmp_path, Numbered(), batch_size=1)
+    epochs = [[float(draw.batch(3 * epoch + n)["mean"]) for n in range(3)] for epoch in range(4)]
+    assert all(len(set(epoch)) == 3 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_newest_checkpoints_are_kept(tmp_path):
+    """Older checkpoints go when newer ones are whole; contents come back as they were."""
+    checkpoints = Checkpoints(str(tmp_path))
+    for step in (5, 10, 15):
+        checkpoints.save(step, {"weights": torch.full((2,), step)}, keep=2)
+    assert checkpoints.steps() == [10, 15]
+    assert torch.equal(checkpoints.load(15)["weights"], torch.full((2,), 15))
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    """A checkpoint that can't be read, or that would run code, is refused with its name."""
+    checkpoints = Checkpoints(str(tmp_path))
+    checkpoints.save(1, {"code": test_damaged_checkpoint_is_named}, keep=2)
+    (tmp_path / "checkpoints" / "step-00000002.pt").write_bytes(b"half a file")
+    for step in (1, 2):
+        with pytest.raises(TrainingError, match=rf"can't go on from .*step-0000000{step}\.pt.*; delete it"):
+            checkpoints.load(step)
+
+
+def road_of(tmp_path, ema_decay=0.9, **switches):
+    torch.manual_seed(0)
+    recipe = SRResNet(recipes.configured("srresnet", "tiny"))
+    return WorkerRoad(recipe, plan(tmp_path, **switches), device=CPU, ema_decay=ema_decay, wrap=False)
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_state_is_everything(tmp_path):
+    """A road that loads another's state takes the same next step, to the last bit."""
+    road, other = road_of(tmp_path), road_of(tmp_path)
+    batches = list(draw_of(tmp_path, road.recipe).batches(0, 4))
+    for step in range(3):
+        road.step(batches[step], step)
+    Checkpoints(str(tmp_path)).save(3, road.state(), keep=1)
+    other.load(Checkpoints(str(tmp_path)).load(3))
+    road.step(batches[3], 3)
+    other.step(batches[3], 3)
+    assert torch.equal(weights(road.bare["G"]), weights(other.bare["G"]))
+    assert torch.equal(weights(road.generator), weights(other.generator))
+    assert not torch.equal(weights(road.generator), weights(road.bare["G"]))
+
+
+def test_accumulating_is_one_big_batch(tmp_path):
+    """A batch in two parts moves the weights as the whole does."""
+    whole, parted = road_of(tmp_path), road_of(tmp_path, accumulate=2)
+    batch = draw_of(tmp_path, whole.recipe, batch_size=4).batch(0)
+    whole.step(batch, 0)
+    parted.step(batch, 0)
+    assert torch.allclose(weights(whole.bare["G"]), weights(parted.bare["G"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("switches", [{"precision": "bf16"}, {"channels_last": False}])
+def test_switches_stay_close_to_the_plain_step(tmp_path, switches):
+    """Precision and memory layout change a step's loss by rounding only."""
+    plain, switched = road_of(tmp_path), road_of(tmp_path, **switches)
+    batch = draw_of(tmp_path, plain.recipe).batch(0)
+    expected, got = (road.step(batch, 0)["G reconstruction"].item() for road in (plain, switched))
+    assert got == pytest.approx(expected, rel=0.02)
+
+
+def test_without_an_average_the_product_is_the_network(tmp_path):
+    """ema_decay 0 keeps no second copy."""
+    road = road_of(tmp_path, ema_decay=0.0)
+    assert road.generator is road.bare["G"]
+
+
+def test_log_comes_in_segments(tmp_path):
+    """Each start writes a segment of its own, named by its first step; TensorBoard's events lie beside them."""
+    for first in (10, 30):
+        log = TrainingLog(str(tmp_path))
+        log.scalars(first, {"G L1": 0.5})
+        log.scalars(first + 10, {"G L1": 0.25})
+        log.close()
+    names = sorted(path.name for path in (tmp_path / "logs").iterdir())
+    assert names[-2:] == ["scalars-00000010.jsonl", "scalars-00000030.jsonl"]
+    assert sum(name.startswith("events.out.tfevents") for name in names) == 2
+    lines = [json.loads(line) for line in (tmp_path / "logs" / names[-1]).read_text().splitlines()]
+    assert [(line["step"], line["G L1"]) for line in lines] == [(30, 0.5), (40, 0.25)]
+
+
+def test_batch_must_divide_among_workers(tmp_path):
+    """A batch that workers can't share equally is refused before anything starts."""
+    with pytest.raises(ValueError, match="batch_size is 4; it must be a multiple of workers x accumulate, 3 x 1"):
+        resolved(plan(tmp_path, workers=3))
+
+
+def test_bad_plans_are_refused(tmp_path):
+    """A plan checks its own numbers."""
+    with pytest.raises(ValueError, match="workers is 0; it must be at least 1"):
+        plan(tmp_path, workers=0)

@@ -1,0 +1,208 @@
+"""Trainings run on a cluster, survive being killed to the last bit, and refuse what can't work in a sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import bundle
+from pipeline import bundles
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.road import train
+
+STEPS = 60
+EXAMPLES = 5
+"""Odd, so that two workers get three each, one of them twice."""
+
+DRIVER = """
+import sys
+from pipeline.training.road import train
+from pipeline.training.plan import TrainingPlan
+train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(EXAMPLES):
+        random = np.random.default_rng(number)
+        coarse = Image.fromarray(random.integers(0, 255, (12, 14, 3), np.uint8))
+        coarse.resize((140, 120), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def plan(photos, output, **changes):
+    settings = {
+        "recipe": "srresnet", "preset": "tiny", "data": str(photos), "output": str(output), "steps": STEPS,
+        "overrides": {"ema_decay": 0.9}, "workers": 2, "checkpoint_every": 5, "log_every": 2, "sample_rows": 2,
+    }  # fmt: skip
+    return settings | changes
+
+
+def final_state(output):
+    return Checkpoints(str(output)).load(STEPS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_local, photos, tmp_path_factory):
+    """The output of a training that nothing happened to."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    train(TrainingPlan(**plan(photos, output)), quiet=True)
+    return output
+
+
+def assert_same_weights(one, other):
+    for part in ("networks", "optimizers"):
+        flat_one, flat_other = flattened(one[part]), flattened(other[part])
+        assert flat_one.keys() == flat_other.keys()
+        assert all(torch.equal(flat_one[k], flat_other[k]) for k in flat_one)
+    assert all(torch.equal(one["averaged"][k], other["averaged"][k]) for k in one["averaged"])
+
+
+def flattened(value, name=""):
+    """The tensors of a nested state, by path."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {path: t for key, entry in entries for path, t in flattened(entry, f"{name}/{key}").items()}
+
+
+def test_output_has_everything(undisturbed):
+    """A finished training leaves the newest checkpoints, a bundle, logs and run.json as documented."""
+    run = json.loads((undisturbed / "run.json").read_text())
+    assert (run["format"], run["status"], run["steps"], run["recipe"]) == (
+        "recast-training/1", "finished", STEPS, "srresnet",
+    )  # fmt: skip
+    assert run["counts"]["examples"] == EXAMPLES
+    assert run["counts"]["parameters"]["G"] > 1000
+    assert run["spec"]["config"]["ema_decay"] == 0.9
+    assert Checkpoints(str(undisturbed)).steps() == [50, 55, 60]
+    assert {p.name for p in (undisturbed / "bundle").iterdir()} == {
+        "bundle.json", "generator.safetensors", "preview.png", "README.md",
+    }  # fmt: skip
+    assert {p.name for p in (undisturbed / "logs" / "samples").iterdir()} >= {"step-00000005.png", "step-00000060.png"}
+    lines = [json.loads(s) for s in (undisturbed / "logs" / "scalars-00000002.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines][-1] == STEPS
+    assert {"time", "lr", "images_per_s", "G reconstruction", "PSNR dB"} <= lines[0].keys()
+
+
+def test_bundle_is_the_averaged_generator(undisturbed):
+    """The exported weights are those of the checkpoint's average, and run."""
+    folder = undisturbed / "bundle"
+    described, network = bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
+    averaged = final_state(undisturbed)["averaged"]
+    assert all(torch.equal(v, averaged[k]) for k, v in network.state_dict().items())
+    assert described.descriptor.scale == 2
+    assert network(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_finished_training_is_left_alone(undisturbed, photos):
+    """Running the same command again does nothing."""
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()}
+    outcome = train(TrainingPlan(**plan(photos, undisturbed)), quiet=True)
+    assert outcome.already_done
+    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()} == before
+
+
+def test_other_settings_are_refused(undisturbed, photos):
+    """An output of another training is not overwritten; the difference is named."""
+    with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.001, now 0.01\)"):
+        train(TrainingPlan(**plan(photos, undisturbed, overrides={"ema_decay": 0.9, "learning_rate": 0.01})))
+
+
+def test_killed_driver_goes_on_bit_identically(undisturbed, photos, tmp_path):
+    """SIGKILL to the driver; the same command again ends in the weights of an undisturbed training.
+
+    The killed driver's workers may live on for some steps and write another checkpoint: where the second run takes over
+    is a matter of luck, where it ends is not.
+    """
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, repr(plan(photos, tmp_path))],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "RAY_ADDRESS": ""},
+    )  # fmt: skip
+    reached = wait_for_checkpoint(tmp_path)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert reached < STEPS
+    train(TrainingPlan(**plan(photos, tmp_path)), quiet=True)
+    assert_same_weights(final_state(tmp_path), final_state(undisturbed))
+
+
+def test_killed_worker_is_replaced_bit_identically(undisturbed, photos, bucket):
+    """SIGKILL to a worker of a training into object storage; it is replaced, and the weights end up the same."""
+    killed, output = [], f"{bucket}/trained"
+
+    def kill_one():
+        wait_for_checkpoint(output)
+        killed.extend(worker_pids()[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    train(TrainingPlan(**plan(photos, output)), quiet=True)
+    killer.join()
+    assert killed
+    assert_same_weights(final_state(output), final_state(undisturbed))
+    assert bundles.describe(f"{output}/bundle").training["step"] == STEPS
+
+
+def wait_for_checkpoint(output, timeout_s=120):
+    """The step of the first checkpoint, as soon as there is one."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if steps := Checkpoints(str(output)).steps():
+            return steps[-1]
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint came")
+
+
+def worker_pids():
+    """Processes of this test's training workers."""
+    descendants, parents = {os.getpid()}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    for _ in range(8):
+        descendants |= {pid for pid, parent in parents.items() if parent in descendants}
+    return [pid for pid in descendants if b"RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_pix2pix_diverging_is_stopped(ray_local, photos, tmp_path):
+    """A loss that is no longer finite ends the training with a sentence; the last good checkpoint is kept."""
+    settings = plan(photos, tmp_path, recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
+    with pytest.raises(TrainingError, match=r"the training diverged: .* is no longer finite at step"):
+        train(TrainingPlan(**settings | {"checkpoint_every": 1, "log_every": 1}), quiet=True)
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
+    for step in Checkpoints(str(tmp_path)).steps():
+        networks = Checkpoints(str(tmp_path)).load(step)["networks"]
+        assert all(torch.isfinite(t).all() for t in flattened(networks).values())
+
+
+def test_unfit_images_are_refused_before_the_first_step(ray_local, tmp_path):
+    """An image that the recipe can't use ends the training at once, by name."""
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        Image.new("RGB", (16, 12)).save(tmp_path / "data" / f"{number}.png")
+    with pytest.raises(TrainingError, match=r"can't train on \d.png: it is 16x12 px; patches of 32 px don't fit"):
+        train(TrainingPlan(**plan(tmp_path / "data", tmp_path / "out", workers=1)), quiet=True)
+
+
+def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path):
+    """A plan that can't be scheduled is refused, and not waited for."""
+    from pipeline.cluster import ClusterError
+
+    with pytest.raises(ClusterError, match="2 x 1 GPU"):
+        train(TrainingPlan(**plan(photos, tmp_path, gpus_per_worker=1)), quiet=True)
