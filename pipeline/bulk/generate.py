@@ -1,8 +1,7 @@
 """Pixels through a generator: value ranges, padding, tiles, precision and batches; a network sees only tensors."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, product
 from typing import Literal
 
 import numpy as np
@@ -12,23 +11,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
+from pipeline.bulk.tiles import Tile, Tiling, lay, tiling
+from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from pipeline.images.faults import Fault
 from pipeline.images.pictures import Picture
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TILE_PX = 768
-"""Side of a tile with its halo. Larger images go through in tiles where the network's receptive field allows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One step of a tiled pass along an axis: take `[start, stop)` of the input, keep `[keep_start, keep_stop)`."""
-
-    start: int
-    stop: int
-    keep_start: int
-    keep_stop: int
+LUMA = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue in greyscale (ITU-R BT.601)."""
 
 
 class Generator:
@@ -41,95 +32,120 @@ class Generator:
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         self.batch_size = batch_size
-        layout = torch.channels_last if self.device.type == "cuda" or precision != "fp32" else torch.contiguous_format
-        self.network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self._layout = self._fitting_layout(network)
+        self.network = network.to(self.device)
+        if self._layout is not None:
+            self.network = self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
+
+    def _fitting_layout(self, network: nn.Module) -> torch.memory_format | None:
+        """Convolutions in fp32 on a CPU are fastest channel by channel, all others pixel by pixel."""
+        if not any(p.dim() == 4 for p in network.parameters()):
+            return None  # no convolution: pixels may stay as they lie
+        whole = self.device.type == "cpu" and self.dtype is torch.float32
+        return torch.contiguous_format if whole else torch.channels_last
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
-        """Pictures of one shape -> their results, in order. A result that isn't finite is a Fault."""
-        shape = pictures[0].pixels.shape
-        if max(shape[:2]) > TILE_PX and self.descriptor.halo_px is not None:
-            return [self._result(p, self._tiled(p.pixels)) for p in pictures]
-        results: list[Picture | Fault] = []
-        left = iter(pictures)
-        while batch := list(islice(left, self.batch_size)):
-            # A short batch is filled up: the kernels, and so the bytes, never depend on how many came together.
-            filled = batch + [batch[-1]] * (self.batch_size - len(batch))
-            outputs = self._forward(np.stack([p.pixels for p in filled]))
-            results += [self._result(p, o) for p, o in zip(batch, outputs, strict=False)]
-        return results
+        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault."""
+        height, width, _ = pictures[0].pixels.shape
+        cut = tiling(self.descriptor, height, width)
+        if cut is not None:
+            return [self._tiled(picture, cut) for picture in pictures]
+        outputs = self._batches(p.pixels for p in pictures)
+        return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
 
-    def _tiled(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [C, H, W] of a large image, tile by tile, each with the halo that decides its pixels."""
-        height, width, _ = pixels.shape
-        scale, halo = self.descriptor.scale, self.descriptor.halo_px or 0
-        whole = np.empty((self.descriptor.out_channels, height * scale, width * scale), np.float32)
-        for rows in tiles(height, halo, self.descriptor.size_multiple):
-            for columns in tiles(width, halo, self.descriptor.size_multiple):
-                part = pixels[rows.start : rows.stop, columns.start : columns.stop]
-                output = self._forward(np.ascontiguousarray(part)[None])[0]
-                top, left = (rows.keep_start - rows.start) * scale, (columns.keep_start - columns.start) * scale
-                kept = output[
-                    :,
-                    top : top + (rows.keep_stop - rows.keep_start) * scale,
-                    left : left + (columns.keep_stop - columns.keep_start) * scale,
-                ]
-                whole[
-                    :,
-                    rows.keep_start * scale : rows.keep_stop * scale,
-                    columns.keep_start * scale : columns.keep_stop * scale,
-                ] = kept
-        return whole
+    def _whole(self, picture: Picture, output: Tensor) -> Picture | Fault:
+        try:
+            return self._result(picture, self._pixels(output, picture.pixels))
+        except NotFiniteError:
+            return _NOT_FINITE
+
+    def _tiled(self, picture: Picture, cut: Tiling) -> Picture | Fault:
+        """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
+        height, width, _ = picture.pixels.shape
+        scale, fade = self.descriptor.scale, cut.ramp * self.descriptor.scale
+        columns, rows = list(cut.axis(width)), list(cut.axis(height))
+        pieces = self._pieces(picture.pixels, rows, columns)
+        whole: np.ndarray | None = None
+        try:
+            for row in rows:
+                strip: np.ndarray | None = None
+                for column, piece in zip(columns, pieces, strict=False):
+                    if strip is None:
+                        strip = np.empty((width * scale, piece.shape[0], piece.shape[2]), piece.dtype)
+                    lay(strip, piece.swapaxes(0, 1), column.keep_start * scale, fade if column.keep_start else 0)
+                assert strip is not None
+                if whole is None:
+                    whole = np.empty((height * scale, width * scale, strip.shape[2]), strip.dtype)
+                lay(whole, strip.swapaxes(0, 1), row.keep_start * scale, fade if row.keep_start else 0)
+        except NotFiniteError:
+            return _NOT_FINITE
+        assert whole is not None
+        count = len(rows) * len(columns)
+        note = f"blended from {count} tiles of {cut.side} px" if cut.ramp else f"exact from {count} tiles"
+        return self._result(picture, whole, note)
+
+    def _pieces(self, pixels: np.ndarray, rows: list[Tile], columns: list[Tile]) -> Iterator[np.ndarray]:
+        """What is kept of every tile's result, row by row: uint [h, w, C']."""
+        places = list(product(rows, columns))
+        outputs = self._batches(pixels[r.start : r.stop, c.start : c.stop] for r, c in places)
+        for (row, column), output in zip(places, outputs, strict=True):
+            kept = output[:, self._kept(row), :][:, :, self._kept(column)]
+            yield self._pixels(kept, pixels)
+
+    def _kept(self, tile: Tile) -> slice:
+        scale = self.descriptor.scale
+        return slice((tile.keep_start - tile.start) * scale, (tile.keep_stop - tile.start) * scale)
+
+    def _batches(self, images: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """uint [h, w, C] each, of one size once padded -> float [C', sh, sw] each, in the network's value range."""
+        left, scale = iter(images), self.descriptor.scale
+        while batch := list(islice(left, self.batch_size)):
+            outputs = self._forward([self._input(image) for image in batch])
+            for image, output in zip(batch, outputs, strict=False):
+                yield output[:, : image.shape[0] * scale, : image.shape[1] * scale]
 
     @torch.inference_mode()
-    def _forward(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, C] -> float32 [N, C', sH, sW] on the 0..255 scale, not yet rounded."""
-        d = self.descriptor
-        images = torch.from_numpy(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        images = _with_channels(images, d.in_channels)
-        low, high = d.value_range
-        height, width = images.shape[-2:]
-        images = _padded(images * ((high - low) / 255.0) + low, d)
-        if self.dtype is not torch.float32:
-            images = images.contiguous(memory_format=torch.channels_last)
+    def _forward(self, images: list[Tensor]) -> Tensor:
+        """A short batch is filled up: the kernels, and so the bytes, never depend on how many came together."""
+        filled = images + [images[-1]] * (self.batch_size - len(images))
+        batch = torch.stack(filled) if len(filled) > 1 else filled[0][None]
+        if self._layout is not None:
+            batch = batch.contiguous(memory_format=self._layout)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            outputs = self.network(images)
-        outputs = outputs.float()[..., : height * d.scale, : width * d.scale]
-        return ((outputs - low) * (255.0 / (high - low))).cpu().numpy()
+            return self.network(batch).float()
 
-    def _result(self, picture: Picture, output: np.ndarray) -> Picture | Fault:
-        """float [C, H, W] on the 0..255 scale -> a Picture; grey stays grey where the task keeps colours."""
-        if not np.isfinite(output).all():
-            return Fault("generator", "the network gave values that are not finite (NaN or infinity)")
-        if picture.pixels.shape[2] == 1 and self.descriptor.task == "upscale":
-            output = output.mean(axis=0, keepdims=True)
-        pixels = np.rint(output).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    @torch.inference_mode()
+    def _input(self, pixels: np.ndarray) -> Tensor:
+        """uint [h, w, C] -> float32 [C', H, W], of a number of channels and a size that the network takes."""
+        d = self.descriptor
+        values = to_values(pixels, *d.value_range, self.device)
+        return _padded(_with_channels(values, d.in_channels)[None], d)[0]
+
+    def _pixels(self, output: Tensor, like: np.ndarray) -> np.ndarray:
+        """float [C, H, W] in the network's value range -> pixels as deep as `like`; NotFiniteError as it may be.
+
+        Grey stays grey where the task keeps colours.
+        """
+        if like.shape[2] == 1 and self.descriptor.task == "upscale":
+            output = output.mean(dim=0, keepdim=True)
+        return to_pixels(output, *self.descriptor.value_range, like.dtype)
+
+    def _result(self, picture: Picture, pixels: np.ndarray, note: str = "") -> Picture:
         alpha = None if picture.alpha is None else _resized(picture.alpha, pixels.shape[1], pixels.shape[0])
-        return picture.with_pixels(np.ascontiguousarray(pixels), alpha)
+        return picture.with_pixels(pixels, alpha, note)
 
 
-def tiles(length: int, halo: int, multiple: int) -> Iterator[Tile]:
-    """Cut an axis of `length` pixels into tiles of at most TILE_PX with `halo` on each side that isn't the image's own.
-
-    Tiles begin at multiples of `multiple`, so that strided networks see each pixel in the same phase as in the whole.
-    """
-    if length <= TILE_PX:
-        yield Tile(0, length, 0, length)
-        return
-    margin = -(-halo // multiple) * multiple
-    core = max((TILE_PX - 2 * margin) // multiple, 1) * multiple
-    for keep in range(0, length, core):
-        stop = min(keep + core, length)
-        yield Tile(max(keep - margin, 0), min(stop + margin, length), keep, stop)
+_NOT_FINITE = Fault("generator", "the network gave values that are not finite (NaN or infinity)")
 
 
-def _with_channels(images: Tensor, channels: int) -> Tensor:
-    """[N, C, H, W] with `channels` channels: grey repeated, or colour reduced to luma (ITU-R BT.601)."""
-    if images.shape[1] == channels:
-        return images
+def _with_channels(image: Tensor, channels: int) -> Tensor:
+    """[C, H, W] with `channels` channels: grey repeated, or colour reduced to luma."""
+    if image.shape[0] == channels:
+        return image
     if channels == 3:
-        return images.expand(-1, 3, -1, -1)
-    luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-    return (images * luma).sum(dim=1, keepdim=True)
+        return image.expand(3, -1, -1)
+    luma = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
+    return (image * luma).sum(dim=0, keepdim=True)
 
 
 def _padded(images: Tensor, descriptor: Descriptor) -> Tensor:

@@ -28,5 +28,5 @@ class Picture:
     def width(self) -> int:
         return self.pixels.shape[1]
 
-    def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None) -> "Picture":
-        return replace(self, pixels=pixels, alpha=alpha)
+    def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None, note: str = "") -> "Picture":
+        return replace(self, pixels=pixels, alpha=alpha, notes=(*self.notes, note) if note else self.notes)

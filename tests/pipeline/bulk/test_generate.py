@@ -1,13 +1,18 @@
 """Generators see tensors of their liking; results don't depend on batches, padding or tiles."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as given_that
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
-from pipeline.bulk import generate
-from pipeline.bulk.generate import Generator, tiles
+from pipeline.bulk import tiles
+from pipeline.bulk.generate import Generator
+from pipeline.bulk.tiles import Tiling, lay
 from pipeline.images.faults import Fault
 from pipeline.images.pictures import Picture
 
@@ -36,12 +41,20 @@ class Strict(nn.Module):
         return x
 
 
+class Shifting(nn.Module):
+    """Takes the image's mean away, as instance normalisation does: an output pixel depends on the whole image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 + 0.9 * (x - x.mean(dim=(2, 3), keepdim=True))
+
+
 class Broken(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * float("nan")
 
 
 UPSCALE = Descriptor(task="upscale", scale=2, halo_px=2)
+WHOLE = Descriptor(task="translate")
 STRICT = Descriptor(task="translate", size_multiple=8, min_size_px=16, value_range=(-1, 1))
 
 
@@ -72,7 +85,7 @@ def test_results_do_not_depend_on_the_company_in_a_batch():
 def test_tiles_give_the_pixels_of_the_whole(monkeypatch):
     given = picture(75, 131)
     (whole,) = generator(Smooth(), UPSCALE)([given])
-    monkeypatch.setattr(generate, "TILE_PX", 32)
+    monkeypatch.setattr(tiles, "CORE_PX", 32)
     (tiled,) = generator(Smooth(), UPSCALE)([given])
     assert np.array_equal(tiled.pixels, whole.pixels)
 
@@ -81,20 +94,67 @@ def test_too_small_a_halo_would_show(monkeypatch):
     """The test above can fail: with half the halo the seams differ."""
     given = picture(75, 131)
     (whole,) = generator(Smooth(), UPSCALE)([given])
-    monkeypatch.setattr(generate, "TILE_PX", 32)
+    monkeypatch.setattr(tiles, "CORE_PX", 32)
     (tiled,) = generator(Smooth(), Descriptor(task="upscale", scale=2, halo_px=1))([given])
     assert not np.array_equal(tiled.pixels, whole.pixels)
 
 
-@pytest.mark.parametrize(("length", "halo", "multiple"), [(100, 3, 1), (768, 40, 4), (2000, 40, 4), (5000, 349, 1)])
-def test_tiles_keep_every_pixel_once_with_its_halo(length, halo, multiple):
-    kept = []
-    for tile in tiles(length, halo, multiple):
-        kept += range(tile.keep_start, tile.keep_stop)
-        assert tile.start == 0 or tile.keep_start - tile.start >= halo
-        assert tile.stop == length or tile.stop - tile.keep_stop >= halo
+@given_that(
+    length=st.integers(1, 3000),
+    core=st.integers(16, 400),
+    margin=st.integers(0, 60),
+    ramp=st.integers(0, 40),
+    multiple=st.sampled_from([1, 4, 8, 32]),
+)
+def test_tiles_keep_every_pixel_with_its_halo_and_have_one_size(length, core, margin, ramp, multiple):
+    margin = -(-margin // multiple) * multiple
+    side = -(-(core + ramp + 2 * margin + multiple) // multiple) * multiple
+    cut = list(Tiling(side, margin, ramp, multiple).axis(length))
+    assert cut[0].keep_start == 0
+    assert cut[-1].keep_stop == length
+    assert all(b.keep_start == a.keep_stop - ramp for a, b in itertools.pairwise(cut))
+    for tile in cut:
+        assert tile.start == 0 or tile.keep_start - tile.start >= margin
+        assert tile.stop == length or tile.stop - tile.keep_stop >= margin
         assert tile.start % multiple == 0
-    assert kept == list(range(length))
+        assert len(cut) == 1 or -(-tile.stop // multiple) * multiple - tile.start == side
+
+
+def test_laying_fades_from_what_was_there_to_the_piece():
+    canvas = np.zeros((8, 1, 1), np.uint8)
+    canvas[:4] = 100
+    lay(canvas, np.full((6, 1, 1), 200, np.uint8), 2, 2)
+    assert canvas[:, 0, 0].tolist() == [100, 100, 125, 175, 200, 200, 200, 200]
+
+
+def test_a_generator_that_sees_the_whole_image_is_blended_without_seams_and_the_row_says_so(monkeypatch):
+    """Instance normalisation shifts each tile a little; neighbouring pixels never jump by more than a blend does."""
+    monkeypatch.setattr(tiles, "CORE_PX", 64)
+    monkeypatch.setattr(tiles, "WHOLE_PIXELS", 100 * 100)
+    ramp = np.linspace(40, 215, 700).astype(np.uint8)
+    given = Picture(pixels=np.ascontiguousarray(np.broadcast_to(ramp[None, :, None], (300, 700, 3))))
+    (result,) = generator(Shifting(), WHOLE)([given])
+    assert result.notes[0].startswith("blended from ")
+    steps = np.abs(np.diff(result.pixels.astype(int), axis=1))
+    assert steps.max() <= 4
+    (small,) = generator(Shifting(), WHOLE)([picture(100, 100)])
+    assert small.notes == ()
+
+
+def test_sixteen_bits_go_through_as_sixteen():
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 13, 3), np.uint16)
+    (result,) = generator(Strict(), STRICT)([Picture(pixels=pixels)])
+    assert result.pixels.dtype == np.uint16
+    assert np.abs(result.pixels.astype(int) - pixels).max() <= 1
+
+
+@pytest.mark.parametrize("task", ["translate", "upscale"])
+def test_every_value_of_eight_bits_comes_back(task):
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    for value_range in ((0, 1), (-1, 1), (0, 255)):
+        given = Picture(pixels=pixels)
+        (result,) = generator(nn.Identity(), Descriptor(task=task, value_range=value_range))([given])
+        assert np.array_equal(result.pixels, pixels)
 
 
 def test_values_that_are_not_finite_are_a_fault_not_a_black_image():

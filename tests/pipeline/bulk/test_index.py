@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.bulk import index
-from pipeline.bulk import rows
+from pipeline.bulk import index, rows
 from pipeline.images.inputs import Input
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -10,8 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from pipeline import storage
-from pipeline.bulk import index
-from pipeline.bulk import rows
+from pipeline.bulk import index, rows
 from pipeline.bulk.shards import TarShard
 
 WHEN = datetime.datetime(2026, 11, 20, 21, 4, 11, tzinfo=datetime.UTC)
