@@ -18,7 +18,7 @@ FileSystem: TypeAlias = Any
 
 S3_OPTIONS = {
     "use_listings_cache": False,  # other writers are at work; a remembered listing is a wrong one
-    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 15, "read_timeout": 60},
+    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 6}, "connect_timeout": 15, "read_timeout": 30},
 }
 
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -45,11 +46,21 @@ class TwoNodes:
     def __init__(self) -> None:
         facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args={"node_ip_address": "127.0.0.2", **facts})
+        self._added = 0
+        self.add_worker_node()
+        self.address = self._cluster.address
+
+    def add_worker_node(self) -> None:
+        self._added += 1  # an address that a dead node had may be taken for the dead node
         self._worker = self._cluster.add_node(
-            node_ip_address="127.0.0.3", num_cpus=2, object_store_memory=OBJECT_STORE_BYTES
+            node_ip_address=f"127.0.0.{2 + self._added}", num_cpus=2, object_store_memory=OBJECT_STORE_BYTES
         )
         self._cluster.wait_for_nodes()
-        self.address = self._cluster.address
+
+    def owns(self, process: psutil.Process) -> bool:
+        """Whether a process is one of this cluster's workers, and not of another cluster on this machine."""
+        raylets = {node.all_processes["raylet"][0].process.pid for node in self._cluster.list_all_nodes()}
+        return not raylets.isdisjoint(p.pid for p in process.parents())
 
     def kill_worker_node(self) -> str:
         """SIGKILL everything on the second node. Returns its id."""

@@ -12,6 +12,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline import cluster
+from pipeline.bulk.attempts import Attempt, Attempts
 from pipeline.bulk.tally import Collector
 from pipeline.bulk.worker import ShardMaker, Work
 from pipeline.bundles import Packed
@@ -37,7 +38,9 @@ class Pool:
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._packed = ray.put(packed)
-        self._collector = ray.remote(Collector).options(num_cpus=0).remote()
+        immortal = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+        self._collector = ray.remote(Collector).options(**immortal).remote()
+        self._ledger = ray.remote(Attempts).options(**immortal).remote()
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()
@@ -49,7 +52,7 @@ class Pool:
         plan = ray.data.from_arrow_refs([ray.put(unit) for unit in units])
         reports = plan.map_batches(
             _Actor,
-            fn_constructor_args=(work, [self._packed], self._collector),
+            fn_constructor_args=(work, [self._packed], self._collector, self._ledger),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -78,11 +81,27 @@ class _Actor:
     the actor starts, and then could not start it again elsewhere.
     """
 
-    def __init__(self, work: Work, packed: list[Any], collector: Any) -> None:
-        self._maker = ShardMaker(work, ray.get(packed[0]), collector)
+    def __init__(self, work: Work, packed: list[Any], collector: Any, ledger: Any) -> None:
+        self._maker = ShardMaker(work, ray.get(packed[0]), collector, _RemoteLedger(ledger))
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         return self._maker(unit)
+
+
+class _RemoteLedger:
+    """The ledger as workers see it: what they say has arrived when the call returns."""
+
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
+
+    def begin(self, unit: str) -> Attempt:
+        return ray.get(self._ledger.begin.remote(unit))
+
+    def take(self, unit: str, key: str) -> None:
+        ray.get(self._ledger.take.remote(unit, key))
+
+    def done(self, unit: str) -> None:
+        ray.get(self._ledger.done.remote(unit))
 
 
 def _quiet() -> None:

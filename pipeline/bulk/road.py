@@ -149,8 +149,8 @@ def _map(
             for report in pool.map(work, units(leg, pool.actors, job.shard_images)):
                 lease.check()
                 summary.add(report)
-                if report["write_fault"]:
-                    raise storage.StorageError(f"writing {job.output} failed: {report['write_fault']}")
+                if report["run_fault"]:
+                    raise BulkError(report["run_fault"])
 
 
 def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> Work:

@@ -20,7 +20,7 @@ class Tally:
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._untried_because = ""
-        self._write_fault = ""
+        self._run_fault = ""
         self._sent_at, self._unsent = 0.0, Counter[str]()
 
     @contextlib.contextmanager
@@ -33,13 +33,13 @@ class Tally:
             with self._lock:
                 self._counts[f"{stage}_us"] += int((time.perf_counter() - start) * 1e6)
 
-    def count(self, *, failure: str = "", untried_because: str = "", write_fault: str = "", **counts: int) -> None:
+    def count(self, *, failure: str = "", untried_because: str = "", run_fault: str = "", **counts: int) -> None:
         with self._lock:
             self._counts.update(counts)
             if failure:
                 self._failures[failure] += 1
             self._untried_because = untried_because or self._untried_because
-            self._write_fault = write_fault or self._write_fault
+            self._run_fault = run_fault or self._run_fault
             self._unsent.update({k: v for k, v in counts.items() if k in ("ok", "failed")})
             due = self._collector is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
         if due:
@@ -59,10 +59,10 @@ class Tally:
             names = ("ok", "failed", "untried", "shards", "bytes_read", "bytes_written", *(f"{s}_us" for s in STAGES))
             row: dict[str, Any] = {name: self._counts[name] for name in names}
             row["failures"] = [{"kind": k, "n": n} for k, n in sorted(self._failures.items())]
-            row["untried_because"], row["write_fault"] = self._untried_because, self._write_fault
+            row["untried_because"], row["run_fault"] = self._untried_because, self._run_fault
             self._counts.clear()
             self._failures.clear()
-            self._untried_because = self._write_fault = ""
+            self._untried_because = self._run_fault = ""
         return row
 
 

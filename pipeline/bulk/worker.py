@@ -12,6 +12,7 @@ import torch
 
 from pipeline import storage
 from pipeline.ahead import ahead
+from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
 from pipeline.bulk.generate import Generator, Precision
 from pipeline.bulk.index import SHARDS, write_fragment
 from pipeline.bulk.rows import Row, table
@@ -64,10 +65,13 @@ class Sample:
     source_size: tuple[int | None, int | None] = (None, None)
 
 
+_CRASH = Fault("crash", f"{FATAL_DEATHS} processes died while this image was in hand, and it alone")
+
+
 class ShardMaker:
     """Pure unit -> results, once built; Ray calls it, a test can too."""
 
-    def __init__(self, work: Work, packed: Packed, tally: Any | None = None) -> None:
+    def __init__(self, work: Work, packed: Packed, collector: Any | None = None, ledger: Ledger | None = None) -> None:
         torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
         bundle, network = packed.unpack()
         self._work = work
@@ -77,24 +81,41 @@ class ShardMaker:
         )
         self._decoders = ThreadPoolExecutor(work.threads, "decode")
         self._encoders = ThreadPoolExecutor(work.threads, "encode")
-        self._tally = Tally(tally)
+        self._tally = Tally(collector)
+        self._ledger = ledger or Attempts()
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
+        items = unpack_unit(unit)
+        name = unit_id(items, self._work.model, self._work.spec)
         try:
-            self._settle(unpack_unit(unit))
+            self._settle(items, name, self._ledger.begin(name))
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
-            self._tally.count(write_fault=storage.sentence(fault))
+            self._tally.count(run_fault=f"writing {self._work.output} failed: {storage.sentence(fault)}")
+        self._ledger.done(name)
         return pa.Table.from_pylist([self._tally.report()])
 
-    def _settle(self, unit: list[Input]) -> None:
-        depth = 2 * self._work.threads
-        decoded = ahead(self._decode, unit, self._decoders, depth)
-        generated = self._generate(decoded)
-        encoded = ahead(self._encode, generated, self._encoders, depth)
-        self._write(encoded, unit_id(unit, self._work.model, self._work.spec))
+    def _settle(self, unit: list[Input], name: str, attempt: Attempt) -> None:
+        if attempt.exhausted:
+            self._tally.count(run_fault=f"{attempt.number - 1} workers died on one unit of inputs, {_span(unit)}")
+        elif attempt.careful:
+            self._write(self._one_by_one(unit, name, attempt), name)
+        else:
+            depth = 2 * self._work.threads
+            decoded = ahead(self._decode, unit, self._decoders, depth)
+            generated = self._generate(decoded)
+            self._write(ahead(self._encode, generated, self._encoders, depth), name)
+
+    def _one_by_one(self, unit: list[Input], name: str, attempt: Attempt) -> Iterator[Sample]:
+        """The stages again, without anything ahead, so that a death has one image to blame."""
+        for item in unit:
+            if item.key in attempt.condemned:
+                yield Sample(item, fault=_CRASH)
+                continue
+            self._ledger.take(name, item.key)
+            yield from map(self._encode, self._generate([self._decode(item)]))
 
     def _decode(self, item: Input) -> Sample:
         sample = Sample(item)
@@ -132,14 +153,22 @@ class ShardMaker:
 
     def _generated(self, group: list[Sample]) -> list[Sample]:
         with self._tally.timed("generate"):
-            try:
-                results = self._generator([s.picture for s in group if s.picture is not None])
-            except (RuntimeError, MemoryError) as fault:  # out of memory, above all: the pictures' fault, not the run's
-                results = [Fault("generator", str(fault).splitlines()[0])] * len(group)
+            results = self._results([s.picture for s in group if s.picture is not None])
         for sample, result in zip(group, results, strict=True):
             sample.picture = result if isinstance(result, Picture) else None
             sample.fault = result if isinstance(result, Fault) else None
         return group
+
+    def _results(self, pictures: list[Picture]) -> list[Picture | Fault]:
+        """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
+        try:
+            return self._generator(pictures)
+        except torch.AcceleratorError:
+            raise  # the device is in disarray, and would fail every picture after this one too
+        except Exception as fault:  # out of memory, above all: a picture's fault, not the run's
+            if len(pictures) > 1:
+                return [self._results([picture])[0] for picture in pictures]
+            return [Fault("generator", str(fault).partition("\n")[0] or type(fault).__name__)]
 
     def _encode(self, sample: Sample) -> Sample:
         if sample.picture is not None:
@@ -211,3 +240,7 @@ class ShardMaker:
                 about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
                 self._tally.count(bytes_written=size, shards=1)
             write_fragment(self._fs, self._output, name, table(rows, about))
+
+
+def _span(unit: list[Input]) -> str:
+    return f"from {unit[0].key} to {unit[-1].key}"

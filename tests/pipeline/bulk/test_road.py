@@ -1,9 +1,7 @@
 """The bulk road on a real Ray: every input accounted for, nothing done twice, whatever is changed or killed."""
 
 import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -185,38 +183,3 @@ def test_a_plan_the_cluster_cannot_hold_is_refused(source, tmp_path, model, ray_
         road.run(job(source, tmp_path / "out", model, device="cuda"), Silent())
     with pytest.raises(cluster.ClusterError, match="fewer workers"):
         cluster.demand(1000, 1, 0, "1000 actors")
-
-
-def test_the_driver_killed_at_any_moment_costs_nothing_but_time(source, tmp_path, model):
-    """Invariant 3, on local disk: SIGKILL to the driver's whole process group, then the same command again."""
-    for n in range(10, 60):
-        image(source / f"{n}.png", n)
-    command = [sys.executable, "-m", "jobs", "upscale", str(source)]
-    options = ["--model", model, "--shard-images", "5", "--max-failed", "1"]
-    subprocess.run([*command, str(tmp_path / "calm"), *options], check=True, timeout=200)
-    for shards_seen in (1, 5):
-        run = subprocess.Popen([*command, str(tmp_path / "out"), *options], start_new_session=True)
-        while run.poll() is None and len(list((tmp_path / "out").glob("shards/*.tar"))) < shards_seen:
-            time.sleep(0.02)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    subprocess.run([*command, str(tmp_path / "out"), *options], check=True, timeout=200)
-    assert view(tmp_path / "out") == view(tmp_path / "calm")
-    assert sound(tmp_path / "out")
-
-
-def test_a_lost_node_costs_nothing_but_time(source, tmp_path, model, ray_cluster_two_nodes):
-    """A node with its actor dies in the middle of a run on a cluster of two; the run finishes by itself."""
-    for n in range(10, 60):
-        image(source / f"{n}.png", n)
-    killed = []
-
-    class Killer(Silent):
-        def counts(self, ok: int, failed: int) -> None:
-            if not killed:
-                killed.append(ray_cluster_two_nodes.kill_worker_node())
-
-    summary = road.run(job(source, tmp_path / "out", model, shard_images=4), Killer())
-    assert killed
-    assert (summary.inputs, len(view(tmp_path / "out"))) == (62, 62)
-    assert sound(tmp_path / "out")

@@ -1,0 +1,168 @@
+"""The invariants of the output under fire: whatever is killed, and whenever, the view ends as if nothing had been."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from PIL import Image
+
+from pipeline import storage
+from pipeline.bulk import road
+from pipeline.bulk.index import current
+from pipeline.bulk.verify import verify
+from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.test_road import Silent, job
+
+INPUTS = 150
+KILLS = 8
+"""Of each run under fire."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return upscaler(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of several sizes, and some that are none."""
+    folder = tmp_path_factory.mktemp("in")
+    rng = np.random.default_rng(0)
+    for n in range(INPUTS):
+        size = (int(rng.integers(8, 200)), int(rng.integers(8, 200)), 3)
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(folder / f"{n:03}.png")
+    for n in range(0, INPUTS, 30):
+        (folder / f"{n:03}.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(source: Path, model: str, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> dict[str, tuple]:
+    """The view of a run that nobody disturbs."""
+    output = tmp_path_factory.mktemp("calm") / "out"
+    road.run(job(source, output, model, shard_images=5), Silent())
+    return settled(str(output))
+
+
+def settled(output: str) -> dict[str, tuple]:
+    fs, path = storage.filesystem(output)
+    columns = ["key", "status", "error", "fingerprint", "sha256", "width", "height"]
+    rows = current(fs, path, columns).to_pylist()
+    assert len({r["key"] for r in rows}) == len(rows)
+    return {row["key"]: tuple(row.values()) for row in rows}
+
+
+def orphans(output: str) -> set[str]:
+    """Shards without a fragment; a fragment of failed rows alone has no shard."""
+    fs, path = storage.filesystem(output)
+    shards, fragments = (storage.sizes(fs, storage.join(path, part)) for part in ("shards", "index"))
+    return {s.rsplit(".", 1)[0] for s in shards} - {f.removesuffix(".parquet").removesuffix(".tar") for f in fragments}
+
+
+class Victims:
+    """What can be killed while a run is under way."""
+
+    def __init__(self, nodes) -> None:
+        self._nodes = nodes
+        self.deaths: list[str] = []
+
+    def actor(self) -> None:
+        found = [p for p in psutil.process_iter(["cmdline"]) if "MapBatches" in " ".join(p.info["cmdline"] or [])]
+        mine = [p for p in found if self._nodes.owns(p)]
+        if mine:
+            random.choice(mine).kill()
+            self.deaths.append("actor")
+
+    def node(self) -> None:
+        self._nodes.kill_worker_node()
+        self._nodes.add_worker_node()
+        self.deaths.append("node")
+
+    def driver(self, run: subprocess.Popen) -> None:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        self.deaths.append("driver")
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("place", ["disk", "s3"])
+def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
+    place, source, model, calm, tmp_path, request, ray_cluster_two_nodes
+):
+    output = str(tmp_path / "out") if place == "disk" else f"{request.getfixturevalue('bucket')}/out"
+    ray.shutdown()
+    command = [sys.executable, "-m", "jobs", "upscale", str(source), output, "--model", model, "--max-failed", "1"]
+    options = ["--shard-images", "5", "--actors", "3"]
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster_two_nodes.address}
+    victims, run = Victims(ray_cluster_two_nodes), None
+    random.seed(place)
+    acts = [victims.actor, victims.actor, victims.driver, victims.node] * (KILLS // 4)
+    random.shuffle(acts)
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        if run is None or run.poll() is not None:
+            if run is not None and run.returncode == 0:
+                break
+            run = subprocess.Popen([*command, *options], start_new_session=True, env=environment)
+        time.sleep(random.uniform(0.5, 4))
+        if acts and worked_since(output):
+            act = acts.pop()
+            act(run) if act == victims.driver else act()
+    assert run.returncode == 0
+    assert {"actor", "driver"} <= set(victims.deaths)
+    assert settled(output) == calm
+    assert verify(output).faults == []
+    assert orphans(output) == set()
+
+
+def worked_since(output: str) -> bool:
+    """Whether a run is under way that has committed something."""
+    fs, path = storage.filesystem(output)
+    return bool(storage.sizes(fs, storage.join(path, "index")))
+
+
+POISON = b"POISON"
+
+
+@pytest.fixture
+def poisoned_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ray whose workers die, at once and without a word, when they open certain bytes: a decoder that crashes."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "import PIL.Image\n"
+        "opened = PIL.Image.open\n"
+        "def open_or_die(file, *rest, **more):\n"
+        f"    if hasattr(file, 'getbuffer') and bytes(file.getbuffer()[:{len(POISON)}]) == {POISON!r}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return opened(file, *rest, **more)\n"
+        "PIL.Image.open = open_or_die\n"
+    )
+    ray.shutdown()
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    yield
+    ray.shutdown()
+
+
+def test_an_image_that_kills_its_process_gets_a_row_and_harms_no_other(tmp_path, model, poisoned_ray):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(12):
+        Image.fromarray(np.full((9, 9, 3), n, np.uint8)).save(folder / f"{n:02}.png")
+    (folder / "05.png").write_bytes(POISON)
+    summary = road.run(job(folder, tmp_path / "out", model), Silent())
+    assert (summary.ok, summary.failed) == (11, 1)
+    rows = settled(str(tmp_path / "out"))
+    assert rows["05.png"][2].startswith("crash: ")
+    assert verify(str(tmp_path / "out")).faults == []
+    assert road.run(job(folder, tmp_path / "out", model), Silent()).settled_before == 12

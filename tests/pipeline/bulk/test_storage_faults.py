@@ -1,0 +1,37 @@
+"""A tenth of all requests to storage goes wrong, and the run ends as if none had."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from jobs.object_store import ObjectStore
+from pipeline import storage
+from pipeline.bulk.verify import verify
+from tests.flaky_proxy import flaky
+from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.test_chaos import orphans, settled
+
+
+def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, object_store: ObjectStore, bucket):
+    model = upscaler(tmp_path / "bundle")
+    fs, path = storage.filesystem(f"{bucket}/in")
+    (tmp_path / "in").mkdir()
+    for n in range(60):
+        pixels = np.random.default_rng(n).integers(0, 256, (30, 20 + n, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{n:02}.png")
+    fs.put(f"{tmp_path}/in/", path, recursive=True)
+    command = [sys.executable, "-m", "jobs", "upscale", "--model", model, "--shard-images", "4"]
+    subprocess.run([*command, f"{tmp_path}/in", f"{tmp_path}/calm"], check=True, timeout=120)
+    with flaky(object_store.endpoint) as proxy:
+        tired = dataclasses.replace(object_store, endpoint=proxy.endpoint)
+        with tired.exported():
+            subprocess.run([*command, f"{bucket}/in", f"{bucket}/out"], check=True, timeout=200)
+    wrong = {fate: count for fate, count in proxy.done.items() if fate != "forward"}
+    assert len(wrong) == 5, proxy.done
+    calm, view = settled(f"{tmp_path}/calm"), settled(f"{bucket}/out")
+    assert {k: (r[1], r[4]) for k, r in view.items()} == {k: (r[1], r[4]) for k, r in calm.items()}
+    assert verify(f"{bucket}/out").faults == []
+    assert orphans(f"{bucket}/out") == set()
