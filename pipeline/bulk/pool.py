@@ -33,8 +33,7 @@ class Pool:
             raise cluster.ClusterError("--device cuda: the cluster has no GPU; use --device cpu, or another cluster")
         self.actors = actors or (gpus if self.device == "cuda" else cluster.cores())
         self._gpus = 0.0 if self.device == "cpu" else min(1.0, gpus / self.actors)
-        # Beside an accelerator, threads of the actor decode and encode; without one, cores are the generator's.
-        self.cpus_per_actor = 1 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
+        self.threads = 0 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._packed = ray.put(packed)

@@ -143,7 +143,7 @@ def _map(
     )
 
     with contextlib.closing(Pool(job.device, job.actors, packed, progress)) as pool:
-        work = _work(job, bundle, summary.run, pool.device, pool.cpus_per_actor)
+        work = _work(job, bundle, summary.run, pool.device, pool.threads)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
             for report in pool.map(work, units(leg, pool.actors, job.shard_images)):

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,8 @@ from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input, read
 from pipeline.images.pictures import Picture
 
+FETCH_AHEAD = 4
+"""Inputs on their way from storage while others are worked on."""
 OPEN_GROUPS_BATCHES = 4
 """How many batches' worth of pictures may wait for others of their shape before the oldest go through by themselves."""
 
@@ -43,7 +45,8 @@ class Work:
     device: str
     batch_size: int
     threads: int
-    """For decoding and for encoding each; 1 on a cluster without accelerators, where the generator needs the cores."""
+    """For decoding and for encoding each, beside an accelerator. 0 without one: every core is then busy in a generator
+    of its own, and pixels stay in the thread, and the cache, that they are in."""
     shard_images: int
     shard_bytes: int
     max_pixels: int
@@ -54,7 +57,7 @@ class Work:
 
 @dataclass(slots=True)
 class Sample:
-    """One input on its way through the stages; it gains a picture, then bytes, or a fault on the way."""
+    """One input on its way through the stages: bytes, a picture, bytes again, or a fault on the way."""
 
     item: Input
     picture: Picture | None = None
@@ -79,8 +82,8 @@ class ShardMaker:
         self._generator = Generator(
             network, bundle.descriptor, device=work.device, precision=work.precision, batch_size=work.batch_size
         )
-        self._decoders = ThreadPoolExecutor(work.threads, "decode")
-        self._encoders = ThreadPoolExecutor(work.threads, "encode")
+        self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
+        self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
         self._tally = Tally(collector)
         self._ledger = ledger or Attempts()
 
@@ -103,10 +106,13 @@ class ShardMaker:
         elif attempt.careful:
             self._write(self._one_by_one(unit, name, attempt), name)
         else:
-            depth = 2 * self._work.threads
-            decoded = ahead(self._decode, unit, self._decoders, depth)
-            generated = self._generate(decoded)
-            self._write(ahead(self._encode, generated, self._encoders, depth), name)
+            fetched = ahead(self._fetch, unit, self._fetchers, FETCH_AHEAD)
+            generated = self._generate(self._codec(self._decode, fetched))
+            self._write(self._codec(self._encode, generated), name)
+
+    def _codec(self, stage: Callable[[Sample], Sample], samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Decoding or encoding: in threads ahead of who consumes it, or right here."""
+        return ahead(stage, samples, self._codecs, 2 * self._work.threads) if self._codecs else map(stage, samples)
 
     def _one_by_one(self, unit: list[Input], name: str, attempt: Attempt) -> Iterator[Sample]:
         """The stages again, without anything ahead, so that a death has one image to blame."""
@@ -115,23 +121,31 @@ class ShardMaker:
                 yield Sample(item, fault=_CRASH)
                 continue
             self._ledger.take(name, item.key)
-            yield from map(self._encode, self._generate([self._decode(item)]))
+            yield from map(self._encode, self._generate([self._decode(self._fetch(item))]))
 
-    def _decode(self, item: Input) -> Sample:
+    def _fetch(self, item: Input) -> Sample:
         sample = Sample(item)
         try:
             with self._tally.timed("fetch"):
-                data = read(item, self._work.max_input_bytes)
-            self._tally.count(bytes_read=len(data))
-            with self._tally.timed("decode"):
-                sample.picture = decode(data, self._work.max_pixels)
-            sample.source_size = (sample.picture.width, sample.picture.height)
+                sample.data = read(item, self._work.max_input_bytes)
+            self._tally.count(bytes_read=len(sample.data))
         except Fault as fault:
             sample.fault = fault
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
             sample.untried = storage.sentence(fault)
+        return sample
+
+    def _decode(self, sample: Sample) -> Sample:
+        data, sample.data = sample.data, None
+        if data is not None:
+            try:
+                with self._tally.timed("decode"):
+                    sample.picture = decode(data, self._work.max_pixels)
+                sample.source_size = (sample.picture.width, sample.picture.height)
+            except Fault as fault:
+                sample.fault = fault
         return sample
 
     def _generate(self, samples: Iterable[Sample]) -> Iterator[Sample]:

@@ -44,7 +44,7 @@ def work(tmp_path: Path, name: str = "out", **changes) -> Work:
         "precision": "fp32",
         "device": "cpu",
         "batch_size": 1,
-        "threads": 1,
+        "threads": 0,
         "shard_images": 1000,
         "shard_bytes": 1 << 30,
         "max_pixels": 10**6,
