@@ -47,7 +47,9 @@ class BulkOptions(Spec):
     quality: int = Field(92, ge=1, le=100)
     """Of jpeg and webp."""
     metadata: Literal["keep", "safe", "strip"] = "safe"
-    """keep: colour profile and EXIF; safe: colour profile alone; strip: neither."""
+    """keep: colour profile, EXIF and XMP; safe: colour profile alone; strip: none of them."""
+    provenance: Annotated[bool, Parameter(negative="--no-provenance")] = True
+    """Mark results as machine-made, in XMP (IPTC's digital source type)."""
     max_failed: float = Field(0.01, ge=0, le=1)
     """Share of this run's inputs that may fail before it exits with 3."""
     max_pixels: int = Field(200_000_000, ge=1)
@@ -82,7 +84,9 @@ class BulkOptions(Spec):
             source=Source(url=place(source), include=self.include, exclude=self.exclude, skip=place(output)),
             output=place(output),
             model=place(model),
-            encoder=Encoder(format=self.format, quality=self.quality, metadata=self.metadata),
+            encoder=Encoder(
+                format=self.format, quality=self.quality, metadata=self.metadata, provenance=self.provenance
+            ),
             shard_images=self.shard_images,
             shard_bytes=int(self.shard_bytes),
             max_pixels=self.max_pixels,

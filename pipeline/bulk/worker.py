@@ -142,7 +142,7 @@ class ShardMaker:
         if data is not None:
             try:
                 with self._tally.timed("decode"):
-                    sample.picture = decode(data, self._work.max_pixels)
+                    sample.picture = self._work.encoder.fitted(decode(data, self._work.max_pixels))
                 sample.source_size = (sample.picture.width, sample.picture.height)
             except Fault as fault:
                 sample.fault = fault

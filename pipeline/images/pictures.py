@@ -10,13 +10,15 @@ class Picture:
     """Pixels as a person would see them (upright, in RGB or grey), and what goes with them."""
 
     pixels: np.ndarray
-    """uint8 [H, W, C], C = 1 (grey) or 3 (RGB), contiguous."""
+    """uint8 or uint16 [H, W, C], C = 1 (grey) or 3 (RGB), contiguous."""
     alpha: np.ndarray | None = None
     """uint8 [H, W]: opacity, where the image had any."""
     icc: bytes | None = None
     """The colour profile that the pixels are in."""
     exif: bytes | None = None
     """EXIF without orientation (the pixels are upright) and without thumbnail."""
+    xmp: bytes | None = None
+    """An XMP packet, as it was."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know: `first of 12 frames`."""
 
