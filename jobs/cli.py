@@ -64,8 +64,10 @@ def demo(folder: str = "demo-out", *, local: bool = False) -> int:
 
 
 @app.command
-def sample(kind: Literal["facades", "photos"], folder: str, *, count: int = 400, size: int = 256, seed: int = 0) -> int:
-    """Write a data set for trying things out into FOLDER: drawn facades (photo | labels), or real photographs.
+def sample(
+    kind: Literal["facades", "leaves", "photos"], folder: str, *, count: int = 400, size: int = 256, seed: int = 0
+) -> int:
+    """Write a data set for trying things out into FOLDER: facades (photo | labels), dead leaves, real photographs.
 
     Parameters
     ----------

@@ -3,19 +3,22 @@
 from typing import Literal
 
 from pipeline.samples.facades import write_facades
+from pipeline.samples.leaves import write_leaves
 from pipeline.samples.photos import write_photos
 
 DONE = 0
-Kind = Literal["facades", "photos"]
+Kind = Literal["facades", "leaves", "photos"]
 
 
 def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
     """Write a sample set of `count` training examples (photos: all there are) into a folder or URL."""
-    if kind == "photos":
-        names = write_photos(folder)
-        print(f"{folder}: {len(names)} photographs, in train/ and test/")
-        return DONE
-    held_out = max(count // 10, 1)
-    counts = write_facades(folder, train=count, val=held_out, test=held_out, seed=seed, size_px=size)
-    print(f"{folder}: {', '.join(f'{n} {split}' for split, n in counts.items())}")
+    match kind:
+        case "photos":
+            print(f"{folder}: {len(write_photos(folder))} photographs, in train/ and test/")
+        case "leaves":
+            print(f"{folder}: {len(write_leaves(folder, count=count, seed=seed, size_px=size))} drawings")
+        case "facades":
+            held_out = max(count // 10, 1)
+            counts = write_facades(folder, train=count, val=held_out, test=held_out, seed=seed, size_px=size)
+            print(f"{folder}: {', '.join(f'{n} {split}' for split, n in counts.items())}")
     return DONE

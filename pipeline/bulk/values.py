@@ -50,18 +50,21 @@ def to_pixels(values: Tensor, low: float, high: float, depth: np.dtype) -> np.nd
 def _rounded(values: np.ndarray, factor: float, offset: float, depth: np.dtype) -> np.ndarray:
     given, pixels = values.reshape(-1), np.empty(values.size, depth)
     whole = given.size // LANES * LANES
+    rest = np.zeros(LANES, np.float32)
+    rest[: given.size - whole] = given[whole:]
+    rounded_rest = np.empty(LANES, depth)
+    total = _round(rest, rounded_rest, factor, offset)
     for start in range(0, whole, CHUNK):
-        stop = min(start + CHUNK, whole)
-        pixels[start:stop] = _rounded_chunk(given[start:stop], factor, offset, depth)
-    if whole < given.size:
-        rest = np.zeros(LANES, np.float32)
-        rest[: given.size - whole] = given[whole:]
-        pixels[whole:] = _rounded_chunk(rest, factor, offset, depth)[: given.size - whole]
+        chunk = slice(start, min(start + CHUNK, whole))
+        total += _round(given[chunk], pixels[chunk], factor, offset)
+    if not np.isfinite(total):
+        raise NotFiniteError
+    pixels[whole:] = rounded_rest[: given.size - whole]
     return pixels.reshape(values.shape)
 
 
-def _rounded_chunk(values: np.ndarray, factor: float, offset: float, depth: np.dtype) -> np.ndarray:
-    # One NaN or infinity makes the sum another, which is cheaper to see than to look at each.
-    if not torch.isfinite(torch.from_numpy(values).sum()):
-        raise NotFiniteError
-    return cv2.addWeighted(values[None], factor, values[None], 0, offset, dtype=_DEPTHS[depth.name])[0]
+def _round(values: np.ndarray, into: np.ndarray, factor: float, offset: float) -> float:
+    """Round values into pixels; the sum of the values, which one NaN or infinity turns into another."""
+    row = values[None]
+    cv2.addWeighted(row, factor, row, 0, offset, dst=into[None], dtype=_DEPTHS[into.dtype.name])
+    return float(values.sum())

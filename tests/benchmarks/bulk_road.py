@@ -1,13 +1,17 @@
-"""The model-bound bulk road against its ceiling, in one run: `python -m tests.benchmarks.bulk_road`.
+"""The bulk road against its ceilings, in one run: `python -m tests.benchmarks.bulk_road [model] [codec]`.
 
-The ceiling is as many bare processes at work at once as there are cores, each putting resident data through the
-generator (resnet_9blocks, 256 px). The product is `pipeline.bulk.road.run`, JPEG files to shards; its start-up is left
-out by running it on two archives of different sizes and taking the difference.
+A ceiling is as many bare processes at work at once as there are cores. Model-bound: each puts resident data through the
+generator (resnet_9blocks, 256 px). Codec-bound: each decodes and encodes 1-megapixel JPEGs, with Pillow, as most
+programs do, and with the codecs that the road uses. The product is `pipeline.bulk.road.run`, JPEG files to shards; its
+start-up is left out by running it on two archives of different sizes and taking the difference.
 """
 
+import io
 import os
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,14 +27,13 @@ from models.networks import NETWORKS
 from pipeline import bundles, cluster
 from pipeline.bulk import road
 from pipeline.bulk.job import BulkJob
+from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
 
 CORES = os.cpu_count() or 1
-SIZE_PX = 256
-FEW, MANY = 8, 72
-FORWARDS = 24
-"""Of each bare process."""
+QUALITY = 92
+SMALL_PX, LARGE_PX = 256, 1024
 
 
 class Silent:
@@ -41,69 +44,118 @@ class Silent:
     def says(self, sentence: str) -> None: ...
 
 
-def make_bundle(folder: Path) -> str:
-    """A CycleGAN generator with fresh weights."""
-    name = "resnet_generator"
-    described = Bundle(
-        name="benchmark",
-        recipe="none",
-        network=name,
-        arguments={},
-        descriptor=Descriptor(task="translate", value_range=(-1, 1), size_multiple=4),
-    )
-    write(described, NETWORKS[name](), folder)
+def make_bundle(folder: Path, network: str) -> str:
+    """A bundle of a network with fresh weights."""
+    descriptor = Descriptor(task="translate", value_range=(-1, 1), size_multiple=4)
+    if network == "identity":
+        descriptor = Descriptor(task="translate", halo_px=0)
+    described = Bundle(name="benchmark", recipe="none", network=network, arguments={}, descriptor=descriptor)
+    write(described, NETWORKS[network](), folder)
     return str(folder)
 
 
-def make_archive(count: int, folder: Path) -> str:
-    """`count` different crops of a photograph as JPEG files."""
+def make_archive(folder: Path, count: int, side_px: int) -> str:
+    """`count` different squares of a photograph as JPEG files."""
     folder.mkdir()
-    photo = data.astronaut()
+    quarter = data.astronaut()
+    half = np.concatenate([quarter, quarter[:, ::-1]], axis=1)
+    photo = np.concatenate([half, half[::-1]], axis=0)
     for n in range(count):
-        top, left = (n * 37) % (512 - SIZE_PX), (n * 53) % (512 - SIZE_PX)
-        crop = np.ascontiguousarray(photo[top : top + SIZE_PX, left : left + SIZE_PX])
-        Image.fromarray(crop).save(folder / f"{n:04d}.jpg", quality=92)
+        square = np.roll(photo, (n * 37, n * 53), axis=(0, 1))[:side_px, :side_px]
+        Image.fromarray(np.ascontiguousarray(square)).save(folder / f"{n:05d}.jpg", quality=QUALITY)
     return str(folder)
 
 
-def bare_rate(bundle: str) -> float:
+def forwards(bundle: str, count: int) -> float:
     """Images per second of forwards on resident data, in this process, by one thread."""
     torch.set_num_threads(1)
     _, network = bundles.fetch(bundle).unpack()
-    images = torch.rand(1, 3, SIZE_PX, SIZE_PX)
+    images = torch.rand(1, 3, SMALL_PX, SMALL_PX)
     with torch.inference_mode():
         network(images)
-        began = time.perf_counter()
-        for _ in range(FORWARDS):
-            network(images)
-    return FORWARDS / (time.perf_counter() - began)
+        return rate(lambda: network(images), count)
 
 
-def ceiling(bundle: str) -> float:
+def pillow_codecs(folder: str, count: int) -> float:
+    """Images per second of Pillow's decoding and encoding, in this process."""
+
+    def once(file: bytes) -> None:
+        pixels = np.asarray(Image.open(io.BytesIO(file)))
+        Image.fromarray(pixels).save(io.BytesIO(), "JPEG", quality=QUALITY, subsampling=0)
+
+    return over_files(folder, count, once)
+
+
+def own_codecs(folder: str, count: int) -> float:
+    """Likewise, of the functions that the road calls."""
+    encoder = Encoder(format="jpeg", quality=QUALITY)
+    return over_files(folder, count, lambda file: encoder.encode(decode(file, 10**9)))
+
+
+def over_files(folder: str, count: int, work: Callable[[bytes], object]) -> float:
+    files = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    left = iter(files * (count // len(files) + 2))
+    work(next(left))
+    return rate(lambda: work(next(left)), count)
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    began = time.perf_counter()
+    for _ in range(count):
+        work()
+    return count / (time.perf_counter() - began)
+
+
+def ceiling(bare: Callable[[str, int], float], place: str, count: int) -> float:
     """Images per second of as many bare processes as cores, all at work at once."""
     with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(bare_rate, [bundle] * CORES))
+        return sum(pool.map(bare, [place] * CORES, [count] * CORES))
 
 
-def seconds(bundle: str, count: int, root: Path) -> float:
-    """Of the bulk road over an archive of `count` images, start-up included."""
-    source = Source(url=make_archive(count, root / f"in-{count}"))
-    output = str(root / f"out-{count}")
-    job = BulkJob(job="translate", source=source, output=output, model=bundle, encoder=Encoder(format="jpeg"))
+def seconds(bundle: str, archive: str, output: Path) -> float:
+    """Of the bulk road over an archive, start-up included."""
+    encoder = Encoder(format="jpeg", quality=QUALITY)
+    job = BulkJob(job="translate", source=Source(url=archive), output=str(output), model=bundle, encoder=encoder)
     began = time.perf_counter()
     road.run(job, Silent())
     return time.perf_counter() - began
 
 
+def reached(root: Path, bundle: str, side_px: int, few: int, many: int) -> float:
+    """Images per second of the road, its start-up left out."""
+    spent = []
+    for count in (few, many):
+        archive = make_archive(root / f"in-{side_px}-{count}", count, side_px)
+        spent.append(seconds(bundle, archive, root / f"out-{side_px}-{count}"))
+    return (many - few) / (spent[1] - spent[0])
+
+
+def model_bound(root: Path) -> None:
+    bundle = make_bundle(root / "resnet", "resnet_generator")
+    before = ceiling(forwards, bundle, 24)
+    got = reached(root, bundle, SMALL_PX, 8, 72)
+    possible = (before + ceiling(forwards, bundle, 24)) / 2  # on both sides, since a machine is seldom ours alone
+    print(f"model-bound: {got:.2f} of {possible:.2f} images/s: {got / possible:.2f} of the ceiling", flush=True)
+
+
+def codec_bound(root: Path) -> None:
+    files = make_archive(root / "files", 16, LARGE_PX)
+    bares = {"Pillow": pillow_codecs, "the road's own codecs": own_codecs}
+    before = {name: ceiling(bare, files, 300) for name, bare in bares.items()}
+    got = reached(root, make_bundle(root / "identity", "identity"), LARGE_PX, 64, 1024)
+    for name, bare in bares.items():
+        possible = (before[name] + ceiling(bare, files, 300)) / 2
+        print(
+            f"codec-bound: {got:.1f} of {possible:.1f} images/s: {got / possible:.2f} of a bare pool with {name}",
+            flush=True,
+        )
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        bundle = make_bundle(root / "bundle")
-        before = ceiling(bundle)
-        with cluster.connected():
-            reached = (MANY - FEW) / (seconds(bundle, MANY, root) - seconds(bundle, FEW, root))
-        possible = (before + ceiling(bundle)) / 2  # measured on both sides, since the machine is not ours alone
-        print(f"model-bound: {reached:.2f} of {possible:.2f} images/s: {reached / possible:.2f} of the ceiling")
+    asked = sys.argv[1:] or ["model", "codec"]
+    with tempfile.TemporaryDirectory() as folder, cluster.connected():
+        for name in asked:
+            {"model": model_bound, "codec": codec_bound}[name](Path(folder))
 
 
 if __name__ == "__main__":
