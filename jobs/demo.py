@@ -16,7 +16,7 @@ from jobs.demo_scores import Scores, score
 from jobs.object_store import local_object_store
 from jobs.specs import TranslateOptions, UpscaleOptions
 from pipeline import cluster, report
-from pipeline.bulk.verify import verify
+from pipeline.output.verify import verify
 from pipeline.samples.facades import write_facades
 from pipeline.samples.photos import write_photos
 from pipeline.training import road as training

@@ -8,10 +8,10 @@ from PIL import Image
 
 from models.metrics.psnr import psnr_db
 from pipeline import storage
-from pipeline.bulk.index import current
-from pipeline.bulk.verify import image_bytes
 from pipeline.images.inputs import read
 from pipeline.images.sources import Source, inventory
+from pipeline.output.index import current
+from pipeline.output.verify import image_bytes
 from pipeline.samples.flat_colours import FlatColours
 
 MAX_BYTES = 1 << 30

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.bulk.index import current
-from pipeline.bulk.verify import image_bytes, verify
+from pipeline.output.index import current
+from pipeline.output.verify import image_bytes, verify
 from pipeline.storage import StorageError
 
 DONE, FAILED = 0, 1

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.bulk.index import INDEX, SHARDS, Fragment, fragments
+from pipeline.output.index import INDEX, SHARDS, Fragment, fragments
 from pipeline.storage import FileSystem
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from models.bundle import Bundle
 from pipeline import storage
-from pipeline.bulk.index import RUNS
 from pipeline.bulk.job import BulkJob, Summary
+from pipeline.output.index import RUNS
 from pipeline.storage import FileSystem
 
 FORMAT = "recast-run/1"

@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypeVar
 
 from models.bundle import Bundle, BundleError
 from pipeline import bundles, cluster, storage
-from pipeline.bulk import index
 from pipeline.bulk.housekeeping import sweep
 from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.lease import Lease
 from pipeline.bulk.manifest import write_manifest
+from pipeline.bulk.settled import Settled, read_settled
 from pipeline.bulk.units import Seen, legs, todo, units
 from pipeline.bulk.worker import Work
 from pipeline.images.sources import inventory
@@ -104,10 +104,10 @@ def _fitting(bundle: Bundle, job: BulkJob) -> Bundle:
     return bundle
 
 
-def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> index.Settled:
+def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> Settled:
     """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
     maker = (bundle.digest, job.spec_digest())
-    found = index.settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
+    found = read_settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
     others = {pair: about for pair, about in found.makers.items() if pair != maker}
     if others and not job.replace:
         raise MismatchError(

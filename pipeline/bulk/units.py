@@ -7,7 +7,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from pipeline.bulk.index import Settled
+from pipeline.bulk.settled import Settled
 from pipeline.images.inputs import Input
 
 CHUNK = 8192

@@ -14,9 +14,6 @@ from pipeline import storage
 from pipeline.ahead import ahead
 from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
 from pipeline.bulk.generate import Generator, Precision
-from pipeline.bulk.index import SHARDS, write_fragment
-from pipeline.bulk.rows import Row, table
-from pipeline.bulk.shards import TarShard
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
 from pipeline.bundles import Packed
@@ -25,6 +22,9 @@ from pipeline.images.encode import Encoder
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input, read
 from pipeline.images.pictures import Picture
+from pipeline.output.index import SHARDS, write_fragment
+from pipeline.output.rows import Row, table
+from pipeline.output.shards import TarShard
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""

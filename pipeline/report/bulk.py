@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bulk import index
-from pipeline.bulk.rows import SCHEMA
+from pipeline.output import index
+from pipeline.output.rows import SCHEMA
 from pipeline.report.output import Output, text
 from pipeline.report.pairs import Pair, choose, read_pairs
 from pipeline.report.runs import Run, Totals, read_runs, total

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline import storage
-from pipeline.bulk import index
 from pipeline.images import archives, sources
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import read as read_input
+from pipeline.output import index
 from pipeline.report.embed import Embedded, embed, embed_file, image_of
 from pipeline.report.output import Output
 

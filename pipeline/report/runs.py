@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.bulk.index import RUNS
+from pipeline.output.index import RUNS
 from pipeline.report.output import Output, number, part, text
 from pipeline.report.wording import moment
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from pipeline import storage
 from pipeline.bulk import road
-from pipeline.bulk.index import current
-from pipeline.bulk.verify import verify
+from pipeline.output.index import current
+from pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
 

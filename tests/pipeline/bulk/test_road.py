@@ -11,12 +11,12 @@ from PIL import Image
 
 from pipeline import bundles, cluster, storage
 from pipeline.bulk import road
-from pipeline.bulk.index import current
 from pipeline.bulk.job import BulkJob
 from pipeline.bulk.road import BulkError, MismatchError
-from pipeline.bulk.verify import verify
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
+from pipeline.output.index import current
+from pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jobs.object_store import ObjectStore
 from pipeline import storage
-from pipeline.bulk.verify import verify
+from pipeline.output.verify import verify
 from tests.flaky_proxy import flaky
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_chaos import orphans, settled

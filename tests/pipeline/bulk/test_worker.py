@@ -12,13 +12,13 @@ from PIL import Image
 
 from pipeline import bundles, storage
 from pipeline.bulk import worker
-from pipeline.bulk.index import current
 from pipeline.bulk.job import BulkJob
 from pipeline.bulk.units import pack_unit
-from pipeline.bulk.verify import verify
 from pipeline.bulk.worker import ShardMaker, Work
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source, inventory
+from pipeline.output.index import current
+from pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import report, storage
-from pipeline.bulk import index, rows
+from pipeline.output import index, rows
 from pipeline.report import curves, pairs, runs, wording
 from pipeline.report.output import Output
 from pipeline.report.samples import read_grids

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from pipeline import storage
-from pipeline.bulk.index import INDEX, SHARDS, current, fragments
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
+from pipeline.output.index import INDEX, SHARDS, current, fragments
 from pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "offset", "length", "sha256", "width", "height")
