@@ -23,7 +23,7 @@ def run(job: BulkJob, options: BulkOptions) -> int:
         summary = road.run(job, progress)
     print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
     if not summary.inputs:
-        print(f"warning: {job.source.url} holds no inputs", file=sys.stderr)
+        print(f"warning: {job.source} holds no inputs", file=sys.stderr)
     if summary.failed_share > options.max_failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.failures.items()))
         print(

@@ -26,7 +26,7 @@ app = App(
 
 @app.command
 def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
-    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip; local or any fsspec URL)."""
+    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, former output; local or any URL)."""
     from jobs import bulk
 
     return bulk.run(options.job("translate", source, output, options.model), options)
@@ -34,7 +34,7 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
 
 @app.command
 def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
-    """Enlarge every image of SOURCE (folder, glob, tar, zip; local or any fsspec URL)."""
+    """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, former output; local or any URL)."""
     from jobs import bulk
 
     options = options or UpscaleOptions()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from models.metrics.psnr import psnr_db
 from pipeline import storage
-from pipeline.images.inputs import read
+from pipeline.images.contents import read
 from pipeline.images.sources import Source, inventory
 from pipeline.output.index import current
 from pipeline.output.verify import image_bytes
@@ -51,7 +51,7 @@ def score(train: str, targets: str, translated: str) -> Scores:
 
 
 def _pictures(url: str) -> dict[str, np.ndarray]:
-    return {item.key: _rgb(read(item, MAX_BYTES)) for item in inventory(Source(url=url))}
+    return {item.key: _rgb(read(item, MAX_BYTES)) for item in inventory(Source(urls=(url,)))}
 
 
 def _halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -40,8 +40,8 @@ class BulkOptions(Spec):
     """Close a shard after this many images."""
     shard_bytes: Annotated[ByteSize, Parameter(converter=_text)] = Field(ByteSize(256 << 20), ge=1)
     """Close a shard after this many bytes (512MiB, 1GB, …)."""
-    shards: Literal["tar"] = "tar"
-    """Container of the results."""
+    shards: Literal["tar", "parquet"] = "tar"
+    """Container of the results: image files in tars, or Parquet files with a column of images."""
     format: Literal["png", "jpeg", "webp"] = "png"
     """Image format of the results."""
     quality: int = Field(92, ge=1, le=100)
@@ -66,6 +66,8 @@ class BulkOptions(Spec):
     """Where the network runs."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the network's arithmetic."""
+    also: tuple[str, ...] = ()
+    """More sources beside SOURCE; no two inputs may have one key."""
     include: tuple[str, ...] = ()
     """Only inputs whose key matches one of these globs."""
     exclude: tuple[str, ...] = ()
@@ -81,12 +83,18 @@ class BulkOptions(Spec):
         """These options with the rest of what a bulk job needs."""
         return BulkJob(
             job=job,
-            source=Source(url=place(source), include=self.include, exclude=self.exclude, skip=place(output)),
+            source=Source(
+                urls=tuple(map(place, (source, *self.also))),
+                include=self.include,
+                exclude=self.exclude,
+                skip=place(output),
+            ),
             output=place(output),
             model=place(model),
             encoder=Encoder(
                 format=self.format, quality=self.quality, metadata=self.metadata, provenance=self.provenance
             ),
+            shards=self.shards,
             shard_images=self.shard_images,
             shard_bytes=int(self.shard_bytes),
             max_pixels=self.max_pixels,

@@ -10,6 +10,7 @@ from pipeline.bulk.generate import Precision
 from pipeline.bulk.tally import STAGES
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
+from pipeline.output.shards import Container
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class BulkJob:
     model: str
     """URL of a bundle."""
     encoder: Encoder = field(default_factory=Encoder)
+    shards: Container = "tar"
     shard_images: int = 1000
     shard_bytes: int = 256 << 20
     max_pixels: int = 200_000_000

@@ -30,7 +30,7 @@ def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
         "format": FORMAT,
         "run": summary.run,
         "job": job.job,
-        "source": job.source.url,
+        "source": str(job.source),
         "output": job.output,
         "model": {"name": bundle.name, "digest": bundle.digest, "path": job.model},
         "spec": asdict(job),

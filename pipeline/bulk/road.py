@@ -164,6 +164,7 @@ def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> 
         device=device,
         batch_size=job.batch_size or (1 if device == "cpu" else 8),
         threads=threads,
+        shards=job.shards,
         shard_images=job.shard_images,
         shard_bytes=job.shard_bytes,
         max_pixels=job.max_pixels,

@@ -52,9 +52,9 @@ def units(leg: list[Input], workers: int, shard_images: int) -> list[pa.Table]:
     return [pack_unit(leg[start : start + size]) for start in range(0, len(leg), size)]
 
 
-def unit_id(unit: Iterable[Input], model: str, spec: str) -> str:
+def unit_id(unit: Iterable[Input], model: str, spec: str, container: str) -> str:
     """A name that follows from what the unit's shards will hold: a retried unit overwrites its own, byte for byte."""
-    digest = hashlib.sha256(f"{model}\n{spec}\n".encode())
+    digest = hashlib.sha256(f"{model}\n{spec}\n{container}\n".encode())
     for item in unit:
         digest.update(f"{item.key}\n{item.fingerprint}\n".encode())
     return digest.hexdigest()[:20]

@@ -17,14 +17,15 @@ from pipeline.bulk.generate import Generator, Precision
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
 from pipeline.bundles import Packed
+from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
 from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input, read
+from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 from pipeline.output.index import SHARDS, write_fragment
 from pipeline.output.rows import Row, table
-from pipeline.output.shards import TarShard
+from pipeline.output.shards import Container, Shard, shard
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
@@ -47,6 +48,7 @@ class Work:
     threads: int
     """For decoding and for encoding each, beside an accelerator. 0 without one: every core is then busy in a generator
     of its own, and pixels stay in the thread, and the cache, that they are in."""
+    shards: Container
     shard_images: int
     shard_bytes: int
     max_pixels: int
@@ -90,7 +92,7 @@ class ShardMaker:
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
         items = unpack_unit(unit)
-        name = unit_id(items, self._work.model, self._work.spec)
+        name = unit_id(items, self._work.model, self._work.spec, self._work.shards)
         try:
             self._settle(items, name, self._ledger.begin(name))
         except Exception as fault:
@@ -198,15 +200,15 @@ class ShardMaker:
         left, part = iter(samples), 0
         more = True
         while more:
-            shard_name = f"{name}-{part:03d}.tar"
+            shard_name = f"{name}-{part:03d}.{self._work.shards}"
             rows: list[Row] = []
-            with TarShard() as shard:
-                more = self._fill(shard, shard_name, left, rows)
+            with shard(self._work.shards) as filling:
+                more = self._fill(filling, shard_name, left, rows)
                 if rows:
-                    self._commit(shard, shard_name, rows)
+                    self._commit(filling, shard_name, rows)
             part += 1
 
-    def _fill(self, shard: TarShard, name: str, samples: Iterator[Sample], rows: list[Row]) -> bool:
+    def _fill(self, shard: Shard, name: str, samples: Iterator[Sample], rows: list[Row]) -> bool:
         """Add samples until the shard is full. Returns whether there may be more."""
         for sample in samples:
             if sample.untried:
@@ -217,7 +219,7 @@ class ShardMaker:
                 return True
         return False
 
-    def _row(self, shard: TarShard, name: str, sample: Sample) -> Row:
+    def _row(self, shard: Shard, name: str, sample: Sample) -> Row:
         row = Row(
             key=sample.item.key,
             source=sample.item.source,
@@ -237,15 +239,14 @@ class ShardMaker:
         picture, data = sample.picture, sample.data
         assert picture is not None  # a sample without a fault has gone through every stage
         assert data is not None
-        place = shard.add(row.key, data, self._work.encoder.extension)
         row.status, row.shard, row.format = "ok", name, self._work.encoder.format
-        row.member, row.offset, row.length, row.sha256 = place.member, place.offset, place.length, place.sha256
         row.width, row.height, row.channels = picture.width, picture.height, self._work.encoder.channels(picture)
         row.notes = list(picture.notes) or None
+        shard.add(row, data, self._work.encoder.extension)
         self._tally.count(ok=1)
         return row
 
-    def _commit(self, shard: TarShard, name: str, rows: list[Row]) -> None:
+    def _commit(self, shard: Shard, name: str, rows: list[Row]) -> None:
         """The shard first, its fragment after it: what has no fragment did not happen."""
         about = dict(self._work.about)
         with self._tally.timed("write"):

@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline import storage
-from pipeline.images.inputs import Input, readable
+from pipeline.images.compressed import is_damage, unpacked
+from pipeline.images.inputs import Input, Packing, readable
 from pipeline.storage import FileSystem, StorageError
 
 TAR, ZIP = (".tar",), (".zip",)
 COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
+"""These have no random access: listing them is one pass over all their bytes, and so is reading them."""
 DROPPINGS = ("__MACOSX/",)
+STREAM_BLOCK_BYTES = 1 << 18
+
+
+class NotAnArchiveError(StorageError):
+    """A file that isn't the archive its name says."""
 
 
 def is_archive(path: str) -> bool:
@@ -28,19 +35,17 @@ def members(fs: FileSystem, path: str, prefix: str) -> Iterator[Input]:
     itself.
 
     Raises:
-        StorageError: a compressed tar, or a file that isn't the archive its name says.
+        NotAnArchiveError: a file that isn't the archive its name says.
     """
-    url = storage.uri(fs, path)
-    if path.lower().endswith(COMPRESSED):
-        raise StorageError(
-            f"{readable(url)} is a compressed tar, which has no random access; unpack it to a plain .tar or a .zip"
-        )
+    url, size = storage.uri(fs, path), fs.size(path)
     listed = _zip_members(fs, path, url) if path.lower().endswith(ZIP) else _tar_members(fs, path, url)
     seen: dict[str, int] = {}
     for name, facts in listed:
         if name.startswith(DROPPINGS):
             continue
-        plain = posixpath.normpath(name) if name.startswith("./") else name
+        if facts["packing"] != "passing" and not 0 <= facts["offset"] <= facts["offset"] + facts["length"] <= size:
+            facts["problem"] = facts["problem"] or f"truncated: the archive ends at {size:,} bytes, inside this member"
+        plain = (posixpath.normpath(name) if name.startswith("./") else name) or "(no name)"
         seen[plain] = seen.get(plain, 0) + 1
         problem = facts.pop("problem", "") or _unsafe(plain)
         if seen[plain] > 1:
@@ -57,20 +62,23 @@ def _unsafe(name: str) -> str:
 
 
 def _tar_members(fs: FileSystem, path: str, url: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    end = "\0"
-    with storage.open_read(fs, path) as file:
+    passing = path.lower().endswith(COMPRESSED)
+    end = 0
+    with unpacked(fs, path) as file:
         try:
-            tar = tarfile.open(fileobj=file, mode="r:", errors="surrogateescape")  # noqa: SIM115 (closed below)
-        except tarfile.TarError as fault:
-            if fs.size(path) == 0:
-                raise StorageError(f"{readable(url)} is empty, not a tar archive") from fault
-            raise StorageError(f"{readable(url)} is not a readable tar archive: {fault}") from fault
+            mode: Any = "r|" if passing else "r:"
+            tar = tarfile.open(fileobj=file, mode=mode, errors="surrogateescape", bufsize=STREAM_BLOCK_BYTES)  # noqa: SIM115 (closed below)
+        except Exception as fault:
+            if not (isinstance(fault, tarfile.TarError) or is_damage(fault)):
+                raise
+            why = "is empty, not a tar archive" if fs.size(path) == 0 else f"is not a readable tar archive: {fault}"
+            raise NotAnArchiveError(f"{readable(url)} {why}") from fault
         with tar:
             while True:
                 try:
                     member = tar.next()
-                except (tarfile.TarError, OSError, ValueError, EOFError) as fault:
-                    if storage.is_storage_fault(fault) and not isinstance(fault, tarfile.TarError):
+                except Exception as fault:
+                    if not (isinstance(fault, (tarfile.TarError, ValueError)) or is_damage(fault)):
                         raise
                     yield _damaged(path, url, end, f"the tar archive can't be read on: {fault}")
                     return
@@ -78,22 +86,22 @@ def _tar_members(fs: FileSystem, path: str, url: str) -> Iterator[tuple[str, dic
                     break
                 tar.members.clear()  # type: ignore[attr-defined]  # a tar of millions of images must not be remembered member by member
                 if not member.isdir():
-                    yield readable(member.name), _tar_facts(member, url)
-                end = str(member.offset_data + member.size)
-        if int(end if end != "\0" else 0) > fs.size(path):
+                    yield readable(member.name), _tar_facts(member, url, "passing" if passing else "range")
+                end = member.offset_data + member.size
+        if not passing and end > fs.size(path):
             yield _damaged(
                 path, url, end, f"the tar archive ends before its last member does, at {fs.size(path):,} bytes"
             )
 
 
-def _tar_facts(member: tarfile.TarInfo, url: str) -> dict[str, Any]:
+def _tar_facts(member: tarfile.TarInfo, url: str, packing: Packing) -> dict[str, Any]:
     problem = ""
     if not member.isreg() or member.issparse():
         problem = "not-a-file: the archive member is a link, a device or a sparse file, which are never followed"
     return {
         "source": f"tar://{readable(member.name)}::{readable(url)}",
         "fingerprint": f"tar:{member.offset_data}+{member.size}+{member.chksum}",
-        "packing": "tar",
+        "packing": packing,
         "offset": member.offset_data,
         "length": member.size,
         "size": member.size,
@@ -101,10 +109,17 @@ def _tar_facts(member: tarfile.TarInfo, url: str) -> dict[str, Any]:
     }
 
 
-def _damaged(path: str, url: str, end: str, sentence: str) -> tuple[str, dict[str, Any]]:
+def _damaged(path: str, url: str, end: int, sentence: str) -> tuple[str, dict[str, Any]]:
     """The row by which a damaged archive accounts for members that can't be listed."""
     name = readable(path.rpartition("/")[2])
-    return name, {"source": readable(url), "fingerprint": f"damaged:{end}", "problem": f"truncated: {sentence}"}
+    return name, {
+        "source": readable(url),
+        "fingerprint": f"damaged:{end}",
+        "packing": "file",
+        "offset": 0,
+        "length": 0,
+        "problem": f"truncated: {sentence}",
+    }
 
 
 def _zip_members(fs: FileSystem, path: str, url: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -112,10 +127,10 @@ def _zip_members(fs: FileSystem, path: str, url: str) -> Iterator[tuple[str, dic
         try:
             archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as fault:
-            raise StorageError(f"{readable(url)} is not a readable zip archive: {fault}") from fault
+            raise NotAnArchiveError(f"{readable(url)} is not a readable zip archive: {fault}") from fault
         with archive:
             for member in archive.infolist():
-                if not member.is_dir():
+                if not member.filename.endswith("/"):
                     yield readable(member.filename), _zip_facts(member, url)
 
 

@@ -1,31 +1,62 @@
-"""A tar shard in the making: images appended one by one, each one's place known, the whole put in storage at once."""
+"""Shards in the making: images appended one by one, each one's place known, the whole put in storage at once."""
 
 import hashlib
 import io
+import os
 import re
+import struct
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.output.rows import SCHEMA, Row, table
 from pipeline.storage import FileSystem
 
+Container = Literal["tar", "parquet"]
 BLOCK = 512
+ROW_GROUP_BYTES = 16 << 20
+"""Of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
+IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False)
+UNKNOWN_OFFSETS = 0x7EC0_57AB_1E00_0000
+"""Stand in for the rows' offsets until the images beside them lie where they lie."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an image's bytes lie in its shard."""
+class Shard(Protocol):
+    """What a worker fills. Used as a context manager: leaving without `commit` drops it."""
 
-    member: str
-    offset: int
-    length: int
-    sha256: str
+    images: int
+
+    @property
+    def length(self) -> int:
+        """Bytes so far, about."""
+        ...
+
+    def add(self, row: Row, image: bytes, extension: str) -> None:
+        """Append an image. `row.member`, `length` and `sha256` are set now, `offset` at the latest by `commit`."""
+        ...
+
+    def commit(self, fs: FileSystem, path: str) -> int:
+        """Put the finished shard at `path`. Returns its length in bytes."""
+        ...
+
+    def __enter__(self) -> "Shard": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def shard(container: Container) -> Shard:
+    return TarShard() if container == "tar" else ParquetShard()
 
 
 def member_name(key: str, extension: str) -> str:
-    """A tar member's name for a key: readable, plain ASCII, one dot, and different for different keys.
+    """A member's name for a key: readable, plain ASCII, one dot, and different for different keys.
 
     Readers that split names at the first dot (WebDataset) see one sample for each image; none is merged or cut.
     """
@@ -33,38 +64,113 @@ def member_name(key: str, extension: str) -> str:
     return f"{plain}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.{extension}"
 
 
-class TarShard:
-    """Collects images in a temporary file; `commit` puts it in storage, leaving without that drops it."""
+class _Temporary:
+    """A shard's file while it grows."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=".tar")  # noqa: SIM115 (closed by __exit__)
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+    def __init__(self, suffix: str) -> None:
+        self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115 (closed by __exit__)
         self.images = 0
 
-    @property
-    def length(self) -> int:
-        """Bytes so far, without the end of the archive."""
-        return self._tar.offset
-
-    def add(self, key: str, image: bytes, extension: str) -> Place:
-        info = tarfile.TarInfo(member_name(key, extension))
-        info.size = len(image)  # no time, no owner: the same images make the same shard
-        offset = self._tar.offset + BLOCK
-        self._tar.addfile(info, io.BytesIO(image))
+    def _describe(self, row: Row, image: bytes, extension: str) -> None:
+        row.member, row.length = member_name(row.key, extension), len(image)
+        row.sha256 = hashlib.sha256(image).hexdigest()
         self.images += 1
-        return Place(info.name, offset, len(image), hashlib.sha256(image).hexdigest())
 
-    def commit(self, fs: FileSystem, path: str) -> int:
-        """Put the finished archive at `path`. Returns its length in bytes."""
-        self._tar.close()
+    def _upload(self, fs: FileSystem, path: str) -> int:
         self._file.flush()
         storage.upload(fs, self._file.name, path)
         return self._file.seek(0, io.SEEK_END)
-
-    def __enter__(self) -> "TarShard":
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+class TarShard(_Temporary):
+    """Image files one after the other. The same images make the same bytes: members have no time and no owner."""
+
+    def __init__(self) -> None:
+        super().__init__(".tar")
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+
+    def __enter__(self) -> "TarShard":
+        return self
+
+    @property
+    def length(self) -> int:
+        return self._tar.offset
+
+    def add(self, row: Row, image: bytes, extension: str) -> None:
+        self._describe(row, image, extension)
+        info = tarfile.TarInfo(row.member or "")
+        info.size = len(image)
+        row.offset = self._tar.offset + BLOCK
+        self._tar.addfile(info, io.BytesIO(image))
+
+    def commit(self, fs: FileSystem, path: str) -> int:
+        self._tar.close()
+        return self._upload(fs, path)
+
+
+class ParquetShard(_Temporary):
+    """The index's rows with the image beside each, as Hugging Face's `datasets` has them: `image: {bytes, path}`.
+
+    Nothing is compressed, encoded by dictionary or summed up in statistics. So an image lies in the file as it is, for
+    plain ranged reads, and a unit done twice gives shards of the same layout, whenever and by whichever run.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(".parquet")
+        schema = SCHEMA.append(IMAGE)
+        self._writer = pq.ParquetWriter(
+            self._file, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False
+        )
+        self._waiting: list[tuple[Row, bytes]] = []
+        self._waiting_bytes = 0
+
+    def __enter__(self) -> "ParquetShard":
+        return self
+
+    @property
+    def length(self) -> int:
+        return self._file.tell() + self._waiting_bytes
+
+    def add(self, row: Row, image: bytes, extension: str) -> None:
+        self._describe(row, image, extension)
+        self._waiting.append((row, image))
+        self._waiting_bytes += len(image)
+        if self._waiting_bytes >= ROW_GROUP_BYTES:
+            self._write_group()
+
+    def commit(self, fs: FileSystem, path: str) -> int:
+        self._write_group()
+        self._writer.close()
+        return self._upload(fs, path)
+
+    def _write_group(self) -> None:
+        if not self._waiting:
+            return
+        rows, images = [row for row, _ in self._waiting], [image for _, image in self._waiting]
+        unknown = np.arange(UNKNOWN_OFFSETS, UNKNOWN_OFFSETS + len(rows), dtype=np.int64)
+        for row, stand_in in zip(rows, unknown.tolist(), strict=True):
+            row.offset = stand_in
+        pairs = pa.array([{"bytes": i, "path": r.member} for r, i in self._waiting], IMAGE.type)
+        start = self._file.tell()
+        self._writer.write_table(table(rows, {}).append_column(IMAGE, pairs), row_group_size=len(rows))
+        self._file.flush()
+        group = os.pread(self._file.fileno(), self._file.tell() - start, start)
+        for row, place in zip(rows, _places(group, images), strict=True):
+            row.offset = start + place
+        known = np.array([row.offset for row in rows], np.int64).tobytes()
+        os.pwrite(self._file.fileno(), known, start + group.index(unknown.tobytes()))
+        self._waiting, self._waiting_bytes = [], 0
+
+
+def _places(group: bytes, images: list[bytes]) -> list[int]:
+    """Where each image begins in a row group's bytes. Plain encoding: its length (4 bytes, little endian), then it."""
+    places, place = [], 0
+    for image in images:
+        place = group.index(struct.pack("<I", len(image)) + image, place) + 4
+        places.append(place)
+    return places

@@ -9,10 +9,9 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline import storage
-from pipeline.images import archives, sources
+from pipeline.images import sources
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
-from pipeline.images.inputs import read as read_input
 from pipeline.output import index
 from pipeline.report.embed import Embedded, embed, embed_file, image_of
 from pipeline.report.output import Output
@@ -80,22 +79,12 @@ def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _read_sources(uris: Sequence[str]) -> dict[str, bytes]:
-    """What can still be read of some sources. An archive is listed once for all its members."""
+    """What can still be read of some sources, those of one archive by listing it once."""
     found: dict[str, bytes] = {}
-    for archive in dict.fromkeys(uri.split("::", 1)[1] for uri in uris if "::" in uri):
-        _tried(_read_members, archive, uris, found)
-    for uri in uris:
-        data = None if "::" in uri else _tried(sources.read_source, uri, MOST_BYTES)
-        if data is not None:
-            found[uri] = data
+    for holder in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
+        of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == holder]
+        _tried(lambda wanted: found.update(sources.read_sources(wanted, MOST_BYTES)), of_holder)
     return found
-
-
-def _read_members(archive: str, uris: Sequence[str], found: dict[str, bytes]) -> None:
-    fs, path = storage.filesystem(archive)
-    for item in archives.members(fs, path, prefix=""):
-        if item.source in uris:
-            found[item.source] = read_input(item, MOST_BYTES)
 
 
 def _tried(read: Callable[..., T], *arguments: Any) -> T | None:

@@ -9,9 +9,10 @@ import numpy as np
 import ray
 
 from pipeline.images import sources
+from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input, read
+from pipeline.images.inputs import Input
 from pipeline.training.plan import TrainingError
 
 MAX_PIXELS = 1 << 28
@@ -38,7 +39,7 @@ def listed(url: str, images_per_example: int) -> list[Example]:
         StorageError: no such place, or no permission.
         TrainingError: there are no images, or the pairs don't match.
     """
-    inputs = list(sources.inventory(sources.Source(url=url)))
+    inputs = list(sources.inventory(sources.Source(urls=(url,))))
     folders = {item.key.split("/")[0] for item in inputs if "/" in item.key}
     if images_per_example == 2 and set(PAIR_FOLDERS) <= folders:
         examples = _paired(inputs)

@@ -115,7 +115,7 @@ def ceiling(bare: Callable[[str, int], float], place: str, count: int) -> float:
 def seconds(bundle: str, archive: str, output: Path) -> float:
     """Of the bulk road over an archive, start-up included."""
     encoder = Encoder(format="jpeg", quality=QUALITY)
-    job = BulkJob(job="translate", source=Source(url=archive), output=str(output), model=bundle, encoder=encoder)
+    job = BulkJob(job="translate", source=Source(urls=(archive,)), output=str(output), model=bundle, encoder=encoder)
     began = time.perf_counter()
     road.run(job, Silent())
     return time.perf_counter() - began

@@ -26,7 +26,7 @@ def test_flags_become_a_typed_job(captured):
     arguments = ["upscale", "in", "s3://b/out", "--scale", "4", "--shard-bytes", "1MiB", "--include", "*.png"]
     assert cli._status([*arguments, "--format", "webp", "--max-failed", "0.5"]) == 0
     job, options = captured[0]
-    assert job.source.url == str(Path("in").absolute())
+    assert job.source.urls == (str(Path("in").absolute()),)
     assert job.output == "s3://b/out"
     assert job.model.endswith("upscale-x4")
     assert (job.shard_bytes, job.source.include, job.encoder.format) == (1 << 20, ("*.png",), "webp")
@@ -38,7 +38,7 @@ def test_yaml_fills_what_flags_leave_open(captured, tmp_path):
     path.write_text(yaml.safe_dump({"source": "s3://b/in", "output": "s3://b/out", "quality": 50, "limit": 3}))
     assert cli._status(["upscale", "-c", str(path), "--limit", "7"]) == 0
     job, _ = captured[0]
-    assert (job.source.url, job.encoder.quality, job.limit) == ("s3://b/in", 50, 7)
+    assert (job.source.urls, job.encoder.quality, job.limit) == (("s3://b/in",), 50, 7)
 
 
 @pytest.mark.parametrize(

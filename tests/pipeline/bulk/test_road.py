@@ -46,7 +46,7 @@ def model(tmp_path_factory) -> str:
 
 
 def job(source: Path | str, output: Path | str, model: str, **changes) -> BulkJob:
-    facts = {"job": "upscale", "source": Source(url=str(source)), "output": str(output), "model": model}
+    facts = {"job": "upscale", "source": Source(urls=(str(source),)), "output": str(output), "model": model}
     return BulkJob(**(facts | {"actors": 2} | changes))
 
 

@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def work(tmp_path: Path, name: str = "out", **changes) -> Work:
-    job = BulkJob(job="upscale", source=Source(url="x"), output=str(tmp_path / name), model="x")
+    job = BulkJob(job="upscale", source=Source(urls=("x",)), output=str(tmp_path / name), model="x")
     facts = {
         "output": job.output,
         "run": "run-1",
@@ -45,6 +45,7 @@ def work(tmp_path: Path, name: str = "out", **changes) -> Work:
         "device": "cpu",
         "batch_size": 1,
         "threads": 0,
+        "shards": "tar",
         "shard_images": 1000,
         "shard_bytes": 1 << 30,
         "max_pixels": 10**6,
@@ -57,7 +58,7 @@ def work(tmp_path: Path, name: str = "out", **changes) -> Work:
 def settle(tmp_path: Path, source: Path, **changes) -> dict:
     asked = work(tmp_path, **changes)
     maker = ShardMaker(asked, bundles.fetch(upscaler(tmp_path / "bundle")))
-    return maker(pack_unit(list(inventory(Source(url=str(source)))))).to_pylist()[0]
+    return maker(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
 
 
 def rows(tmp_path: Path, name: str = "out") -> list[dict]:

@@ -14,23 +14,33 @@ from PIL import Image
 from pipeline import bundles
 from pipeline.bulk.units import pack_unit
 from pipeline.bulk.worker import ShardMaker
-from pipeline.images.sources import Source, inventory
+from pipeline.images import contents
+from pipeline.images.sources import Source, inventory, read_sources
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_worker import work
 
 KEYS = ("a.png", "a.jpg", "a.b.png", "odd name (1).png", "sub/a.png", "sub/ünïcode.png", "bad.png")
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
+def made(tmp_path: Path, **changes) -> Path:
     random = np.random.default_rng(0)
     for key in KEYS[:-1]:
         (tmp_path / "in" / key).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)).save(tmp_path / "in" / key)
     (tmp_path / "in/bad.png").write_bytes(b"bad")
-    maker = ShardMaker(work(tmp_path, shard_images=4), bundles.fetch(upscaler(tmp_path / "bundle")))
-    maker(pack_unit(list(inventory(Source(url=str(tmp_path / "in"))))))
+    maker = ShardMaker(work(tmp_path, shard_images=4, **changes), bundles.fetch(upscaler(tmp_path / "bundle")))
+    maker(pack_unit(list(inventory(Source(urls=(str(tmp_path / "in"),))))))
     return tmp_path / "out"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return made(tmp_path)
+
+
+@pytest.fixture
+def in_parquet(tmp_path: Path) -> Path:
+    return made(tmp_path, shards="parquet")
 
 
 def test_duckdb_reads_the_current_view(output):
@@ -45,8 +55,11 @@ def test_duckdb_reads_the_current_view(output):
     assert kinds == [("not-an-image",)]
 
 
-def test_a_plain_ranged_read_gives_the_image(output):
+@pytest.mark.parametrize("container", ["tar", "parquet"])
+def test_a_plain_ranged_read_gives_the_image(tmp_path, container):
+    output = made(tmp_path, shards=container)
     rows = duckdb.sql(f"select * from '{output}/index/*.parquet' where status = 'ok'").to_arrow_table().to_pylist()
+    assert len(rows) == 6
     for row in rows:
         with open(output / "shards" / row["shard"], "rb") as shard:
             shard.seek(row["offset"])
@@ -67,3 +80,32 @@ def test_hugging_face_datasets_reads_the_shards(output):
     images = [sample["png"] for sample in found]
     assert len(images) == 6
     assert all(image.size == (14, 18) for image in images)
+
+
+def test_parquet_shards_hold_the_rows_of_the_index(in_parquet):
+    """The same columns and values, offsets too, with the image beside them; and duckdb reads them as they are."""
+    rows = duckdb.sql(f"select * from '{in_parquet}/index/*.parquet' where status = 'ok' order by key")
+    shards = duckdb.sql(f"select * from '{in_parquet}/shards/*.parquet' order by key")
+    beside = shards.to_arrow_table()
+    assert beside.drop_columns(["image"]).to_pylist() == rows.to_arrow_table().to_pylist()
+    for row in beside.to_pylist():
+        assert row["image"]["path"] == row["member"]
+        assert hashlib.sha256(row["image"]["bytes"]).hexdigest() == row["sha256"]
+
+
+def test_hugging_face_datasets_reads_parquet_shards(in_parquet):
+    found = datasets.load_dataset("parquet", data_files=f"{in_parquet}/shards/*.parquet", split="train", streaming=True)
+    samples = list(found.cast_column("image", datasets.Image()))
+    assert {sample["key"] for sample in samples} == set(KEYS) - {"bad.png"}
+    assert all(sample["image"].size == (14, 18) for sample in samples)
+
+
+@pytest.mark.parametrize("container", ["tar", "parquet"])
+def test_an_output_is_a_source(tmp_path, container):
+    """The images of a former output, under their keys there, from either kind of shard."""
+    output = made(tmp_path, shards=container)
+    rows = duckdb.sql(f"select key, sha256 from '{output}/index/*.parquet' where status = 'ok'").fetchall()
+    items = list(inventory(Source(urls=(str(output),))))
+    assert {i.key: hashlib.sha256(contents.read(i, 10**7)).hexdigest() for i in items} == dict(rows)
+    again = dict(read_sources([item.source for item in items]))
+    assert {hashlib.sha256(data).hexdigest() for data in again.values()} == {digest for _, digest in rows}

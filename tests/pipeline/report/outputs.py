@@ -47,22 +47,19 @@ def bulk(
             source = sources / key
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(png(before))
-            place = shard.add(key, png(after), "png")
-            settled.append(
-                row(
-                    key,
-                    f"file://{source}",
-                    shard="0001.tar",
-                    offset=place.offset,
-                    length=place.length,
-                    format="png",
-                    width=after.width,
-                    height=after.height,
-                    source_width=before.width,
-                    source_height=before.height,
-                    **fields,
-                )
+            good = row(
+                key,
+                f"file://{source}",
+                shard="0001.tar",
+                format="png",
+                width=after.width,
+                height=after.height,
+                source_width=before.width,
+                source_height=before.height,
+                **fields,
             )
+            shard.add(good, png(after), "png")
+            settled.append(good)
         size = shard.commit(fs, storage.join(root, index.SHARDS, "0001.tar"))
     facts = {"recast.shard": "0001.tar", "recast.shard_bytes": str(size)}
     index.write_fragment(fs, root, "0001.tar", rows.table(settled, facts))
