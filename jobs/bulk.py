@@ -17,7 +17,11 @@ def run(job: BulkJob, options: BulkOptions) -> int:
     if options.dry_run:
         summary = road.plan_only(job)
         left = summary.inputs - summary.settled_before
-        print(json.dumps({"spec": asdict(job), "inputs": summary.inputs, "to_do": left}, indent=2))
+        print(
+            json.dumps(
+                {"spec": asdict(job), "inputs": summary.inputs, "to_do": left, "to_prune": summary.pruned}, indent=2
+            )
+        )
         return DONE
     with BulkProgress(job.job) as progress:
         summary = road.run(job, progress)
@@ -37,11 +41,13 @@ def run(job: BulkJob, options: BulkOptions) -> int:
 
 def _sentence(job: BulkJob, summary: Summary) -> str:
     done, wall = summary.ok + summary.failed, summary.seconds["wall"]
+    pruned = f"; {summary.pruned:,} rows of vanished inputs removed" if summary.pruned else ""
     if not done:
-        return f"{job.output}: nothing to do, {summary.inputs:,} inputs are settled"
+        return f"{job.output}: nothing to do, {summary.inputs:,} inputs are settled{pruned}"
     return (
         f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {summary.settled_before:,} settled before; "
         f"{done / wall:.1f} images/s, {summary.bytes_written / 1e6:.1f} MB in {summary.shards:,} shards, {wall:.0f} s"
+        f"{pruned}"
     )
 
 

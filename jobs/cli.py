@@ -26,7 +26,7 @@ app = App(
 
 @app.command
 def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
-    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, former output; local or any URL)."""
+    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from jobs import bulk
 
     return bulk.run(options.job("translate", source, output, options.model), options)
@@ -34,7 +34,7 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
 
 @app.command
 def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
-    """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, former output; local or any URL)."""
+    """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from jobs import bulk
 
     options = options or UpscaleOptions()
@@ -170,6 +170,23 @@ def index_get(output: str, key: str, to: str = "-") -> int:
     from jobs import index
 
     return index.get(place(output), key, to)
+
+
+@index_app.command(name="compact")
+def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "256MiB") -> int:
+    """Merge shards that are under half full, and drop the bytes of superseded images.
+
+    Parameters
+    ----------
+    shard_images
+        The most images of a merged shard.
+    shard_bytes
+        The most bytes of a merged shard (512MiB, 1GB, …).
+    """
+    from jobs import index
+
+    size = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(shard_bytes))
+    return index.compact(place(output), shard_images=shard_images, shard_bytes=size)
 
 
 @index_app.command(name="extract")

@@ -1,16 +1,27 @@
 """`recast index`: look into an output, check it, and take images out of it."""
 
+import datetime
 import json
 import sys
+import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from pipeline import storage
-from pipeline.output.index import current
+from pipeline.ahead import ahead
+from pipeline.output import compaction
+from pipeline.output.housekeeping import sweep
+from pipeline.output.index import INDEX, current, fragments
+from pipeline.output.lease import Lease
 from pipeline.output.verify import image_bytes, verify
+from pipeline.output.view import OutputFileSystem
 from pipeline.storage import StorageError
 
 DONE, FAILED = 0, 1
+READERS = 8
 
 
 def summary(output: str, *, as_json: bool = False) -> int:
@@ -41,13 +52,13 @@ def check(output: str, *, as_json: bool = False) -> int:
     verdict = verify(output)
     if as_json:
         facts = {"output": output, "rows": verdict.rows, "ok": verdict.ok, "bytes": verdict.bytes}
-        print(json.dumps({**facts, "faults": verdict.faults}))
+        print(json.dumps({**facts, "faults": verdict.faults, "marked": verdict.marked}))
     else:
         print(f"{output}: {verdict.rows:,} rows, {verdict.ok:,} images re-checked, {len(verdict.faults)} faults")
         for fault in verdict.faults:
             print(fault, file=sys.stderr)
         if verdict.faults:
-            print("run the job again: it redoes what is missing or damaged in the index", file=sys.stderr)
+            print("run the job again: it does again what is missing or damaged", file=sys.stderr)
     return FAILED if verdict.faults else DONE
 
 
@@ -63,35 +74,50 @@ def get(output: str, key: str, to: str = "-") -> int:
 
 def _bytes_of(output: str, key: str) -> bytes:
     fs, path = storage.filesystem(output)
+    columns = ["key", "status", "error", "shard", "offset", "length", "finished_at"]
     with storage.faults_as_sentences(f"reading {output}"):
-        rows = _rows(output, fs, path)
-        row = rows.get(key)
-        if row is None:
+        found = (
+            f.rows.filter(pc.equal(f.rows["key"], key)) for f in fragments(fs, path, columns) if f.rows is not None
+        )
+        rows = [row for part in found for row in part.to_pylist()]
+        if not rows:
             raise StorageError(f"{output} has no row for {key}")
+        row = max(rows, key=lambda row: row["finished_at"])
         if row["status"] != "ok":
             raise StorageError(f"{key} has no image: it is {row['status']} ({row['error']})")
         return image_bytes(fs, path, row)
 
 
-def _rows(output: str, fs: storage.FileSystem, path: str) -> dict[str, dict[str, object]]:
-    columns = ["key", "status", "error", "shard", "offset", "length", "format"]
-    return {row["key"]: row for row in current(fs, path, columns).to_pylist()}
-
-
 def extract(output: str, folder: str) -> int:
     """Write every image into a folder, under its key with the result's extension."""
-    fs, path = storage.filesystem(output)
     root = Path(folder).resolve()
-    count = 0
-    with storage.faults_as_sentences(f"reading {output}"):
-        for key, row in _rows(output, fs, path).items():
-            if row["status"] != "ok":
-                continue
-            target = root / f"{key}.{row['format']}" if not key.endswith(f".{row['format']}") else root / key
-            if not target.resolve().is_relative_to(root):
-                raise StorageError(f"{key} would be written outside {folder}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(image_bytes(fs, path, row))
-            count += 1
+    view = OutputFileSystem(output)
+    with storage.faults_as_sentences(f"reading {output}"), ThreadPoolExecutor(READERS) as pool:
+        count = sum(ahead(lambda path: _extract(view, path, root, folder), view.find(""), pool, 2 * READERS))
     print(f"{folder}: {count:,} images")
+    return DONE
+
+
+def _extract(view: OutputFileSystem, path: str, root: Path, folder: str) -> int:
+    target = root / path
+    if not target.resolve().is_relative_to(root):
+        raise StorageError(f"{path} would be written outside {folder}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(view.cat_file(path))
+    return 1
+
+
+def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:
+    """Merge small shards and drop what was superseded, as the one writer of the output."""
+    fs, path = storage.filesystem(output)
+    started = datetime.datetime.now(datetime.UTC)
+    with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, f"compact-{uuid.uuid4().hex[:6]}"):
+        if not storage.sizes(fs, storage.join(path, INDEX)):
+            raise StorageError(f"there is no output at {output}")
+        swept = sweep(fs, path, (), set(), began_at=started)
+        done = compaction.compact(fs, path, shard_images=shard_images, shard_bytes=shard_bytes)
+    print(
+        f"{output}: {done.fragments_before:,} shards became {done.fragments_after:,}; {done.rows:,} superseded rows "
+        f"and {swept:,} leftover files dropped"
+    )
     return DONE

@@ -58,6 +58,8 @@ class BulkOptions(Spec):
     """Make an output anew that another bundle or other settings made."""
     retry_failed: bool = False
     """Try inputs again that failed before."""
+    prune: bool = False
+    """Remove the results of inputs that are gone from the source, their bytes and their rows."""
     actors: int | None = Field(None, ge=1)
     """Worker processes; by default one for each GPU, or for each core where there is none."""
     batch_size: int | None = Field(None, ge=1)
@@ -81,6 +83,8 @@ class BulkOptions(Spec):
 
     def job(self, job: Literal["translate", "upscale"], source: str, output: str, model: str) -> BulkJob:
         """These options with the rest of what a bulk job needs."""
+        if self.prune and self.limit is not None:
+            raise SpecError("--prune needs all of the source to know what is gone from it; give it without --limit")
         return BulkJob(
             job=job,
             source=Source(
@@ -104,6 +108,7 @@ class BulkOptions(Spec):
             batch_size=self.batch_size,
             replace=self.replace,
             retry_failed=self.retry_failed,
+            prune=self.prune,
             limit=self.limit,
         )
 

@@ -26,15 +26,18 @@ class StorageError(Exception):
     """Storage that can't be used as asked; the message is a sentence for a person."""
 
 
-def filesystem(url: str) -> tuple[FileSystem, str]:
+def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
     """The file system that a local path or URL lies in, and the path within it (no trailing slash).
+
+    Args:
+        options: of fsspec's, for the file system; few URLs need any.
 
     Raises:
         StorageError: an unknown protocol, or one whose package is missing.
     """
     protocol = url.split("://", 1)[0] if "://" in url else "file"
     try:
-        fs, path = url_to_fs(url, **(S3_OPTIONS if protocol in ("s3", "s3a") else {}))
+        fs, path = url_to_fs(url, **({**S3_OPTIONS, **options} if protocol in ("s3", "s3a") else options))
     except (ValueError, ImportError) as fault:
         raise StorageError(f"can't open {url}: {fault}") from fault
     return fs, path.rstrip("/") or path

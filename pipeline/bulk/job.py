@@ -36,6 +36,8 @@ class BulkJob:
     """None: 1 on CPU (where more is no faster), 8 on an accelerator."""
     replace: bool = False
     retry_failed: bool = False
+    prune: bool = False
+    """Whether what came of inputs that are gone from the source is removed, bytes and rows."""
     limit: int | None = None
 
     def deciding(self) -> dict[str, Any]:
@@ -65,6 +67,8 @@ class Summary:
     failed: int = 0
     untried: int = 0
     shards: int = 0
+    pruned: int = 0
+    """Rows of vanished inputs that were removed."""
     swept: int = 0
     """Shards and fragments without a partner, left by dead runs, that this one removed."""
     bytes_read: int = 0

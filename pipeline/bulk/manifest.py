@@ -47,6 +47,7 @@ def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
         "images_per_s": round(done / wall, 3) if wall else 0.0,
         "failures": summary.failures,
         "shards": summary.shards,
+        "pruned": summary.pruned,
         "swept": summary.swept,
         "versions": versions(),
         "started_at": summary.started_at.isoformat(),

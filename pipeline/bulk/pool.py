@@ -13,7 +13,8 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline import cluster
 from pipeline.bulk.attempts import Attempt, Attempts
-from pipeline.bulk.tally import Collector
+from pipeline.bulk.job import BulkJob
+from pipeline.bulk.metrics import MeteredCollector
 from pipeline.bulk.worker import ShardMaker, Work
 from pipeline.bundles import Packed
 
@@ -26,19 +27,19 @@ WATCH_EVERY_S = 0.5
 class Pool:
     """Actors on the cluster, as many and as large as it and the job allow. Needs a connected cluster; close it."""
 
-    def __init__(self, device: str, actors: int | None, packed: Packed, progress: Any) -> None:
+    def __init__(self, job: BulkJob, packed: Packed, progress: Any) -> None:
         gpus = cluster.accelerators()
-        self.device = ("cuda" if gpus else "cpu") if device == "auto" else device
+        self.device = ("cuda" if gpus else "cpu") if job.device == "auto" else job.device
         if self.device == "cuda" and not gpus:
             raise cluster.ClusterError("--device cuda: the cluster has no GPU; use --device cpu, or another cluster")
-        self.actors = actors or (gpus if self.device == "cuda" else cluster.cores())
+        self.actors = job.actors or (gpus if self.device == "cuda" else cluster.cores())
         self._gpus = 0.0 if self.device == "cpu" else min(1.0, gpus / self.actors)
         self.threads = 0 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._packed = ray.put(packed)
         immortal = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-        self._collector = ray.remote(Collector).options(**immortal).remote()
+        self._collector = ray.remote(MeteredCollector).options(**immortal).remote(job.job, job.output)
         self._ledger = ray.remote(Attempts).options(**immortal).remote()
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
@@ -61,6 +62,10 @@ class Pool:
         )
         for block in reports.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from block.to_pylist()
+
+    def plan(self, inputs: int) -> None:
+        """Say how many inputs all that is mapped comes to."""
+        self._collector.plan.remote(inputs)
 
     def close(self) -> None:
         self._closed.set()

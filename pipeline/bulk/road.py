@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from models.bundle import Bundle, BundleError
 from pipeline import bundles, cluster, storage
-from pipeline.bulk.housekeeping import sweep
 from pipeline.bulk.job import BulkJob, Summary
-from pipeline.bulk.lease import Lease
 from pipeline.bulk.manifest import write_manifest
 from pipeline.bulk.settled import Settled, read_settled
 from pipeline.bulk.units import Seen, legs, todo, units
 from pipeline.bulk.worker import Work
 from pipeline.images.sources import inventory
+from pipeline.output.compaction import Gone, drop, standings
+from pipeline.output.housekeeping import sweep
+from pipeline.output.lease import Lease
 from pipeline.storage import FileSystem
 
 T = TypeVar("T")
@@ -55,7 +58,7 @@ def run(job: BulkJob, progress: Progress) -> Summary:
         settled = _settled(fs, output, job, bundle)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
-        seen = Seen()
+        seen = Seen(remember=job.prune)
         plan = legs(todo(islice(listing, job.limit), settled, seen))
         if first := next(plan, None):
             packed = bundles.fetch(job.model)
@@ -70,6 +73,8 @@ def run(job: BulkJob, progress: Progress) -> Summary:
             )
         others = set(settled.makers) - {(bundle.digest, job.spec_digest())} if job.replace else set()
         summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
+        if job.prune:
+            summary.pruned = drop(fs, output, _vanished(job, seen)).rows
         summary.seconds["wall"] = time.monotonic() - began
         write_manifest(fs, output, job, bundle, summary)
     return summary
@@ -81,11 +86,23 @@ def plan_only(job: BulkJob) -> Summary:
     bundle = _fitting(bundles.describe(job.model), job)
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
-        seen = Seen()
+        seen = Seen(remember=job.prune)
         for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, bundle), seen):
             pass
+        if job.prune:
+            summary.pruned = sum(standing.gone for standing in standings(fs, output, _vanished(job, seen)))
     summary.inputs, summary.settled_before = seen.inputs, seen.settled
     return summary
+
+
+def _vanished(job: BulkJob, seen: Seen) -> Gone:
+    """Which keys of the output the source has no more. What --include and --exclude keep out of the run stays."""
+    if not seen.inputs:
+        raise BulkError(
+            f"{job.source} holds no inputs at all, and --prune would remove every result; if that is meant, remove "
+            f"{job.output} itself"
+        )
+    return lambda keys: seen.gone(keys) & np.array([job.source.admits(key) for key in keys], bool)
 
 
 def _run_name() -> str:
@@ -142,10 +159,11 @@ def _map(
         Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
     )
 
-    with contextlib.closing(Pool(job.device, job.actors, packed, progress)) as pool:
+    with contextlib.closing(Pool(job, packed, progress)) as pool:
         work = _work(job, bundle, summary.run, pool.device, pool.threads)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
+            pool.plan(seen.inputs - seen.settled)
             for report in pool.map(work, units(leg, pool.actors, job.shard_images)):
                 lease.check()
                 summary.add(report)

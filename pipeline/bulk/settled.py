@@ -1,7 +1,6 @@
 """Which inputs an output has settled, in a form that a driver can hold for a hundred million of them."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.images.inputs import Input
-from pipeline.output.index import Fragment, fragments
+from pipeline.output.index import Fragment, fragments, key_hashes
 from pipeline.storage import FileSystem
 
 
@@ -34,9 +33,9 @@ class Settled:
         """Those of the inputs that are new or changed."""
         if not len(self.keys):
             return list(inputs)
-        keys = _hashes(i.key for i in inputs)
+        keys = key_hashes(i.key for i in inputs)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        prints = _hashes(i.fingerprint for i in inputs)
+        prints = key_hashes(i.fingerprint for i in inputs)
         same = (self.keys[places] == keys) & (self.prints[places] == prints)
         return [item for item, settled in zip(inputs, same, strict=True) if not settled]
 
@@ -66,8 +65,8 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: tupl
 
 
 def _hashed(rows: pa.Table, retry_failed: bool) -> tuple[np.ndarray, ...]:
-    keys = _hashes(rows["key"].to_pylist())
-    prints = _hashes(rows["fingerprint"].to_pylist())
+    keys = key_hashes(rows["key"].to_pylist())
+    prints = key_hashes(rows["fingerprint"].to_pylist())
     times = rows["finished_at"].cast(pa.int64()).to_numpy()
     counts = np.ones(len(rows), bool)
     if retry_failed:
@@ -82,8 +81,3 @@ def _newest_hashes(
     keys, prints, counts = keys[order], prints[order], counts[order]
     last = np.append(keys[1:] != keys[:-1], True) if len(keys) else np.empty(0, bool)
     return keys[last & counts], prints[last & counts]
-
-
-def _hashes(texts: Iterable[str]) -> np.ndarray:
-    digests = b"".join(hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=8).digest() for t in texts)
-    return np.frombuffer(digests, dtype=np.uint64)

@@ -31,7 +31,9 @@ class Tally:
             yield
         finally:
             with self._lock:
-                self._counts[f"{stage}_us"] += int((time.perf_counter() - start) * 1e6)
+                spent = {f"{stage}_us": int((time.perf_counter() - start) * 1e6)}
+                self._counts.update(spent)
+                self._unsent.update(spent)
 
     def count(self, *, failure: str = "", untried_because: str = "", run_fault: str = "", **counts: int) -> None:
         with self._lock:
@@ -40,7 +42,7 @@ class Tally:
                 self._failures[failure] += 1
             self._untried_because = untried_because or self._untried_because
             self._run_fault = run_fault or self._run_fault
-            self._unsent.update({k: v for k, v in counts.items() if k in ("ok", "failed")})
+            self._unsent.update(counts)
             due = self._collector is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
         if due:
             self._send()

@@ -1,14 +1,16 @@
 """Units of work: which inputs go to one worker call, and the name that makes doing a unit twice the same as once."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.bulk.settled import Settled
 from pipeline.images.inputs import Input
+from pipeline.output.index import key_hashes
 
 CHUNK = 8192
 """Inputs compared with the index at once."""
@@ -26,17 +28,28 @@ def todo(inputs: Iterable[Input], settled: Settled, seen: "Seen") -> Iterator[In
     left = iter(inputs)
     while chunk := list(islice(left, CHUNK)):
         new = settled.unsettled(chunk)
+        if seen.keys is not None:
+            seen.keys.append(key_hashes(item.key for item in chunk))
         seen.inputs += len(chunk)
         seen.settled += len(chunk) - len(new)
         yield from new
 
 
 class Seen:
-    """Counts of the inventory as it streams by."""
+    """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, remember: bool = False) -> None:
         self.inputs = 0
         self.settled = 0
+        self.keys: list[np.ndarray] | None = [] if remember else None
+
+    def gone(self, keys: Sequence[str]) -> np.ndarray:
+        """bool for each key: whether the inventory has no such input."""
+        assert self.keys is not None
+        if len(self.keys) > 1:
+            self.keys = [np.sort(np.concatenate(self.keys))]
+        hashes = key_hashes(keys)
+        return ~np.isin(hashes, self.keys[0]) if self.keys else np.ones(len(hashes), bool)
 
 
 def legs(inputs: Iterable[Input]) -> Iterator[list[Input]]:

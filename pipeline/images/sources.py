@@ -1,19 +1,15 @@
 """From sources (folders, globs, archives, tables, former outputs; local or any fsspec URL) to a stream of inputs."""
 
 import fnmatch
-import hashlib
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from pipeline import storage
 from pipeline.images import archives, inventories, parquet
 from pipeline.images.contents import read
 from pipeline.images.inputs import Input, readable
 from pipeline.images.listing import File, described, files
-from pipeline.output.index import INDEX, SHARDS, current
+from pipeline.output.index import INDEX, SHARDS, current, key_hashes
 from pipeline.storage import FileSystem, StorageError
 
 DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -71,22 +67,18 @@ def _admitted(source: Source) -> Iterator[Input]:
 
 def _refuse_clashes(source: Source) -> None:
     """List everything once beforehand, at 8 bytes an input, and compare."""
-    hashes = np.array(array("Q", (_hash(item.key) for item in _admitted(source))), np.uint64)
+    hashes = key_hashes(item.key for item in _admitted(source))
     hashes.sort()
     twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
     if not twice:
         return
     first: dict[str, str] = {}
     for item in _admitted(source):
-        if _hash(item.key) in twice and first.setdefault(item.key, item.source) is not item.source:
+        if int(key_hashes([item.key])[0]) in twice and first.setdefault(item.key, item.source) is not item.source:
             raise ClashError(
                 f"two inputs have the key {item.key}: {first[item.key]} and {item.source}; run them into outputs of "
                 f"their own, leave one out with --exclude, or give a source further up, so that the keys differ"
             )
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _listed(fs: FileSystem, path: str, url: str, skip: str) -> Iterator[Input]:

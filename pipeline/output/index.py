@@ -1,7 +1,8 @@
 """The index of an output: which fragments it has, and which of their rows are current."""
 
+import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.storage import FileSystem
 
-INDEX, SHARDS, RUNS = "index", "shards", "runs"
+INDEX, SHARDS, RUNS, DAMAGED = "index", "shards", "runs", "damaged"
 READERS = 16
 """Fragments read at once; on object storage each is a few round trips."""
 
@@ -29,20 +30,30 @@ class Fragment:
     """Its Parquet key-value metadata: the names behind the digests."""
 
 
-def fragments(fs: FileSystem, output: str, columns: Sequence[str]) -> Iterator[Fragment]:
-    """Every fragment of an output, a few at a time. One that can't be parsed, or whose shard is missing or cut short,
-    comes with its damage: what it says is not to be believed.
+def fragments(
+    fs: FileSystem, output: str, columns: Sequence[str], names: Sequence[str] | None = None
+) -> Iterator[Fragment]:
+    """Every fragment of an output, or those named, a few at a time.
+
+    One that can't be parsed, or whose shard is missing or cut short, comes with its damage: what it says is not to be
+    believed.
     """
-    names = sorted(n for n in storage.sizes(fs, storage.join(output, INDEX)) if n.endswith(".parquet"))
+    if names is None:
+        names = sorted(n for n in storage.sizes(fs, storage.join(output, INDEX)) if n.endswith(".parquet"))
     shards = storage.sizes(fs, storage.join(output, SHARDS))
+    marks = storage.sizes(fs, storage.join(output, DAMAGED))
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(names), READERS * 4):
             few = names[start : start + READERS * 4]
-            yield from pool.map(lambda name: _fragment(fs, output, name, columns, shards), few)
+            yield from pool.map(lambda name: _fragment(fs, output, name, columns, shards, marks), few)
 
 
-def _fragment(fs: FileSystem, output: str, name: str, columns: Sequence[str], shards: dict[str, int]) -> Fragment:
+def _fragment(
+    fs: FileSystem, output: str, name: str, columns: Sequence[str], shards: Mapping[str, int], marks: Mapping[str, int]
+) -> Fragment:
     data = storage.read_bytes(fs, storage.join(output, INDEX, name))
+    if marks and _mark(name, data) in marks:
+        return Fragment(name, None, "a check found that its shard's bytes are damaged")
     try:
         # By this thread alone: with Arrow's own threads at work, a process that ends soon after may abort (pyarrow 26).
         rows = pq.ParquetFile(io.BytesIO(data), pre_buffer=False).read(columns=list(columns), use_threads=False)
@@ -76,6 +87,37 @@ def _newest(rows: pa.Table) -> pa.Array:
     if len(keys) > 1:
         last[:-1] = pc.not_equal(keys[:-1], keys[1:]).to_numpy(zero_copy_only=False)
     return ordered["row"].filter(pa.array(last))
+
+
+def key_hashes(texts: Iterable[str]) -> np.ndarray:
+    """64 bits of each text, as uint64 [N]."""
+    digests = bytearray()
+    for text in texts:
+        digests += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.frombuffer(digests, np.uint64)
+
+
+def mark_damaged(fs: FileSystem, output: str, name: str) -> None:
+    """Make a fragment's rows not count, since its shard's bytes are not what they say: a run does them again.
+
+    A mark holds for the fragment as it is now, and not for one that a run puts in its place.
+    """
+    data = storage.read_bytes(fs, storage.join(output, INDEX, name))
+    storage.write_bytes(fs, storage.join(output, DAMAGED, _mark(name, data)), b"damaged")
+
+
+def stale_marks(fs: FileSystem, output: str) -> set[str]:
+    """Marks of fragments that are gone, or others by now."""
+    marks = set(storage.sizes(fs, storage.join(output, DAMAGED)))
+    if marks:
+        for name in storage.sizes(fs, storage.join(output, INDEX)):
+            if any(mark.startswith(f"{name.rpartition('.')[0]}-") for mark in marks):
+                marks.discard(_mark(name, storage.read_bytes(fs, storage.join(output, INDEX, name))))
+    return marks
+
+
+def _mark(name: str, data: bytes) -> str:
+    return f"{name.rpartition('.')[0]}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
 
 
 def write_fragment(fs: FileSystem, output: str, shard: str, rows: pa.Table) -> None:

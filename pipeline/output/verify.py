@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pipeline import storage
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
-from pipeline.output.index import INDEX, SHARDS, current, fragments
+from pipeline.output.index import INDEX, SHARDS, current, fragments, mark_damaged
 from pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "offset", "length", "sha256", "width", "height")
@@ -24,16 +24,21 @@ class Verdict:
     ok: int = 0
     bytes: int = 0
     faults: list[str] = field(default_factory=list)
+    marked: int = 0
+    """Shards whose fragments were marked as damaged, for a run to do again."""
 
 
 def verify(url: str, threads: int = 8) -> Verdict:
     """Check a whole output by ranged reads, one for each image, `threads` at a time.
 
+    A shard with an image that isn't what its row says is marked as damaged: the next run of the job does again what it
+    held. Nothing else is written.
+
     Raises:
         StorageError: the output can't be read.
     """
     fs, output = storage.filesystem(url)
-    verdict = Verdict()
+    verdict, damaged = Verdict(), set[str]()
     with storage.faults_as_sentences(f"reading {url}"):
         verdict.faults += [f"index/{f.name}: {f.damage}" for f in fragments(fs, output, ["key"]) if f.damage]
         verdict.faults += _orphans(fs, output)
@@ -44,7 +49,18 @@ def verify(url: str, threads: int = 8) -> Verdict:
                 rows = [row for row in batch.to_pylist() if row["status"] == "ok"]
                 verdict.ok += len(rows)
                 verdict.bytes += sum(row["length"] for row in rows)
-                verdict.faults += [f for f in pool.map(lambda row: _fault(fs, output, row), rows) if f]
+                found = zip(rows, pool.map(lambda row: _fault(fs, output, row), rows), strict=True)
+                bad = [(row["shard"], fault) for row, fault in found if fault]
+                verdict.faults += [fault for _, fault in bad]
+                damaged |= {shard for shard, _ in bad}
+        for shard in sorted(damaged):
+            try:
+                mark_damaged(fs, output, f"{shard.rpartition('.')[0]}.parquet")
+                verdict.marked += 1
+            except Exception as fault:
+                if not storage.is_storage_fault(fault):
+                    raise
+                verdict.faults.append(f"shards/{shard} could not be marked as damaged: {storage.sentence(fault)}")
     return verdict
 
 

@@ -1,11 +1,14 @@
 """The bulk road on a real Ray: every input accounted for, nothing done twice, whatever is changed or killed."""
 
+import dataclasses
 import os
 import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -159,6 +162,69 @@ class TestRuns:
         assert not (tmp_path / "out/runs").exists()
         image(tmp_path / "elsewhere.png", 50)
         assert road.run(asked, Silent()).ok == 1
+
+    def test_a_flipped_bit_is_found_by_verify_and_its_shard_done_again(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model, shard_images=4)
+        road.run(asked, Silent())
+        whole = view(tmp_path / "out")
+        spoilt = sorted((tmp_path / "out/shards").iterdir())[0]
+        data = bytearray(spoilt.read_bytes())
+        data[700] ^= 1
+        spoilt.write_bytes(bytes(data))
+        verdict = verify(str(tmp_path / "out"))
+        assert verdict.marked == 1
+        assert "don't match their sha256" in verdict.faults[0]
+        summary = road.run(asked, Silent())
+        assert 1 <= summary.ok + summary.failed <= 4
+        assert view(tmp_path / "out") == whole
+        assert sound(tmp_path / "out")
+        assert road.run(asked, Silent()).settled_before == 12
+
+    @pytest.mark.parametrize("container", ["tar", "parquet"])
+    def test_prune_removes_what_came_of_vanished_inputs_and_nothing_else(self, source, tmp_path, model, container):
+        road.run(job(source, tmp_path / "out", model, shards=container), Silent())
+        before = view(tmp_path / "out")
+        for name in ("3.png", "empty.jpg", "text.png"):
+            (source / name).unlink()
+        image(source / "new.png", 77)
+        assert road.run(job(source, tmp_path / "out", model, shards=container), Silent()).pruned == 0
+        pruning = job(source, tmp_path / "out", model, prune=True, shards=container)
+        assert road.plan_only(pruning).pruned == 3
+        assert road.run(pruning, Silent()).pruned == 3
+        after = view(tmp_path / "out")
+        assert after.keys() == {*before.keys(), "new.png"} - {"3.png", "empty.jpg", "text.png"}
+        assert {key: after[key] for key in after if key in before} == {k: before[k] for k in after if k in before}
+        left = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+        assert b"text.png" not in left
+        assert sound(tmp_path / "out")
+
+    def test_prune_keeps_what_filters_leave_out_and_refuses_an_empty_source(self, source, tmp_path, model):
+        road.run(job(source, tmp_path / "out", model), Silent())
+        all_of_it = job(source, tmp_path / "out", model, prune=True)
+        few = dataclasses.replace(all_of_it, source=Source(urls=(str(source),), include=("1.png", "2.png")))
+        assert road.run(few, Silent()).pruned == 0
+        (tmp_path / "none").mkdir()
+        with pytest.raises(BulkError, match="holds no inputs at all"):
+            road.run(job(tmp_path / "none", tmp_path / "out", model, prune=True), Silent())
+        assert len(view(tmp_path / "out")) == 12
+
+    def test_every_kind_of_source_gives_the_same_images(self, source, tmp_path, model):
+        """A folder, a compressed tar, Parquet with images, a table of URIs, and a former output of them."""
+        names = [p.name for p in sorted(source.iterdir()) if p.suffix == ".png"]
+        subprocess.run(["tar", "-czf", tmp_path / "in.tar.gz", "-C", source, *names], check=True)
+        images = [{"bytes": (source / name).read_bytes(), "path": name} for name in names]
+        pq.write_table(pa.table({"image": images}), tmp_path / "in.parquet")
+        (tmp_path / "in.csv").write_text("key,uri\n" + "".join(f"{name},{source}/{name}\n" for name in names))
+        road.run(job(source, tmp_path / "folder", model, shards="parquet"), Silent())
+        expected = {key: row[4] for key, row in view(tmp_path / "folder").items() if key in names}
+        for kind in ("in.tar.gz", "in.parquet", "in.csv"):
+            output = tmp_path / f"out-{kind}"
+            summary = road.run(job(tmp_path / kind, output, model), Silent())
+            assert (summary.ok, summary.failed) == (10, 1)
+            assert {key: row[4] for key, row in view(output).items()} == expected
+        again = road.run(job(tmp_path / "folder", tmp_path / "again", model), Silent())
+        assert (again.ok, again.failed) == (10, 0)
+        assert {row[5] for row in view(tmp_path / "again").values()} == {64}
 
     def test_an_empty_source_is_done_at_once(self, tmp_path, model):
         (tmp_path / "in").mkdir()

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.output.index import INDEX, SHARDS, Fragment, fragments
+from pipeline.output.index import DAMAGED, INDEX, SHARDS, Fragment, fragments, stale_marks
 from pipeline.storage import FileSystem
 
 
@@ -30,6 +30,8 @@ def sweep(
     orphans = [name for name in shards if name.rpartition(".")[0] not in kept]
     for name in orphans:
         storage.remove(fs, storage.join(output, SHARDS, name))
+    for name in stale_marks(fs, output):
+        storage.remove(fs, storage.join(output, DAMAGED, name))
     return len(gone) + len(orphans) + _remove_parts(fs, output, began_at)
 
 

@@ -1,0 +1,209 @@
+"""Shards made anew from old ones: small ones merged, and what was superseded or has to go left out."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.ahead import ahead
+from pipeline.output.index import INDEX, SHARDS, fragments, key_hashes, write_fragment
+from pipeline.output.rows import SCHEMA, Row, table
+from pipeline.output.shards import Container, shard
+from pipeline.output.verify import image_bytes
+from pipeline.storage import FileSystem
+
+READERS = 8
+COLUMNS = ("key", "finished_at", "shard", "length", "model", "spec")
+
+Gone = Callable[[Sequence[str]], np.ndarray]
+"""Keys -> bool for each: whether its image has to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A fragment, and which of its rows stand in the current view."""
+
+    name: str
+    rows: int
+    kept: np.ndarray
+    """Row numbers."""
+    kept_bytes: int
+    shard: str | None
+    maker: tuple[str, str]
+    gone: int
+    """Rows, current or not, that have to go."""
+
+    @property
+    def container(self) -> Container:
+        return "parquet" if (self.shard or "").endswith(".parquet") else "tar"
+
+
+@dataclass(slots=True)
+class Compacted:
+    """What was done. `rows` counts index rows dropped, superseded ones and such as had to go."""
+
+    fragments_before: int = 0
+    fragments_after: int = 0
+    rows: int = 0
+    names: list[str] = field(default_factory=list)
+
+
+def compact(fs: FileSystem, output: str, *, shard_images: int, shard_bytes: int) -> Compacted:
+    """Merge shards that are under half full, and drop what was superseded. Only the lease's holder may call it.
+
+    A crash on the way leaves images twice, old and new, and never none: the next call goes on.
+    """
+    groups: dict[tuple[tuple[str, str], Container], list[Standing]] = defaultdict(list)
+    for standing in standings(fs, output):
+        small = 2 * len(standing.kept) < shard_images and 2 * standing.kept_bytes < shard_bytes
+        if small or len(standing.kept) < standing.rows:
+            groups[standing.maker, standing.container].append(standing)
+    done = Compacted()
+    for group in groups.values():
+        for few in _binned(group, shard_images, shard_bytes):
+            if len(few) > 1 or len(few[0].kept) < few[0].rows:
+                _rewrite(fs, output, few, done)
+    return done
+
+
+def drop(fs: FileSystem, output: str, gone: Gone) -> Compacted:
+    """Make every shard anew that holds an image, current or superseded, of a key that has to go, without it.
+
+    Only the lease's holder may call it. When it returns, the bytes are gone from the output.
+    """
+    done = Compacted()
+    for standing in standings(fs, output, gone):
+        if standing.gone:
+            _rewrite(fs, output, [standing], done)
+    return done
+
+
+def standings(fs: FileSystem, output: str, gone: Gone | None = None) -> list[Standing]:
+    """Every sound fragment, and what of it is current. Memory: some 40 bytes a row."""
+    facts = [_facts(f.name, f.rows, gone) for f in fragments(fs, output, COLUMNS) if f.rows is not None and len(f.rows)]
+    if not facts:
+        return []
+    keys = np.concatenate([f.keys for f in facts])
+    times = np.concatenate([f.times for f in facts])
+    order = np.lexsort((times, keys))
+    current = np.zeros(len(keys), bool)
+    current[order[np.append(keys[order][1:] != keys[order][:-1], True)]] = True
+    found, start = [], 0
+    for fact in facts:
+        stays = current[start : start + len(fact.keys)] & ~fact.gone
+        start += len(fact.keys)
+        kept = np.flatnonzero(stays)
+        found.append(
+            Standing(
+                fact.name, len(fact.keys), kept, int(fact.lengths[kept].sum()), fact.shard, fact.maker,
+                gone=int(fact.gone.sum()),
+            )
+        )  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    name: str
+    keys: np.ndarray
+    times: np.ndarray
+    lengths: np.ndarray
+    gone: np.ndarray
+    shard: str | None
+    maker: tuple[str, str]
+
+
+def _facts(name: str, rows: pa.Table, gone: Gone | None) -> _Facts:
+    keys, first = rows["key"].to_pylist(), rows.slice(0, 1).to_pylist()[0]
+    shards = pc.drop_null(rows["shard"]).slice(0, 1).to_pylist()
+    return _Facts(
+        name=name,
+        keys=key_hashes(keys),
+        times=rows["finished_at"].cast(pa.int64()).to_numpy(),
+        lengths=rows["length"].fill_null(0).to_numpy(),
+        gone=gone(keys) if gone else np.zeros(len(keys), bool),
+        shard=shards[0] if shards else None,
+        maker=(first["model"], first["spec"]),
+    )
+
+
+def _binned(group: list[Standing], shard_images: int, shard_bytes: int) -> Iterator[list[Standing]]:
+    """Neighbours that fill a shard together."""
+    few: list[Standing] = []
+    images = size = 0
+    for standing in group:
+        if few and (images + len(standing.kept) > shard_images or size + standing.kept_bytes > shard_bytes):
+            yield few
+            few, images, size = [], 0, 0
+        few.append(standing)
+        images, size = images + len(standing.kept), size + standing.kept_bytes
+    if few:
+        yield few
+
+
+def _rewrite(fs: FileSystem, output: str, few: list[Standing], done: Compacted) -> None:
+    """One shard and fragment in place of several: the new ones first, then the old fragments, then the old shards."""
+    rows, about = _rows(fs, output, few)
+    name = _name(rows)
+    if rows:
+        _write(fs, output, f"{name}.{few[0].container}", rows, about)
+        done.fragments_after += 1
+        done.names.append(name)
+    old = [standing for standing in few if standing.name != f"{name}.parquet"]
+    for standing in old:
+        storage.remove(fs, storage.join(output, INDEX, standing.name))
+    for standing in old:
+        if standing.shard:
+            storage.remove(fs, storage.join(output, SHARDS, standing.shard))
+    done.fragments_before += len(few)
+    done.rows += sum(standing.rows - len(standing.kept) for standing in few)
+
+
+def _rows(fs: FileSystem, output: str, few: list[Standing]) -> tuple[list[Row], dict[str, str]]:
+    rows: list[Row] = []
+    about: dict[str, str] = {}
+    wanted = {standing.name: standing.kept for standing in few}
+    for fragment in fragments(fs, output, SCHEMA.names, names=sorted(wanted)):
+        if fragment.rows is None:
+            raise storage.StorageError(f"index/{fragment.name} was damaged a moment ago: {fragment.damage}")
+        rows += [Row(**row) for row in fragment.rows.take(wanted[fragment.name]).to_pylist()]
+        about = {k: v for k, v in fragment.about.items() if not k.startswith("recast.shard")}
+    return rows, about
+
+
+def _name(rows: list[Row]) -> str:
+    """From what the shard will hold, so that doing it again after a crash overwrites what is there."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.key}\n{row.fingerprint}\n{row.sha256}\n{row.run}\n".encode())
+    return f"{digest.hexdigest()[:20]}-000"
+
+
+def _write(fs: FileSystem, output: str, name: str, rows: list[Row], about: dict[str, str]) -> None:
+    container: Container = "tar" if name.endswith(".tar") else "parquet"
+    with shard(container) as filling, ThreadPoolExecutor(READERS) as pool:
+        with_image = [row for row in rows if row.shard]
+        read = ahead(lambda row: _checked(fs, output, row), with_image, pool, 2 * READERS)
+        for row, image in zip(with_image, read, strict=True):
+            row.shard = name
+            filling.add(row, image, (row.member or "").rpartition(".")[2])
+        if filling.images:
+            size = filling.commit(fs, storage.join(output, SHARDS, name))
+            about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
+    write_fragment(fs, output, name, table(rows, about))
+
+
+def _checked(fs: FileSystem, output: str, row: Row) -> bytes:
+    """An image's bytes, which must be sound: a damaged one copied would look like a good one of another place."""
+    image = image_bytes(fs, output, {"shard": row.shard, "offset": row.offset, "length": row.length})
+    if hashlib.sha256(image).hexdigest() != row.sha256:
+        raise storage.StorageError(
+            f"{row.key} in shards/{row.shard} is damaged; run `recast index verify`, then the job again, then this"
+        )
+    return image

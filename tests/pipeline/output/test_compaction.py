@@ -1,0 +1,176 @@
+"""Compaction, pruning and redoing what is damaged: nothing current is lost, and what has to go is gone."""
+
+import datetime
+import hashlib
+import itertools
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import storage
+from pipeline.output import compaction, index
+from pipeline.output.rows import Row, table
+from pipeline.output.shards import shard
+from pipeline.output.verify import image_bytes
+
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+CLOCK = itertools.count()
+
+
+class Made:
+    """An output put together shard by shard."""
+
+    def __init__(self, folder, container="tar"):
+        self.fs, self.root = storage.filesystem(str(folder))
+        self.folder, self.container = folder, container
+
+    def add(self, images, model="m"):
+        """Commit a shard of images by key; None for a failed row."""
+        name = f"shard{next(CLOCK):04}.{self.container}"
+        rows, about = [], {"recast.bundle": "b"}
+        with shard(self.container) as filling:
+            for key, image in images.items():
+                when = EPOCH + datetime.timedelta(seconds=next(CLOCK))
+                row = Row(key=key, source="s", fingerprint="f", status="failed", error="corrupt: x", model=model,
+                          spec="s", run=f"run-{name}", finished_at=when)  # fmt: skip
+                if image is not None:
+                    row.status, row.error, row.shard, row.format = "ok", None, name, "png"
+                    filling.add(row, image, "png")
+                rows.append(row)
+            if filling.images:
+                size = filling.commit(self.fs, storage.join(self.root, "shards", name))
+                about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
+        index.write_fragment(self.fs, self.root, name, table(rows, about))
+
+    def view(self):
+        """Key -> image, None for a failed row, by the index and ranged reads alone."""
+        columns = ["key", "status", "shard", "offset", "length", "sha256"]
+        found = {}
+        for row in index.current(self.fs, self.root, columns).to_pylist():
+            image = image_bytes(self.fs, self.root, row) if row["status"] == "ok" else None
+            assert image is None or hashlib.sha256(image).hexdigest() == row["sha256"]
+            found[row["key"]] = image
+        return found
+
+    def compact(self, images=100, size=1 << 20):
+        return compaction.compact(self.fs, self.root, shard_images=images, shard_bytes=size)
+
+    def drop(self, *keys):
+        return compaction.drop(self.fs, self.root, lambda given: np.isin(given, keys))
+
+    def files(self, folder):
+        return sorted(storage.sizes(self.fs, storage.join(self.root, folder)))
+
+    def holds(self, image):
+        return any(image in path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
+
+def image(seed, length=200):
+    return random.Random(seed).randbytes(length)
+
+
+@pytest.mark.parametrize("container", ["tar", "parquet"])
+def test_small_shards_become_one_and_superseded_bytes_go(tmp_path, container):
+    made = Made(tmp_path, container)
+    for n in range(6):
+        made.add({f"{n}.png": image(n), "often.png": image(100 + n), f"bad{n}.png": None})
+    before = made.view()
+    done = made.compact()
+    assert made.view() == before
+    assert (done.fragments_before, done.fragments_after, done.rows) == (6, 1, 5)
+    assert len(made.files("shards")) == len(made.files("index")) == 1
+    assert not made.holds(image(100))
+    assert made.compact().fragments_before == 0
+
+
+def test_full_shards_stay_as_they_are(tmp_path):
+    made = Made(tmp_path)
+    made.add({f"a{n}": image(n) for n in range(10)})
+    made.add({f"b{n}": image(n) for n in range(2)})
+    made.add({f"c{n}": image(n) for n in range(2)})
+    files = made.files("shards")
+    made.compact(images=10)
+    assert files[0] in made.files("shards")
+    assert len(made.files("shards")) == 2
+
+
+def test_results_of_different_makers_are_not_mixed(tmp_path):
+    made = Made(tmp_path)
+    made.add({"a": image(1)}, model="one")
+    made.add({"b": image(2)}, model="two")
+    assert made.compact().fragments_after == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, 1, 2, 3]), max_size=5), max_size=8),
+    st.integers(1, 12),
+    st.sets(st.sampled_from("abcdefgh")),
+)
+def test_whatever_the_history_the_view_stays_and_what_goes_is_gone(tmp_path_factory, history, images, gone):
+    made = Made(tmp_path_factory.mktemp("out"))
+    for step in history:
+        if step:
+            made.add({key: None if n is None else image(f"{key}{n}") for key, n in step.items()})
+    before = made.view()
+    made.compact(images=images)
+    assert made.view() == before
+    made.drop(*gone)
+    assert made.view() == {key: data for key, data in before.items() if key not in gone}
+    assert not any(made.holds(image(f"{key}{n}")) for key in gone for n in (1, 2, 3))
+    stems = {name.rpartition(".")[0] for name in made.files("index")}
+    assert all(name.rpartition(".")[0] in stems for name in made.files("shards"))
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_crash_on_the_way_loses_nothing_and_the_next_call_goes_on(tmp_path, monkeypatch, step):
+    """Whichever write or removal is the last that happens."""
+    made = Made(tmp_path)
+    for n in range(3):
+        made.add({f"{n}.png": image(n), "often.png": image(100 + n)})
+    before, left = made.view(), iter(range(step))
+
+    def dying(work):
+        def once(*given):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return work(*given)
+
+        return once
+
+    with monkeypatch.context() as patch:
+        for name in ("write_bytes", "upload", "remove"):
+            patch.setattr(storage, name, dying(getattr(storage, name)))
+        with pytest.raises(KeyboardInterrupt):
+            made.compact()
+    assert made.view() == before
+    made.compact()
+    assert made.view() == before
+    assert len(made.files("index")) == 1
+
+
+def test_a_damaged_image_is_not_copied(tmp_path):
+    made = Made(tmp_path)
+    made.add({"a": image(1)})
+    made.add({"b": image(2)})
+    path = tmp_path / "shards" / made.files("shards")[0]
+    path.write_bytes(path.read_bytes().replace(image(1)[:50], bytes(50)))
+    with pytest.raises(storage.StorageError, match="damaged; run `recast index verify`"):
+        made.compact()
+
+
+def test_a_mark_holds_for_the_fragment_as_it_was(tmp_path):
+    """A marked fragment's rows don't count, until another takes its place."""
+    made = Made(tmp_path)
+    made.add({"a": image(1)})
+    (name,) = made.files("index")
+    index.mark_damaged(made.fs, made.root, name)
+    assert made.view() == {}
+    assert index.stale_marks(made.fs, made.root) == set()
+    sound = (tmp_path / "index" / name).read_bytes()
+    (tmp_path / "index" / name).unlink()
+    assert len(index.stale_marks(made.fs, made.root)) == 1
+    (tmp_path / "index" / name).write_bytes(sound)
