@@ -60,7 +60,9 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: tupl
         parts.append(_hashed(rows, retry_failed))
     found = Settled(damaged=tuple(damaged), makers=makers)
     if parts:
-        found.keys, found.prints = _newest_hashes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        parts.clear()
+        found.keys, found.prints = _newest_hashes(columns)
     return found
 
 
@@ -74,10 +76,13 @@ def _hashed(rows: pa.Table, retry_failed: bool) -> tuple[np.ndarray, ...]:
     return keys, prints, times, counts
 
 
-def _newest_hashes(
-    keys: np.ndarray, prints: np.ndarray, times: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _newest_hashes(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and prints of the newest rows that count. Takes the columns over, so that each can go once it is sorted."""
+    keys, prints, times, counts = columns
+    columns.clear()
     order = np.lexsort((times, keys))
-    keys, prints, counts = keys[order], prints[order], counts[order]
+    del times
+    keys = keys[order]
     last = np.append(keys[1:] != keys[:-1], True) if len(keys) else np.empty(0, bool)
-    return keys[last & counts], prints[last & counts]
+    last &= counts[order]
+    return keys[last], prints[order[last]]

@@ -26,9 +26,10 @@ from models.descriptor import Descriptor
 from models.networks import NETWORKS
 from pipeline import bundles, cluster
 from pipeline.bulk import road
+from pipeline.bulk.generate import Precision
 from pipeline.bulk.job import BulkJob
 from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder
+from pipeline.images.encode import Encoder, Format
 from pipeline.images.sources import Source
 
 CORES = os.cpu_count() or 1
@@ -112,10 +113,14 @@ def ceiling(bare: Callable[[str, int], float], place: str, count: int) -> float:
         return sum(pool.map(bare, [place] * CORES, [count] * CORES))
 
 
-def seconds(bundle: str, archive: str, output: Path) -> float:
+def seconds(
+    bundle: str, archive: str, output: Path | str, *, format: Format = "jpeg", precision: Precision = "fp32"
+) -> float:
     """Of the bulk road over an archive, start-up included."""
-    encoder = Encoder(format="jpeg", quality=QUALITY)
-    job = BulkJob(job="translate", source=Source(urls=(archive,)), output=str(output), model=bundle, encoder=encoder)
+    job = BulkJob(
+        job="translate", source=Source(urls=(archive,)), output=str(output), model=bundle, precision=precision,
+        encoder=Encoder(format=format, quality=QUALITY),
+    )  # fmt: skip
     began = time.perf_counter()
     road.run(job, Silent())
     return time.perf_counter() - began
