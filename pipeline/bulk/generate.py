@@ -1,5 +1,6 @@
 """Pixels through a generator: value ranges, padding, tiles, precision and batches; a network sees only tensors."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from typing import Literal
@@ -32,6 +33,7 @@ class Generator:
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         self.batch_size = batch_size
+        self._room = np.empty(0, np.float32)
         self._layout = self._fitting_layout(network)
         self.network = network.to(self.device)
         if self._layout is not None:
@@ -71,12 +73,13 @@ class Generator:
                 strip: np.ndarray | None = None
                 for column, piece in zip(columns, pieces, strict=False):
                     if strip is None:
-                        strip = np.empty((width * scale, piece.shape[0], piece.shape[2]), piece.dtype)
-                    lay(strip, piece.swapaxes(0, 1), column.keep_start * scale, fade if column.keep_start else 0)
+                        strip = np.empty((piece.shape[0], width * scale, piece.shape[2]), piece.dtype)
+                    across = strip.swapaxes(0, 1), piece.swapaxes(0, 1)
+                    lay(*across, column.keep_start * scale, fade if column.keep_start else 0)
                 assert strip is not None
                 if whole is None:
                     whole = np.empty((height * scale, width * scale, strip.shape[2]), strip.dtype)
-                lay(whole, strip.swapaxes(0, 1), row.keep_start * scale, fade if row.keep_start else 0)
+                lay(whole, strip, row.keep_start * scale, fade if row.keep_start else 0)
         except NotFiniteError:
             return _NOT_FINITE
         assert whole is not None
@@ -118,8 +121,17 @@ class Generator:
     def _input(self, pixels: np.ndarray) -> Tensor:
         """uint [h, w, C] -> float32 [C', H, W], of a number of channels and a size that the network takes."""
         d = self.descriptor
-        values = to_values(pixels, *d.value_range, self.device)
+        values = to_values(pixels, *d.value_range, self.device, self._room_for(pixels.shape))
         return _padded(_with_channels(values, d.in_channels)[None], d)[0]
+
+    def _room_for(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Memory for one input, used again for the next: by then the result of this one has been taken."""
+        if self.device.type != "cpu" or self.batch_size > 1:
+            return None
+        count = math.prod(shape)
+        if self._room.size < count:
+            self._room = np.empty(count, np.float32)
+        return self._room[:count].reshape(shape)
 
     def _pixels(self, output: Tensor, like: np.ndarray) -> np.ndarray:
         """float [C, H, W] in the network's value range -> pixels as deep as `like`; NotFiniteError as it may be.

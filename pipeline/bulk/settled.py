@@ -60,9 +60,9 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: tupl
         parts.append(_hashed(rows, retry_failed))
     found = Settled(damaged=tuple(damaged), makers=makers)
     if parts:
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        hashed = [np.concatenate(column) for column in zip(*parts, strict=True)]
         parts.clear()
-        found.keys, found.prints = _newest_hashes(columns)
+        found.keys, found.prints = _newest_hashes(hashed)
     return found
 
 

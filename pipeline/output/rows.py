@@ -1,7 +1,7 @@
 """The index: one row for every input, its columns a contract (`recast-output/1`)."""
 
 import datetime
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -78,4 +78,5 @@ class Row:
 def table(rows: list[Row], metadata: dict[str, str]) -> pa.Table:
     """Rows as a fragment's table; `metadata` goes to its Parquet key-value metadata."""
     assert [f.name for f in fields(Row)] == SCHEMA.names
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA.with_metadata(metadata))
+    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA.with_metadata(metadata))

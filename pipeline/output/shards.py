@@ -92,24 +92,28 @@ class TarShard(_Temporary):
 
     def __init__(self) -> None:
         super().__init__(".tar")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self._offset = 0
 
     def __enter__(self) -> "TarShard":
         return self
 
     @property
     def length(self) -> int:
-        return self._tar.offset
+        return self._offset
 
     def add(self, row: Row, image: bytes, extension: str) -> None:
         self._describe(row, image, extension)
         info = tarfile.TarInfo(row.member or "")
         info.size = len(image)
-        row.offset = self._tar.offset + BLOCK
-        self._tar.addfile(info, io.BytesIO(image))
+        row.offset = self._offset + BLOCK
+        padding = -len(image) % BLOCK
+        self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        self._file.write(image)
+        self._file.write(bytes(padding))
+        self._offset = row.offset + len(image) + padding
 
     def commit(self, fs: FileSystem, path: str) -> int:
-        self._tar.close()
+        self._file.write(bytes(2 * BLOCK))  # the end of a tar archive
         return self._upload(fs, path)
 
 

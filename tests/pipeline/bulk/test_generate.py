@@ -86,6 +86,7 @@ def test_tiles_give_the_pixels_of_the_whole(monkeypatch):
     given = picture(75, 131)
     (whole,) = generator(Smooth(), UPSCALE)([given])
     monkeypatch.setattr(tiles, "CORE_PX", 32)
+    monkeypatch.setattr(tiles, "SMALL_PIXELS", 0)
     (tiled,) = generator(Smooth(), UPSCALE)([given])
     assert np.array_equal(tiled.pixels, whole.pixels)
 
@@ -95,6 +96,7 @@ def test_too_small_a_halo_would_show(monkeypatch):
     given = picture(75, 131)
     (whole,) = generator(Smooth(), UPSCALE)([given])
     monkeypatch.setattr(tiles, "CORE_PX", 32)
+    monkeypatch.setattr(tiles, "SMALL_PIXELS", 0)
     (tiled,) = generator(Smooth(), Descriptor(task="upscale", scale=2, halo_px=1))([given])
     assert not np.array_equal(tiled.pixels, whole.pixels)
 
@@ -130,6 +132,7 @@ def test_laying_fades_from_what_was_there_to_the_piece():
 def test_a_generator_that_sees_the_whole_image_is_blended_without_seams_and_the_row_says_so(monkeypatch):
     """Instance normalisation shifts each tile a little; neighbouring pixels never jump by more than a blend does."""
     monkeypatch.setattr(tiles, "CORE_PX", 64)
+    monkeypatch.setattr(tiles, "SMALL_PIXELS", 0)
     monkeypatch.setattr(tiles, "WHOLE_PIXELS", 100 * 100)
     ramp = np.linspace(40, 215, 700).astype(np.uint8)
     given = Picture(pixels=np.ascontiguousarray(np.broadcast_to(ramp[None, :, None], (300, 700, 3))))
