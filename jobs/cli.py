@@ -211,7 +211,8 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _say("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
     except Exception as fault:
-        status = _user_faults().get(type(fault).__name__)
+        known = _user_faults()
+        status = next((known[kind.__name__] for kind in type(fault).__mro__ if kind.__name__ in known), None)
         if status is None:
             raise
         return _say(f"error: {fault}", status)
@@ -274,6 +275,7 @@ def _user_faults() -> dict[str, int]:
         "TrainingError": FAILED,
         "PhotographsMissing": FAILED,
         "SpecError": BAD_USAGE,
+        "ClashError": BAD_USAGE,
         "MismatchError": BAD_USAGE,
         "BundleError": BAD_USAGE,
         "ValidationError": BAD_USAGE,

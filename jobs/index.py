@@ -111,9 +111,9 @@ def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:
     """Merge small shards and drop what was superseded, as the one writer of the output."""
     fs, path = storage.filesystem(output)
     started = datetime.datetime.now(datetime.UTC)
+    if not storage.sizes(fs, storage.join(path, INDEX)):
+        raise StorageError(f"there is no output at {output}")
     with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, f"compact-{uuid.uuid4().hex[:6]}"):
-        if not storage.sizes(fs, storage.join(path, INDEX)):
-            raise StorageError(f"there is no output at {output}")
         swept = sweep(fs, path, (), set(), began_at=started)
         done = compaction.compact(fs, path, shard_images=shard_images, shard_bytes=shard_bytes)
     print(

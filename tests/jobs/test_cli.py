@@ -12,6 +12,7 @@ import yaml
 from jobs import bulk, cli
 from jobs.specs import UpscaleOptions
 from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.output.test_compaction import Made, image
 
 
 @pytest.fixture
@@ -111,3 +112,35 @@ def test_too_many_failures_exit_with_3_and_results_go_to_stdout(tmp_path):
 
 def test_every_default_is_a_valid_spec():
     assert UpscaleOptions().bundle().endswith("upscale-x2")
+
+
+def test_a_clash_of_keys_is_bad_usage_in_one_sentence(tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"x")
+    sources = [str(tmp_path / "one"), str(tmp_path / "out"), "--also", str(tmp_path / "two")]
+    assert cli._status(["upscale", *sources]) == cli.BAD_USAGE
+    said = capsys.readouterr().err
+    assert "two inputs have the key a.png" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_prune_wants_all_of_the_source(tmp_path, capsys):
+    assert cli._status(["upscale", str(tmp_path), str(tmp_path / "out"), "--prune", "--limit", "1"]) == cli.BAD_USAGE
+    assert "without --limit" in capsys.readouterr().err
+
+
+def test_index_commands_work_on_an_output(tmp_path, capsysbinary):
+    output = Made(tmp_path / "out")
+    for n in range(3):
+        output.add({f"{n}.png": image(n), "often.jpg": image(10 + n), f"bad{n}": None})
+    assert cli._status(["index", "compact", str(tmp_path / "out")]) == cli.DONE
+    assert b"3 shards became 1; 2 superseded rows" in capsysbinary.readouterr().out
+    assert cli._status(["index", "get", str(tmp_path / "out"), "often.jpg"]) == cli.DONE
+    assert capsysbinary.readouterr().out == image(12)
+    assert cli._status(["index", "get", str(tmp_path / "out"), "bad1"]) == cli.FAILED
+    assert b"bad1 has no image: it is failed (corrupt: x)" in capsysbinary.readouterr().err
+    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == cli.DONE
+    assert {p.name for p in (tmp_path / "files").iterdir()} == {"0.png", "1.png", "2.png", "often.jpg.png"}
+    assert cli._status(["index", "compact", str(tmp_path / "none")]) == cli.FAILED
+    assert cli._status(["index", "compact", str(tmp_path / "out"), "--shard-bytes", "many"]) == cli.BAD_USAGE
