@@ -1,10 +1,22 @@
 """What the networks of pix2pix and CycleGAN have in common: normalisation by name and N(0, 0.02) weights."""
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 NORMS = ("batch", "instance", "none")
 INIT_STD = 0.02
 """Isola et al. 2017, section 3.3; Zhu et al. 2017 take it over."""
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Ulyanov et al. 2016, without weights or running statistics.
+
+    Computed as a group norm of one channel a group, which is the same, and on a CPU, with values in the order of pixels
+    (channels last), many times as fast as torch's own.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_features, eps=self.eps)
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -16,7 +28,7 @@ def normalisation(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "instance":
-        return nn.InstanceNorm2d(channels)
+        return InstanceNorm(channels)
     if name == "none":
         return nn.Identity()
     raise ValueError(f"norm is {name!r}; it must be one of {', '.join(NORMS)}")

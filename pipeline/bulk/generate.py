@@ -40,11 +40,8 @@ class Generator:
             self.network = self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
 
     def _fitting_layout(self, network: nn.Module) -> torch.memory_format | None:
-        """Convolutions in fp32 on a CPU are fastest channel by channel, all others pixel by pixel."""
-        if not any(p.dim() == 4 for p in network.parameters()):
-            return None  # no convolution: pixels may stay as they lie
-        whole = self.device.type == "cpu" and self.dtype is torch.float32
-        return torch.contiguous_format if whole else torch.channels_last
+        """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
+        return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
         """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault."""
