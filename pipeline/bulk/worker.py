@@ -29,6 +29,8 @@ from pipeline.output.shards import Container, Shard, shard
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
+ALONE_PIXELS = 2 << 20
+"""A larger picture waits for no others of its shape: its tiles fill batches by themselves, and memory is dear."""
 OPEN_GROUPS_BATCHES = 4
 """How many batches' worth of pictures may wait for others of their shape before the oldest go through by themselves."""
 
@@ -157,6 +159,9 @@ class ShardMaker:
         for sample in samples:
             if sample.picture is None:
                 yield sample
+                continue
+            if sample.picture.width * sample.picture.height > ALONE_PIXELS:
+                yield from self._generated([sample])
                 continue
             group = groups.setdefault(sample.picture.pixels.shape, [])
             group.append(sample)
