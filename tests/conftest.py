@@ -22,7 +22,16 @@ OBJECT_STORE_BYTES = 200 << 20
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """A real S3 server for the whole session; its keys are in the environment, for workers started later too."""
+    """A real S3 server for the whole session; its keys are in the environment, for workers started later too.
+
+    RECAST_TEST_S3 names the endpoint of another one (Ceph RGW, say) to run on, with its keys in the environment.
+    """
+    if endpoint := os.environ.get("RECAST_TEST_S3"):
+        keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+        other = ObjectStore(endpoint, *keys, tmp_path_factory.mktemp("s3"))
+        with other.exported():
+            yield other
+        return
     with local_object_store(tmp_path_factory.mktemp("s3") / "buckets") as store, store.exported():
         yield store
 

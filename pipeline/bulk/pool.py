@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -45,18 +45,19 @@ class Pool:
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()
 
-    def map(self, work: Work, units: Sequence[pa.Table]) -> Iterator[dict[str, Any]]:
+    def map(self, work: Work, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         """Every unit through an actor -> the reports, as they come. A lost actor's unit is done again by another."""
         _quiet()
         # A block is a unit. The driver owns the blocks, so the plan stays the same whatever else dies on the way.
-        plan = ray.data.from_arrow_refs([ray.put(unit) for unit in units])
+        blocks = [ray.put(unit) for unit in units]
+        plan = ray.data.from_arrow_refs(blocks)
         reports = plan.map_batches(
             _Actor,
             fn_constructor_args=(work, [self._packed], self._collector, self._ledger),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            compute=ActorPoolStrategy(size=min(self.actors, len(units)), max_tasks_in_flight_per_actor=2),
+            compute=ActorPoolStrategy(size=min(self.actors, len(blocks)), max_tasks_in_flight_per_actor=2),
             num_cpus=self._cpus,
             num_gpus=self._gpus or None,
         )

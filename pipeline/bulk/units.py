@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import islice
+from typing import get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,10 @@ UNITS_PER_WORKER = 6
 
 LEAST_UNIT = 4
 """Inputs; below that shards get too small to be worth their round trips."""
+
+
+_TYPES = {str: pa.string(), bytes: pa.binary(), int: pa.int64()}
+_SCHEMA = pa.schema([(name, _TYPES.get(kind, pa.string())) for name, kind in get_type_hints(Input).items()])
 
 
 def todo(inputs: Iterable[Input], settled: Settled, seen: "Seen") -> Iterator[Input]:
@@ -52,17 +57,24 @@ class Seen:
         return ~np.isin(hashes, self.keys[0]) if self.keys else np.ones(len(hashes), bool)
 
 
-def legs(inputs: Iterable[Input]) -> Iterator[list[Input]]:
-    """The inputs in stretches that are planned, and then worked on, together."""
+def legs(inputs: Iterable[Input]) -> Iterator[pa.Table]:
+    """The inputs in stretches that are planned, and then worked on, together; packed, at some 250 bytes an input."""
     left = iter(inputs)
-    while leg := list(islice(left, LEG_INPUTS)):
-        yield leg
+    while chunks := list(_packed(islice(left, LEG_INPUTS))):
+        yield pa.concat_tables(chunks)
 
 
-def units(leg: list[Input], workers: int, shard_images: int) -> list[pa.Table]:
+def _packed(inputs: Iterator[Input]) -> Iterator[pa.Table]:
+    while chunk := list(islice(inputs, CHUNK)):
+        yield pack_unit(chunk)
+
+
+def units(leg: pa.Table, workers: int, shard_images: int) -> Iterator[pa.Table]:
     """A leg cut into units of at most `shard_images` inputs, small enough that all workers have several."""
     size = min(shard_images, max(LEAST_UNIT, -(-len(leg) // (workers * UNITS_PER_WORKER))))
-    return [pack_unit(leg[start : start + size]) for start in range(0, len(leg), size)]
+    for start in range(0, len(leg), size):
+        unit = leg.slice(start, size)
+        yield unit.take(pa.array(range(len(unit))))  # a copy: the slice itself would drag the whole leg along
 
 
 def unit_id(unit: Iterable[Input], model: str, spec: str, container: str) -> str:
@@ -75,7 +87,7 @@ def unit_id(unit: Iterable[Input], model: str, spec: str, container: str) -> str
 
 def pack_unit(unit: list[Input]) -> pa.Table:
     """A unit as a table, one row an input: a block of Ray Data."""
-    return pa.Table.from_pylist([asdict(item) for item in unit])
+    return pa.table({f.name: [getattr(item, f.name) for item in unit] for f in fields(Input)}, _SCHEMA)
 
 
 def unpack_unit(unit: pa.Table) -> list[Input]:

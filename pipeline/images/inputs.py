@@ -34,11 +34,6 @@ class Input:
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 
-    @staticmethod
-    def of_file(key: str, uri: str, fingerprint: str, size: int) -> "Input":
-        holder = uri.encode("utf-8", "surrogateescape")
-        return Input(key=key, source=readable(uri), fingerprint=fingerprint, holder=holder, length=size, size=size)
-
 
 def readable(name: str) -> str:
     """A file name as valid Unicode: bytes that aren't UTF-8 become `\\xNN`, so that different names stay different."""

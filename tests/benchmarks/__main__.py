@@ -1,6 +1,10 @@
 """`make bench`: the measurements that need nothing but this machine."""
 
-from tests.benchmarks import bulk_road
+import sys
+
+from tests.benchmarks import bulk_large_image, bulk_peers, bulk_planning, bulk_road, bulk_variants
 
 if __name__ == "__main__":
-    bulk_road.main()
+    sys.argv = sys.argv[:1]
+    for measurement in (bulk_road, bulk_peers, bulk_variants, bulk_planning, bulk_large_image):
+        measurement.main()

@@ -71,7 +71,8 @@ def forwards(bundle: str, count: int) -> float:
     """Images per second of forwards on resident data, in this process, by one thread."""
     torch.set_num_threads(1)
     _, network = bundles.fetch(bundle).unpack()
-    images = torch.rand(1, 3, SMALL_PX, SMALL_PX)
+    network = network.to(memory_format=torch.channels_last)  # the faster layout: a ceiling is the best that is known
+    images = torch.rand(1, 3, SMALL_PX, SMALL_PX).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         network(images)
         return rate(lambda: network(images), count)

@@ -18,7 +18,7 @@ from pipeline.images.decode import decode
 from pipeline.output.view import OutputFileSystem
 from tests.benchmarks.bulk_road import SMALL_PX, make_archive, make_bundle, seconds
 
-FEW, MANY = 8, 72
+FEW, MANY = 8, 168
 
 
 def on_storage(root: Path) -> None:

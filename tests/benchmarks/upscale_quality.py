@@ -1,4 +1,4 @@
-"""How much better than Pillow's bicubic an upscaler is: `python tests/benchmarks/upscale_quality.py BUNDLE PHOTOS`.
+"""How much better than Pillow's bicubic an upscaler is: `python -m tests.benchmarks.upscale_quality BUNDLE PHOTOS`.
 
 Each photograph is halved with Lanczos (which makes it sharp at the level of pixels), cut to a multiple of the scale
 and reduced with Pillow's bicubic; the bundle and Pillow's bicubic enlarge it again. PSNR in RGB, without a border of

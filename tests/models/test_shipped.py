@@ -19,7 +19,7 @@ def load(name):
     return bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
 
 
-@pytest.mark.parametrize(("name", "least_gain_db"), [("upscale-x2", 2.0), ("upscale-x4", 1.3)])
+@pytest.mark.parametrize(("name", "least_gain_db"), [("upscale-x2", 2.8), ("upscale-x4", 1.3)])
 def test_beats_bicubic_on_held_out_photographs(name, least_gain_db, photos):
     """Each shipped upscaler is far better than Pillow's bicubic, on average and on every photograph."""
     described, network = load(name)
