@@ -1,13 +1,28 @@
 """`recast models`: which bundles and recipes there are, and what a bundle says of itself."""
 
+import dataclasses
 import json
+import tempfile
+from pathlib import Path
 
-from models.bundle import to_json
+from PIL import Image
+from torch import nn
+
+from models import bundle as bundle_files
+from models import foreign
+from models.bundle import Bundle, to_json
+from models.exchange import FORMATS, exported
+from models.networks import NETWORKS
 from models.recipes import RECIPES
 from models.shipped import SHIPPED, shipped
-from pipeline import bundles
+from pipeline import bundles, storage
+from pipeline.bulk.generate import Generator
+from pipeline.images.faults import Fault
+from pipeline.images.pictures import Picture
+from pipeline.samples.facades import draw_facade
 
 DONE = 0
+PREVIEW_PX = 128
 
 
 def listing() -> int:
@@ -24,4 +39,59 @@ def show(url: str) -> int:
     """What a bundle says of itself, its weights checked."""
     bundle, _ = bundles.fetch(url).unpack()
     print(json.dumps(to_json(bundle), indent=2))
+    return DONE
+
+
+def import_file(url: str, target: str, *, name: str | None) -> int:
+    """Make a bundle of another program's checkpoint."""
+    fs, path = storage.filesystem(url)
+    with storage.faults_as_sentences(f"reading {url}"):
+        data = storage.read_bytes(fs, path)
+    file = path.rpartition("/")[2]
+    found = foreign.recognise(foreign.load(data, file), file)
+    network = NETWORKS[found.network](**found.arguments)
+    network.load_state_dict(found.state)
+    described = Bundle(
+        name=name or file.rpartition(".")[0], recipe="import", network=found.network, arguments=found.arguments,
+        descriptor=found.descriptor, training={"imported": file, "recognised as": found.family},
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        whole = bundle_files.write(described, network, Path(folder))
+        _preview(network, whole).save(Path(folder) / "preview.png")
+        bundles.upload(Path(folder), target)
+    d = whole.descriptor
+    print(
+        f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `recast {d.task} --model {target}`"
+    )
+    return DONE
+
+
+def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
+    """A drawn house front and what the generator makes of it, side by side."""
+    picture = Picture(pixels=draw_facade(0, "val", 0, PREVIEW_PX).photo)
+    generator = Generator(network.eval(), bundle.descriptor, device="cpu", precision="fp32", batch_size=1)
+    (result,) = generator([picture])
+    if isinstance(result, Fault):
+        raise bundle_files.BundleError(f"{bundle.name} can't be run: {result}")
+    after = Image.fromarray(result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels).convert("RGB")
+    both = Image.new("RGB", (2 * after.width, after.height))
+    both.paste(Image.fromarray(picture.pixels).resize(after.size, Image.Resampling.NEAREST))
+    both.paste(after, (after.width, 0))
+    return both
+
+
+def export(url: str, target: str) -> int:
+    """Write a bundle's generator in a form that other programs run."""
+    ending = "." + target.rpartition(".")[2]
+    if ending not in FORMATS:
+        raise bundle_files.BundleError(f"{target} ends in none of {', '.join(FORMATS)}, which say what to export to")
+    described, network = bundles.fetch(url).unpack()
+    fs, path = storage.filesystem(target)
+    data, off = exported(network, described.descriptor, ending)
+    with storage.faults_as_sentences(f"writing {target}"):
+        storage.write_bytes(fs, path, data)
+    facts = json.dumps(dataclasses.asdict(described.descriptor))
+    print(
+        f"{target}: {FORMATS[ending]}, run and within {off:.1g} of the bundle's own result; it takes and gives {facts}"
+    )
     return DONE

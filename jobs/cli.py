@@ -144,6 +144,31 @@ def models_show(bundle: str) -> int:
     return catalogue.show(place(bundle))
 
 
+@models_app.command(name="import")
+def models_import(file: str, bundle: str, *, name: str | None = None) -> int:
+    """Make a BUNDLE of FILE, another program's generator (.pth or safetensors), recognised by its parameters.
+
+    Parameters
+    ----------
+    name
+        What the bundle is called; by default the file's name.
+    """
+    from jobs import catalogue
+
+    return catalogue.import_file(place(file), place(bundle), name=name)
+
+
+@models_app.command(name="export")
+def models_export(bundle: str, file: str) -> int:
+    """Write a bundle's generator to FILE, to run elsewhere: .onnx, .pt2 (torch.export) or .pt (TorchScript).
+
+    The file is run, and its result compared with the bundle's, before it is kept.
+    """
+    from jobs import catalogue
+
+    return catalogue.export(place(bundle), place(file))
+
+
 index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
 app.command(index_app)
 

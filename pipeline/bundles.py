@@ -1,6 +1,7 @@
 """Bundles where they lie: in a folder, on object storage, or inside the package."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -37,6 +38,14 @@ def fetch(url: str) -> Packed:
     packed = Packed(url, _file(url, "bundle.json"), _file(url, bundle_files.WEIGHTS))
     packed.unpack()
     return packed
+
+
+def upload(folder: Path, url: str) -> None:
+    """Put a bundle's files in place, the one that marks it as whole last."""
+    fs, path = storage.filesystem(url)
+    with storage.faults_as_sentences(f"writing the bundle {url}"):
+        for name in (bundle_files.WEIGHTS, "README.md", "preview.png", "bundle.json"):
+            storage.upload(fs, str(folder / name), storage.join(path, name))
 
 
 def _file(url: str, name: str) -> bytes:

@@ -9,14 +9,14 @@ INIT_STD = 0.02
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Ulyanov et al. 2016, without weights or running statistics.
+    """Ulyanov et al. 2016, without running statistics; with weights where it is `affine`.
 
     Computed as a group norm of one channel a group, which is the same, and on a CPU, with values in the order of pixels
     (channels last), many times as fast as torch's own.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.num_features, eps=self.eps)
+        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
 
 
 def normalisation(name: str, channels: int) -> nn.Module:

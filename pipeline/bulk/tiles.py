@@ -8,9 +8,11 @@ import numpy as np
 from models.descriptor import Descriptor
 
 CORE_PX = 768
-"""What a tile adds to the result along each side, at most; the halo that decides its pixels comes on top."""
+"""What a tile adds to the result along each side, at most; the halo that decides its pixels comes on top. Half of
+it for generators that enlarge four times, many of which work at the result's size."""
 SMALL_PIXELS = 5 << 18
-"""Up to this many pixels (1280 x 1024) an image goes through whole: it takes no more memory than a tile with a halo."""
+"""Up to this many pixels (1280 x 1024) an image goes through whole: it takes no more memory than a tile with a halo.
+This and the next are for scales up to 2; beyond, what counts is the result's pixels over 4."""
 WHOLE_PIXELS = 2 << 20
 """Up to this many pixels a generator that looks at the whole image gets it whole."""
 BLEND_MARGIN_PX, BLEND_RAMP_PX = 32, 64
@@ -55,13 +57,15 @@ class Tiling:
 def tiling(descriptor: Descriptor, height: int, width: int) -> Tiling | None:
     """The way to cut an image of this size, or None where it goes through whole."""
     multiple = descriptor.size_multiple
-    if height * width <= (WHOLE_PIXELS if descriptor.halo_px is None else SMALL_PIXELS):
+    enlarged = max(2, descriptor.scale) / 2
+    if height * width * enlarged**2 <= (WHOLE_PIXELS if descriptor.halo_px is None else SMALL_PIXELS):
         return None
     if descriptor.halo_px is not None:
         margin, ramp = _up(descriptor.halo_px, multiple), 0
     else:
         margin, ramp = BLEND_MARGIN_PX, BLEND_RAMP_PX
-    side = _up(max(CORE_PX + 2 * margin + ramp, descriptor.min_size_px), multiple)
+    core = int(CORE_PX / enlarged)
+    side = _up(max(core + 2 * margin + ramp, descriptor.min_size_px), multiple)
     return Tiling(side, margin, ramp, multiple) if max(height, width) > side else None
 
 

@@ -16,7 +16,7 @@ from models import bundle
 from models.bundle import Bundle
 from models.preview import sample_grid
 from models.recipes.recipe import Batch, Recipe, RecipeConfig
-from pipeline import storage
+from pipeline import bundles, storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.log import TrainingLog
 from pipeline.training.plan import TrainingPlan
@@ -91,12 +91,10 @@ class Records:
                 "versions": dict(self._versions),
             },
         )
-        fs, root = storage.filesystem(plan.output)
         with tempfile.TemporaryDirectory(prefix="recast-") as folder:
             bundle.write(described, network.half() if plan.bundle_precision == "fp16" else network, Path(folder))
             (Path(folder) / "preview.png").write_bytes(preview)
-            for name in (bundle.WEIGHTS, "README.md", "preview.png", "bundle.json"):
-                storage.upload(fs, str(Path(folder) / name), storage.join(root, "bundle", name))
+            bundles.upload(Path(folder), storage.join(plan.output, "bundle"))
 
     def _submit(self, write: Callable[..., None], *arguments: Any) -> None:
         self._raise_faults()
