@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipes import pix2pix, srresnet
+from models.recipes import cyclegan, pix2pix, srresnet
 from models.recipes.recipe import Recipe, RecipeConfig
 
 
@@ -21,6 +21,7 @@ class Entry:
 
 
 RECIPES: dict[str, Entry] = {
+    "cyclegan": Entry(recipe=cyclegan.CycleGAN, config=cyclegan.CycleGANConfig, presets=cyclegan.PRESETS),
     "pix2pix": Entry(recipe=pix2pix.Pix2Pix, config=pix2pix.Pix2PixConfig, presets=pix2pix.PRESETS),
     "srresnet": Entry(recipe=srresnet.SRResNet, config=srresnet.SRResNetConfig, presets=srresnet.PRESETS),
 }

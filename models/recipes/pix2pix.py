@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
@@ -18,6 +17,7 @@ from models.losses.adversarial import ADVERSARIAL
 from models.networks.patchgan import PatchGAN
 from models.networks.unet import UNet
 from models.pixels import to_range, to_unit
+from models.recipes.jitter import jittered
 from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
 
 SIGNED = (-1.0, 1.0)
@@ -95,17 +95,10 @@ class Pix2Pix(Recipe):
         self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
     ) -> dict[str, Tensor]:
         """x, y: [3, size, size], the input and the target, resized, cut and mirrored alike."""
-        load, size = self.config.load_px, self.config.size_px
-        middle = (load - size) // 2
-        left, top = rng.integers(load - size + 1, size=2) if varied else (middle, middle)
-        mirrored = varied and self.config.mirror and rng.random() < 0.5
-        x, y = images if self.config.direction == "AtoB" else reversed(images)
-        example = {}
-        for name, image in (("x", x), ("y", y)):
-            cut = _resized(image, load)[top : top + size, left : left + size]
-            cut = cut[:, ::-1] if mirrored else cut
-            example[name] = torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
-        return example
+        c = self.config
+        pair = images if c.direction == "AtoB" else images[::-1]
+        x, y = jittered(pair, rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, varied=varied)
+        return {"x": x, "y": y}
 
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
         G, D, gan = self.networks["G"], self.networks["D"], self.adversarial
@@ -138,12 +131,6 @@ class Pix2Pix(Recipe):
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         x = to_range(batch["x"], *SIGNED)
         return Preview(to_unit(x, *SIGNED), to_unit(generator(x), *SIGNED), to_range(batch["y"], 0, 1))
-
-
-def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    if image.shape[:2] == (side, side):
-        return image
-    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
 PAPER = Pix2PixConfig(steps=80_000, batch_size=1, learning_rate=2e-4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -77,7 +78,9 @@ class Recipe(ABC):
     """Networks, optimizers, losses and one step. The road wraps each entry of `networks` in place before the first."""
 
     images_per_example: ClassVar[int]
-    """1: single images; 2: aligned pairs, input and target."""
+    """1: single images; 2: pairs, input and target, or an image of each of two domains."""
+    paired: ClassVar[bool] = True
+    """Whether the images of an example belong together; if not, they are put together anew each time."""
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     product: Product
@@ -102,6 +105,14 @@ class Recipe(ABC):
     @abstractmethod
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
         """One training step; returns the scalars worth watching, by name."""
+
+    def memory(self) -> dict[str, Tensor]:
+        """What this process must know to go on, besides networks and optimizers; goes into checkpoints."""
+        return {}
+
+    def remember(self, memory: dict[str, Tensor], device: torch.device) -> None:
+        """Take back what `memory` gave, in a new process."""
+        assert not memory, "a recipe that has a memory takes it back"
 
     @abstractmethod
     def lr_factor(self, step: int) -> float:

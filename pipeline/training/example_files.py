@@ -21,6 +21,8 @@ READ_CPUS = 0.25
 """Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
 PAIR_FOLDERS = ("A", "B")
 """The two images of a pair: files of one name in these folders."""
+DOMAIN_FOLDERS = (("A", "B"), ("trainA", "trainB"))
+"""The two domains of unpaired data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +33,17 @@ class Example:
     inputs: tuple[Input, ...]
 
 
-def listed(url: str, images_per_example: int) -> list[Example]:
+def listed(url: str, images_per_example: int, *, paired: bool = True) -> list[Example]:
     """The examples at a URL, in a fixed order. Pairs are files of one name in `A/` and `B/`, or single files that show
-    A and B side by side.
+    A and B side by side. Unpaired, `A/` and `B/` (or `trainA/` and `trainB/`) hold the images of two domains.
 
     Raises:
         StorageError: no such place, or no permission.
         TrainingError: there are no images, or the pairs don't match.
     """
     inputs = list(sources.inventory(sources.Source(urls=(url,))))
+    if not paired:
+        return _unpaired(inputs, url)
     folders = {item.key.split("/")[0] for item in inputs if "/" in item.key}
     if images_per_example == 2 and set(PAIR_FOLDERS) <= folders:
         examples = _paired(inputs)
@@ -60,6 +64,17 @@ def _paired(inputs: Sequence[Input]) -> list[Example]:
     if alone:
         raise TrainingError(f"{alone[0]} is in only one of the folders A and B (and {len(alone) - 1} more)")
     return [Example(key=name, inputs=(item, sides["B"][name])) for name, item in sorted(sides["A"].items())]
+
+
+def _unpaired(inputs: Sequence[Input], url: str) -> list[Example]:
+    """As many examples as the larger domain has images; the other's come round again."""
+    for names in DOMAIN_FOLDERS:
+        a, b = ([item for item in inputs if item.key.startswith(f"{name}/")] for name in names)
+        if a and b:
+            count = max(len(a), len(b))
+            both = ((a[n % len(a)], b[n % len(b)]) for n in range(count))
+            return [Example(key=f"{x.key} and {y.key}", inputs=(x, y)) for x, y in both]
+    raise TrainingError(f"unpaired training wants images in the folders A and B (or trainA and trainB) of {url}")
 
 
 def dataset(examples: Sequence[Example], workers: int, images_per_example: int) -> ray.data.Dataset:

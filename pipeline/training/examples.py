@@ -53,8 +53,11 @@ class Shard:
         self, recipe: Recipe, index: int, rng: np.random.Generator, *, varied: bool = True
     ) -> dict[str, Tensor]:
         """An example made from the images of that index. Raises TrainingError where they don't suit the recipe."""
+        images = self.images[index]
+        if varied and not recipe.paired:
+            images = (images[0], self.images[int(rng.integers(len(self.images)))][1])
         try:
-            return recipe.example(self.images[index], rng, varied=varied)
+            return recipe.example(images, rng, varied=varied)
         except ValueError as fault:
             raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
 

@@ -62,7 +62,8 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         reached = max(Checkpoints(plan.output).steps(), default=0)
     if reached >= config.steps and run.get("status") == "finished":
         return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
-    found = example_files.listed(plan.data, recipes.RECIPES[plan.recipe].recipe.images_per_example)
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    found = example_files.listed(plan.data, recipe.images_per_example, paired=recipe.paired)
     run |= {"status": "running", "counts": {"examples": len(found), "parameters": _parameters(plan, config)}}
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)

@@ -125,6 +125,9 @@ class Worker:
             state = self.checkpoints.load(newest[0])
             self.road.load(state)
             self.seconds = state["seconds"]
+            memories = state.get("memories", ())
+            if len(memories) == self.world:
+                self.recipe.remember(memories[self.rank], self.road.device)
         return newest[0]
 
     def _train(self, draw: Draw, start: int, records: Records | None) -> None:
@@ -146,10 +149,12 @@ class Worker:
             self.seconds += elapsed
             means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
             self._tell(step=done, seconds=self.seconds, scalars=means)
+            memories = self._gathered(self.recipe.memory()) if checkpoint else []
             if records:
                 records.log(done, means)
                 if checkpoint:
-                    records.checkpoint(done, {"seconds": self.seconds, "workers": self.world})
+                    facts = {"seconds": self.seconds, "workers": self.world, "memories": memories}
+                    records.checkpoint(done, facts)
             sums, steps, began = {}, 0, time.monotonic()
 
     def _means(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:

@@ -160,7 +160,7 @@ def test_overrides_are_read_as_their_fields_types():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("gan",), "there is no recipe 'gan'; there is pix2pix, srresnet"),
+        (("gan",), "there is no recipe 'gan'; there is cyclegan, pix2pix, srresnet"),
         (("pix2pix", "huge"), "there is no preset of pix2pix 'huge'; there is paper"),
         (("pix2pix", "tiny", {"ngff": 1}), "there is no setting of pix2pix 'ngff'"),
         (("pix2pix", "tiny", {"ngf": "many"}), "ngf is 'many'; it must be of type int"),

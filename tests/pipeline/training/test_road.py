@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,31 @@ def test_killed_worker_is_replaced_bit_identically(undisturbed, photos, bucket):
     assert killed
     assert_same_weights(final_state(output), final_state(undisturbed))
     assert bundles.describe(f"{output}/bundle").training["step"] == STEPS
+
+
+def test_unpaired_training_remembers_its_pools_when_it_goes_on(ray_local, photos, tmp_path):
+    """CycleGAN on two folders with two workers, stopped half way and gone on, ends in an undisturbed one's weights."""
+    for folder, numbers in (("A", range(3)), ("B", range(3, EXAMPLES))):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for number in numbers:
+            shutil.copy(photos / f"{number}.png", tmp_path / "data" / folder)
+    facts = {"recipe": "cyclegan", "overrides": {"constant_share": 1.0}, "steps": 8, "checkpoint_every": 4}
+    states = []
+    for name, stops in (("at once", (8,)), ("in two", (4, 8))):
+        for steps in stops:
+            asked = plan(tmp_path / "data", tmp_path / name, **facts | {"steps": steps})
+            train(TrainingPlan(**asked, seed=1), quiet=True)
+        states.append(Checkpoints(str(tmp_path / name)).load(8))
+    networks = [flattened(state["networks"]) for state in states]
+    assert len(states[0]["memories"]) == 2
+    assert states[0]["memories"][0]["x"].shape == (3, 3, 32, 32)
+    assert all(torch.equal(networks[0][key], networks[1][key]) for key in networks[0])
+    assert bundles.describe(str(tmp_path / "in two" / "bundle")).network == "resnet_generator"
+
+
+def test_unpaired_data_wants_two_domains(tmp_path, photos):
+    with pytest.raises(TrainingError, match="wants images in the folders A and B"):
+        train(TrainingPlan(**plan(photos, tmp_path, recipe="cyclegan", overrides={})), quiet=True)
 
 
 def wait_for_checkpoint(output, timeout_s=120):

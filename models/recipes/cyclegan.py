@@ -1,0 +1,181 @@
+"""Unpaired translation: G paints Y from X, F paints X from Y, and what goes there and back must return.
+
+Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks" (arXiv:1703.10593).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F_
+from torch import Tensor, nn
+
+from models.descriptor import Descriptor
+from models.losses.adversarial import ADVERSARIAL
+from models.networks.patchgan import PatchGAN
+from models.networks.resnet_generator import ResnetGenerator
+from models.pixels import to_range, to_unit
+from models.recipes.image_pool import ImagePool
+from models.recipes.jitter import jittered
+from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
+
+SIGNED = (-1.0, 1.0)
+"""The range of a tanh, which ends the generators."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGANConfig(RecipeConfig):
+    """Settings of the cyclegan recipe; the defaults are the paper's (section 4 and appendix 7) where it states them."""
+
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    """Which folder X is, the domain that the product translates from."""
+    size_px: int = 256
+    """Side of the squares that are trained on; a multiple of 4."""
+    load_px: int = 286
+    """Images are resized to this side, then cut to `size_px` at random."""
+    mirror: bool = True
+    """Whether images are mirrored at random."""
+    blocks: int = 9
+    """Residual blocks of the generators: 6 for 128 px, 9 from 256 px on (appendix 7.2)."""
+    ngf: int = 64
+    """Features of the generators' first layer."""
+    ndf: int = 64
+    """Features of the discriminators' first layer."""
+    patch_layers: int = 3
+    """Layers of the discriminators; 3: they judge patches of 70 px (section 4)."""
+    adversarial: Literal["vanilla", "lsgan", "hinge"] = "lsgan"
+    """Name of the adversarial loss (section 4: least squares)."""
+    lambda_cycle: float = 10.0
+    """Weight of the cycle consistency (equation 3; 10 in section 4)."""
+    lambda_identity: float = 0.5
+    """Weight of the identity loss, as a share of `lambda_cycle` (section 5.2: 0.5); 0: none."""
+    pool_size: int = 50
+    """Generated images that each discriminator is shown again (section 4)."""
+    constant_share: float = 0.5
+    """Share of the steps at the full learning rate; then it falls linearly to 0 (section 4: 100 of 200 epochs)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size_px % 4:
+            raise ValueError(f"size_px is {self.size_px}; it must be a multiple of 4")
+        if self.load_px < self.size_px:
+            raise ValueError(f"load_px is {self.load_px}; it must be at least size_px, {self.size_px}")
+
+
+class CycleGAN(Recipe):
+    """G*, F* = arg min_{G,F} max_{D_X,D_Y} L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) (equations 3 and 4)."""
+
+    images_per_example = 2
+    paired = False
+
+    def __init__(self, config: CycleGANConfig) -> None:
+        self.config = config
+        self.adversarial = ADVERSARIAL[config.adversarial]
+        arguments: dict[str, Any] = {"blocks": config.blocks, "ngf": config.ngf, "norm": "instance", "dropout": 0.0}
+        G, F = ResnetGenerator(**arguments), ResnetGenerator(**arguments)
+        D_X, D_Y = (PatchGAN(ndf=config.ndf, layers=config.patch_layers, norm="instance") for _ in range(2))
+        self.networks = {"G": G, "F": F, "D_X": D_X, "D_Y": D_Y}
+        self.optimizers = {
+            name: torch.optim.Adam(
+                chain(*(n.parameters() for n in networks)), lr=config.learning_rate, betas=(0.5, 0.999), fused=True
+            )
+            for name, networks in (("G and F", (G, F)), ("D_X and D_Y", (D_X, D_Y)))
+        }
+        self.pools = {"x": ImagePool(config.pool_size), "y": ImagePool(config.pool_size)}
+        descriptor = Descriptor(task="translate", size_multiple=4, min_size_px=16, value_range=SIGNED)
+        self.product = Product(part="G", network="resnet_generator", arguments=arguments, descriptor=descriptor)
+
+    def example(
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
+        """x, y: [3, size, size], an image of each domain, which have nothing to do with each other."""
+        c = self.config
+        x, y = images if c.direction == "AtoB" else reversed(images)
+        return {
+            name: jittered([image], rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, varied=varied)[0]
+            for name, image in (("x", x), ("y", y))
+        }
+
+    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+        G, F, gan, c = self.networks["G"], self.networks["F"], self.adversarial, self.config
+        x, y = to_range(batch["x"], *SIGNED), to_range(batch["y"], *SIGNED)
+
+        # Instance norm sees each image by itself, so what a generator makes of both domains comes in one forward.
+        fake_y, same_y = _both(G, x, y, identity=bool(c.lambda_identity))
+        fake_x, same_x = _both(F, y, x, identity=bool(c.lambda_identity))
+        with road.frozen("D_Y") as judge_y, road.frozen("D_X") as judge_x:
+            g_adversarial = gan.fooling(judge_y(fake_y).float())
+            f_adversarial = gan.fooling(judge_x(fake_x).float())
+        cycle_x = F_.l1_loss(F(fake_y).float(), x)
+        cycle_y = F_.l1_loss(G(fake_x).float(), y)
+        loss = g_adversarial + f_adversarial + c.lambda_cycle * (cycle_x + cycle_y)
+        identity = torch.zeros_like(loss)
+        if same_x is not None and same_y is not None:
+            identity = F_.l1_loss(same_y, y) + F_.l1_loss(same_x, x)
+            loss = loss + c.lambda_identity * c.lambda_cycle * identity
+        road.update("G and F", loss)
+
+        d_y, real_y = self._judged("D_Y", y, self.pools["y"].query(fake_y.detach()))
+        d_x, real_x = self._judged("D_X", x, self.pools["x"].query(fake_x.detach()))
+        road.update("D_X and D_Y", d_y + d_x)
+
+        return {
+            "D_X": d_x,
+            "D_Y": d_y,
+            "G adversarial": g_adversarial,
+            "F adversarial": f_adversarial,
+            "cycle X": cycle_x,
+            "cycle Y": cycle_y,
+            "identity": identity,
+            "D(x)": 0.5 * (real_x + real_y),
+        }
+
+    def _judged(self, name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """What a discriminator pays, halved to slow it down (the reference), and its mean verdict on real images."""
+        D, gan = self.networks[name], self.adversarial
+        verdicts = D(real).float()
+        return 0.5 * (gan.real(verdicts) + gan.fake(D(fake).float())), gan.probability(verdicts)
+
+    def lr_factor(self, step: int) -> float:
+        constant = self.config.constant_share * self.config.steps
+        return 1.0 - max(0.0, step - constant) / (self.config.steps - constant + 1)
+
+    def preview(self, batch: Batch, generator: nn.Module) -> Preview:
+        x = to_range(batch["x"], *SIGNED)
+        return Preview(to_unit(x, *SIGNED), to_unit(generator(x), *SIGNED), to_range(batch["y"], 0, 1))
+
+    def memory(self) -> dict[str, Tensor]:
+        return {name: torch.stack(pool.images).cpu() for name, pool in self.pools.items() if pool.images}
+
+    def remember(self, memory: dict[str, Tensor], device: torch.device) -> None:
+        for name, images in memory.items():
+            self.pools[name].images = list(images.to(device))
+
+
+def _both(network: nn.Module, source: Tensor, target: Tensor, *, identity: bool) -> tuple[Tensor, Tensor | None]:
+    """What a generator makes of its source domain, and of the domain it paints (which it should leave as it is)."""
+    if not identity:
+        return network(source).float(), None
+    fake, same = network(torch.cat([source, target])).float().chunk(2)
+    return fake, same
+
+
+PAPER = CycleGANConfig(steps=266_800, batch_size=1, learning_rate=2e-4)
+"""horse2zebra as in the paper (section 4, appendix 7.1): 1,334 zebras (and 1,067 horses), 200 epochs at batch size 1,
+Adam at 2e-4 with beta1 0.5, falling linearly over the second half."""
+
+TINY = CycleGANConfig(
+    steps=6, batch_size=2, learning_rate=2e-4, size_px=32, load_px=36, blocks=1, ngf=4, ndf=4, patch_layers=1,
+    pool_size=3,
+)  # fmt: skip
+"""For tests: seconds on a CPU; learns next to nothing."""
+
+SMALL = dataclasses.replace(
+    PAPER, steps=20_000, size_px=128, load_px=143, blocks=6, ngf=32, ndf=32, batch_size=4, ema_decay=0.999
+)
+"""128 px with the paper's six blocks at half the width: an evening on two CPU cores, minutes on a GPU."""
+
+PRESETS = {"paper": PAPER, "small": SMALL, "tiny": TINY}
