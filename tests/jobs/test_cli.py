@@ -1,5 +1,6 @@
 """The command line: specs from flags and YAML, exit statuses, one sentence for a mistake."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from jobs import bulk, cli
 from jobs.specs import UpscaleOptions
@@ -144,3 +146,42 @@ def test_index_commands_work_on_an_output(tmp_path, capsysbinary):
     assert {p.name for p in (tmp_path / "files").iterdir()} == {"0.png", "1.png", "2.png", "often.jpg.png"}
     assert cli._status(["index", "compact", str(tmp_path / "none")]) == cli.FAILED
     assert cli._status(["index", "compact", str(tmp_path / "out"), "--shard-bytes", "many"]) == cli.BAD_USAGE
+
+
+@pytest.mark.parametrize("side", ["source", "output"])
+def test_bad_credentials_and_missing_buckets_are_one_sentence(
+    tmp_path, bucket, object_store, capsys, monkeypatch, side
+):
+    """On either side of a job; nothing is written."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"x")
+    model = upscaler(tmp_path / "bundle")
+
+    def asked(url):
+        places = [url, str(tmp_path / "out")] if side == "source" else [str(tmp_path / "in"), url]
+        return cli._status(["upscale", *places, "--model", model])
+
+    assert asked("s3://no-such-bucket-at-all/in") == cli.FAILED
+    assert "no-such-bucket-at-all" in capsys.readouterr().err
+    stranger = dataclasses.replace(object_store, access_key="stranger", secret_key="nothing")
+    with stranger.exported():
+        assert asked(f"{bucket}/in") == cli.FAILED
+    said = capsys.readouterr().err
+    assert "permission denied" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_odd_names_stay_apart_and_readable(tmp_path, capsys):
+    """Spaces, dots, Unicode, names that are not UTF-8, one stem with two extensions: a row and an image each."""
+    (tmp_path / "in").mkdir()
+    names = [b"a b.png", b"a.b.c.png", "ünï.png".encode(), b"\xff\xfe.png", b"same.png", b"same.bmp", b"-rf.png"]
+    names += [b"a#1?.png", b"a%20b.png", b"a:b.png"]
+    for n, name in enumerate(names):
+        Image.new("RGB", (8, 8), (n, n, n)).save(tmp_path / "x.png")
+        os.rename(tmp_path / "x.png", os.fsencode(tmp_path / "in") + b"/" + name)
+    model = upscaler(tmp_path / "bundle")
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == cli.DONE
+    assert cli._status(["index", "verify", str(tmp_path / "out")]) == cli.DONE
+    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == cli.DONE
+    assert len({p.read_bytes() for p in (tmp_path / "files").iterdir()}) == len(names)
