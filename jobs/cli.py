@@ -110,7 +110,7 @@ def submit(
     Parameters
     ----------
     address
-        Of the cluster's job server; by default http://127.0.0.1:8265.
+        Of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
     follow
         Show the job's log and return its exit status.
     name
@@ -122,6 +122,54 @@ def submit(
         raise cyclopts.CycloptsError(msg="submit needs a job: recast submit upscale SOURCE OUTPUT")
     app.parse_args(list(command), exit_on_error=False, print_error=False)
     return submission.submit(command, address=address, follow=follow, name=name)
+
+
+jobs_app = App(name="jobs", help="Recast's jobs on a Ray cluster: which there are, what they say, and how to end one.")
+app.command(jobs_app)
+
+
+@jobs_app.command(name="list")
+def jobs_list(*, address: str | None = None) -> int:
+    """List the jobs that `recast submit` started, the newest first.
+
+    Parameters
+    ----------
+    address
+        Of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
+    """
+    from jobs import submission
+
+    return submission.list_jobs(address=address)
+
+
+@jobs_app.command(name="logs")
+def jobs_logs(job: str, *, address: str | None = None, follow: bool = False) -> int:
+    """Print the log of JOB.
+
+    Parameters
+    ----------
+    address
+        Of the cluster's job server.
+    follow
+        Stay until the job ends, and return its exit status.
+    """
+    from jobs import submission
+
+    return submission.logs(job, address=address, follow=follow)
+
+
+@jobs_app.command(name="stop")
+def jobs_stop(job: str, *, address: str | None = None) -> int:
+    """End JOB; what it has settled stays, and the same command goes on from there.
+
+    Parameters
+    ----------
+    address
+        Of the cluster's job server.
+    """
+    from jobs import submission
+
+    return submission.stop(job, address=address)
 
 
 models_app = App(name="models", help="Which bundles and recipes there are, and what a bundle says of itself.")

@@ -1,14 +1,29 @@
-"""`recast submit`: the same job on a Ray cluster, through Ray's job server."""
+"""`recast submit` and `recast jobs`: the same commands on a Ray cluster, through Ray's job server."""
 
 import asyncio
+import contextlib
+import datetime
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
+import aiohttp
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 DONE, FAILED = 0, 1
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
+METADATA = "recast.job"
+"""The mark of jobs that `recast submit` started, and the command's name."""
+AGAIN_AFTER_S = 2.0
+"""Between attempts to reach a job server that went away."""
+STARTING_S = 60.0
+"""How long a cluster that has just come up may take no jobs."""
+PATIENCE_S = 300.0
+"""How long a followed job's server may stay away."""
+LOST = (ConnectionError, aiohttp.ClientError, RuntimeError, OSError)
 
 
 class SubmissionError(Exception):
@@ -21,35 +36,102 @@ def submit(arguments: Sequence[str], *, address: str | None, follow: bool, name:
     Raises:
         SubmissionError: no job server answers there, or it refuses.
     """
-    try:
-        client = JobSubmissionClient(address or DEFAULT_ADDRESS)
-        job = client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "jobs", *arguments]),
-            submission_id=name,
-            metadata={"recast.job": arguments[0]},
-        )
-    except (ConnectionError, RuntimeError) as fault:
-        raise SubmissionError(f"submitting to {address or DEFAULT_ADDRESS} failed: {fault}") from fault
+    with _sentences("submitting", address) as client:
+        job = _submitted(client, arguments, name)
     print(job, flush=True)
     if not follow:
-        print(f"running on the cluster; see it with `ray job logs {job} --follow`", file=sys.stderr)
+        print(f"running on the cluster; see it with `recast jobs logs {job} --follow`", file=sys.stderr)
         return DONE
+    return _followed(client, job)
+
+
+def _submitted(client: JobSubmissionClient, arguments: Sequence[str], name: str | None) -> str:
+    """The job's id. A cluster that has just come up takes jobs only after some seconds."""
+    until = time.monotonic() + STARTING_S
+    while True:
+        try:
+            return client.submit_job(
+                entrypoint=shlex.join(["python", "-m", "jobs", *arguments]),
+                submission_id=name,
+                metadata={METADATA: arguments[0]},
+            )
+        except RuntimeError as fault:
+            if "No available agent" not in str(fault) or time.monotonic() > until:
+                raise
+        time.sleep(AGAIN_AFTER_S)
+
+
+def list_jobs(*, address: str | None) -> int:
+    """Recast's jobs on a cluster, the newest first."""
+    with _sentences("listing jobs", address) as client:
+        found = [job for job in client.list_jobs() if METADATA in (job.metadata or {})]
+    for job in sorted(found, key=lambda job: job.start_time or 0, reverse=True):
+        began = datetime.datetime.fromtimestamp((job.start_time or 0) / 1000, datetime.UTC)
+        print(
+            f"{job.submission_id:34} {job.status.value:9} {began:%Y-%m-%d %H:%M:%S}  {(job.metadata or {})[METADATA]}"
+        )
+    return DONE
+
+
+def logs(job: str, *, address: str | None, follow: bool) -> int:
+    """A job's log so far; with `follow`, until it ends, and then its exit status."""
+    with _sentences(f"reading the log of {job}", address) as client:
+        client.get_job_info(job)
+        if not follow:
+            print(client.get_job_logs(job), end="")
+            return DONE
+    return _followed(client, job)
+
+
+def stop(job: str, *, address: str | None) -> int:
+    """End a job. What it has settled stays; the same command goes on from there."""
+    with _sentences(f"stopping {job}", address) as client:
+        stopped = client.stop_job(job)
+    print(f"{job}: {'stopping' if stopped else 'has ended already'}")
+    return DONE
+
+
+@contextlib.contextmanager
+def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]:
+    url = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
+    os.environ["RAY_API_SERVER_ADDRESS"] = url  # which Ray prefers to the address that its client is given
     try:
-        asyncio.run(_follow(client, job))
+        yield JobSubmissionClient(url)
+    except AuthenticationError as fault:
+        raise SubmissionError(
+            f"{doing} failed at {url}: it wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to its file"
+        ) from fault
+    except (ConnectionError, RuntimeError) as fault:
+        reason = str(fault).strip().splitlines()[-1]
+        raise SubmissionError(f"{doing} failed at {url}: {reason}") from fault
+
+
+def _followed(client: JobSubmissionClient, job: str) -> int:
+    try:
+        return asyncio.run(_follow(client, job))
     except KeyboardInterrupt:
-        print(f"the job goes on; come back with `ray job logs {job} --follow`", file=sys.stderr)
+        print(f"the job goes on; come back with `recast jobs logs {job} --follow`", file=sys.stderr)
         raise
-    return _status(client, job)
 
 
-async def _follow(client: JobSubmissionClient, job: str) -> None:
-    async for lines in client.tail_job_logs(job):
-        print(lines, end="", file=sys.stderr, flush=True)
-
-
-def _status(client: JobSubmissionClient, job: str) -> int:
-    """The job's own exit status, where Ray knows it."""
-    info = client.get_job_info(job)
-    if info.status == JobStatus.SUCCEEDED:
-        return DONE
-    return info.driver_exit_code or FAILED
+async def _follow(client: JobSubmissionClient, job: str) -> int:
+    """Print the log as it grows, across lost connections, and return the job's own exit status."""
+    printed, away = 0, 0.0
+    while True:
+        try:
+            read = 0
+            async for lines in client.tail_job_logs(job):
+                print(lines[max(printed - read, 0) :], end="", file=sys.stderr, flush=True)
+                read += len(lines)
+                printed, away = max(printed, read), 0.0
+            info = client.get_job_info(job)
+            if info.status.is_terminal():
+                return DONE if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or FAILED
+        except LOST as fault:
+            away += AGAIN_AFTER_S
+            if away > PATIENCE_S:
+                raise SubmissionError(
+                    f"the job server has not answered for {PATIENCE_S:.0f} s ({fault}); the job may well go on: "
+                    f"`recast jobs logs {job} --follow`"
+                ) from fault
+        await asyncio.sleep(AGAIN_AFTER_S)

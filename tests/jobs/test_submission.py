@@ -1,0 +1,111 @@
+"""Jobs on a real cluster started by `ray start --head`: submitted, followed, listed and stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs import cli, submission
+from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.test_road import image
+
+HOST = "127.0.0.8"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A head with a job server, and tokens asked of whoever calls; its processes end with the tests."""
+    folder = tmp_path_factory.mktemp("head")
+    token = folder / "token"
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    dashboard = free_port()
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [
+        "ray", "start", "--head", f"--node-ip-address={HOST}", f"--port={free_port()}", f"--dashboard-host={HOST}",
+        f"--dashboard-port={dashboard}", "--num-cpus=2", "--object-store-memory=200000000", f"--temp-dir={folder}/ray",
+        "--disable-usage-stats", f"--dashboard-agent-listen-port={free_port()}",
+    ]  # fmt: skip
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setenv("PATH", path)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_API_SERVER_ADDRESS", f"http://{HOST}:{dashboard}")
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        try:
+            yield f"http://{HOST}:{dashboard}"
+        finally:
+            for trace in (str(folder), HOST.replace(".", r"\.")):  # some of Ray's processes know but their address
+                subprocess.run(["pkill", "-KILL", "-f", trace], check=False)
+
+
+def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """The command in a process of its own: Ray reads where its token lies when it is imported."""
+    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
+
+
+def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_path):
+    """More inputs fail than are allowed: 3 here as there; the output is what a run on this machine would have left."""
+    image(tmp_path / "in/a.png", 1)
+    (tmp_path / "in/bad.png").write_bytes(b"bad")
+    model = upscaler(tmp_path / "bundle")
+    command = ["upscale", tmp_path / "in", tmp_path / "out", "--model", model, "--actors", "1"]
+    done = recast("submit", "--follow", "--name", "one", *command)
+    assert (done.returncode, done.stdout) == (3, "one\n"), done.stderr
+    assert "1 ok, 1 failed" in done.stderr
+    assert recast("index", "verify", tmp_path / "out").returncode == cli.DONE
+    listed = recast("jobs", "list").stdout
+    assert all(word in listed for word in ("one ", "FAILED", "upscale"))
+    again = recast("jobs", "logs", "one", "--follow")
+    assert again.returncode == 3
+    assert "1 ok, 1 failed" in again.stderr
+
+
+def test_a_followed_job_is_left_running_and_stopped_later(server):
+    """Interrupting whoever follows does not end the job; `jobs stop` does."""
+    script = f"""
+from ray.job_submission import JobSubmissionClient
+print(JobSubmissionClient("{server}").submit_job(
+    entrypoint="echo begun; sleep 300", metadata={{"{submission.METADATA}": "train"}}))
+"""
+    job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
+    command = [sys.executable, "-m", "jobs", "jobs", "logs", job, "--follow"]
+    follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert follower.stderr is not None
+    assert any("begun" in line for line in follower.stderr)
+    follower.send_signal(signal.SIGINT)
+    assert f"come back with `recast jobs logs {job} --follow`" in follower.stderr.read()
+    assert follower.wait(30) == cli.INTERRUPTED
+    assert "RUNNING" in recast("jobs", "list").stdout
+    assert recast("jobs", "stop", job).returncode == cli.DONE
+    deadline = time.monotonic() + 60
+    while "STOPPED" not in recast("jobs", "list").stdout:
+        assert time.monotonic() < deadline
+
+
+def test_what_can_not_be_done_is_one_sentence(server):
+    """A command that makes no sense is refused on this side; a job, a server or a token that isn't there is named."""
+    wrong = recast("submit", "upscale", "in", "out", "--scale", "7")
+    assert (wrong.returncode, wrong.stdout) == (cli.BAD_USAGE, "")
+    missing = recast("jobs", "logs", "no-such-job")
+    nobody = recast("jobs", "list", "--address", "http://127.0.0.1:9")
+    stranger = recast("jobs", "list", RAY_AUTH_MODE="disabled")
+    for done, says in ((missing, "no-such-job"), (nobody, "http://127.0.0.1:9"), (stranger, "it wants a token")):
+        assert done.returncode == cli.FAILED
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
