@@ -18,6 +18,7 @@ from models.losses.adversarial import ADVERSARIAL
 from models.networks.patchgan import PatchGAN
 from models.networks.resnet_generator import ResnetGenerator
 from models.pixels import to_range, to_unit
+from models.recipes.decay import constant_then_linear
 from models.recipes.image_pool import ImagePool
 from models.recipes.jitter import jittered
 from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
@@ -140,8 +141,7 @@ class CycleGAN(Recipe):
         return 0.5 * (gan.real(verdicts) + gan.fake(D(fake).float())), gan.probability(verdicts)
 
     def lr_factor(self, step: int) -> float:
-        constant = self.config.constant_share * self.config.steps
-        return 1.0 - max(0.0, step - constant) / (self.config.steps - constant + 1)
+        return constant_then_linear(step, self.config.steps, self.config.constant_share)
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         x = to_range(batch["x"], *SIGNED)

@@ -17,6 +17,7 @@ from models.losses.adversarial import ADVERSARIAL
 from models.networks.patchgan import PatchGAN
 from models.networks.unet import UNet
 from models.pixels import to_range, to_unit
+from models.recipes.decay import constant_then_linear
 from models.recipes.jitter import jittered
 from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
 
@@ -125,8 +126,7 @@ class Pix2Pix(Recipe):
         }
 
     def lr_factor(self, step: int) -> float:
-        constant = self.config.constant_share * self.config.steps
-        return 1.0 - max(0.0, step - constant) / (self.config.steps - constant + 1)
+        return constant_then_linear(step, self.config.steps, self.config.constant_share)
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         x = to_range(batch["x"], *SIGNED)

@@ -99,5 +99,5 @@ class OutputFileSystem(AbstractFileSystem):
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
         if mode != "rb":
-            raise NotImplementedError("an output is written by jobs, not through this view of it")
+            raise io.UnsupportedOperation("an output is written by jobs, not through this view of it")
         return io.BytesIO(self.cat_file(path))
