@@ -115,6 +115,8 @@ def test_an_epoch_shows_every_example_once(tmp_path):
     """Examples are shuffled, not drawn with replacement."""
 
     class Numbered:
+        paired = True
+
         def example(self, images, rng, *, varied):
             return {"mean": torch.tensor(float(images[0].mean()))}
 
