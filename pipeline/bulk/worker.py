@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
 ALONE_PIXELS = 2 << 20
 """A larger picture waits for no others of its shape: its tiles fill batches by themselves, and memory is dear."""
+STREAMS = 2
+"""Threads that feed an accelerator, each with a stream of its own: one's copies overlap with the other's kernels."""
 OPEN_GROUPS_BATCHES = 4
 """How many batches' worth of pictures may wait for others of their shape before the oldest go through by themselves."""
 
@@ -88,6 +91,7 @@ class ShardMaker:
         )
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
+        self._streams = _streams(work.device)
         self._tally = Tally(collector)
         self._ledger = ledger or Attempts()
 
@@ -153,28 +157,33 @@ class ShardMaker:
         return sample
 
     def _generate(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        groups = self._groups(samples)
+        if self._streams is None:
+            return chain.from_iterable(map(self._generated, groups))
+        return chain.from_iterable(ahead(self._generated, groups, self._streams, STREAMS + 1))
+
+    def _groups(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         """Pictures of one shape go through together, without waiting for ever on rare shapes."""
         size = self._work.batch_size
         groups: dict[tuple[int, ...], list[Sample]] = {}
         for sample in samples:
-            if sample.picture is None:
-                yield sample
-                continue
-            if sample.picture.width * sample.picture.height > ALONE_PIXELS:
-                yield from self._generated([sample])
+            if sample.picture is None or sample.picture.width * sample.picture.height > ALONE_PIXELS:
+                yield [sample]
                 continue
             group = groups.setdefault(sample.picture.pixels.shape, [])
             group.append(sample)
             if len(group) == size:
-                yield from self._generated(groups.pop(sample.picture.pixels.shape))
+                yield groups.pop(sample.picture.pixels.shape)
             elif sum(map(len, groups.values())) >= OPEN_GROUPS_BATCHES * size:
-                yield from self._generated(groups.pop(next(iter(groups))))
-        for group in groups.values():
-            yield from self._generated(group)
+                yield groups.pop(next(iter(groups)))
+        yield from groups.values()
 
     def _generated(self, group: list[Sample]) -> list[Sample]:
+        pictures = [sample.picture for sample in group if sample.picture is not None]
+        if not pictures:
+            return group  # a fault, on its way to its row
         with self._tally.timed("generate"):
-            results = self._results([s.picture for s in group if s.picture is not None])
+            results = self._results(pictures)
         for sample, result in zip(group, results, strict=True):
             sample.picture = result if isinstance(result, Picture) else None
             sample.fault = result if isinstance(result, Fault) else None
@@ -260,6 +269,15 @@ class ShardMaker:
                 about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
                 self._tally.count(bytes_written=size, shards=1)
             write_fragment(self._fs, self._output, name, table(rows, about))
+
+
+def _streams(device: str) -> ThreadPoolExecutor | None:
+    return None if device == "cpu" else ThreadPoolExecutor(STREAMS, "generate", _own_stream)
+
+
+def _own_stream() -> None:
+    torch.cuda.synchronize()  # the weights have arrived, on the default stream
+    torch.cuda.set_stream(torch.cuda.Stream())
 
 
 def _span(unit: list[Input]) -> str:

@@ -24,7 +24,8 @@ from PIL import Image
 from ray.data import ActorPoolStrategy
 
 from pipeline import bundles, cluster
-from tests.benchmarks.bulk_road import LARGE_PX, SMALL_PX, make_archive, make_bundle, seconds
+from tests.benchmarks.archives import LARGE_PX, SMALL_PX, make_archive, make_bundle
+from tests.benchmarks.bulk_road import seconds
 
 Run = Callable[[str, str, Path], float]
 

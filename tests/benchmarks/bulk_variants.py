@@ -16,7 +16,8 @@ from pipeline import cluster, storage
 from pipeline.bulk.generate import Precision
 from pipeline.images.decode import decode
 from pipeline.output.view import OutputFileSystem
-from tests.benchmarks.bulk_road import SMALL_PX, make_archive, make_bundle, seconds
+from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
+from tests.benchmarks.bulk_road import seconds
 
 FEW, MANY = 8, 168
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,15 @@ def test_batches_and_threads_do_not_change_the_bytes(tmp_path, source):
     settle(tmp_path, source, name="threads", threads=4)
     plain = {row["key"]: row["sha256"] for row in rows(tmp_path)}
     assert {row["key"]: row["sha256"] for row in rows(tmp_path, "threads")} == plain
+
+
+def test_two_streams_give_the_bytes_of_one(tmp_path, source, monkeypatch):
+    """Beside an accelerator batches go through in two threads; here on the CPU."""
+    settle(tmp_path, source, batch_size=2)
+    monkeypatch.setattr(worker, "_streams", lambda device: ThreadPoolExecutor(worker.STREAMS))
+    settle(tmp_path, source, name="streams", threads=2, batch_size=2)
+    plain = {row["key"]: row["sha256"] for row in rows(tmp_path)}
+    assert {row["key"]: row["sha256"] for row in rows(tmp_path, "streams")} == plain
 
 
 @pytest.mark.parametrize("limit", [{"shard_images": 4}, {"shard_bytes": 4000}])
