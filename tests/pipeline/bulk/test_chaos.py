@@ -103,7 +103,7 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
     command = [sys.executable, "-m", "jobs", "upscale", str(source), output, "--model", model, "--max-failed", "1"]
     options = ["--shard-images", "5", "--actors", "3"]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster_two_nodes.address}
-    victims, run = Victims(ray_cluster_two_nodes), None
+    victims, run, settled_before = Victims(ray_cluster_two_nodes), None, 0
     random.seed(place)
     acts = [victims.actor, victims.actor, victims.driver, victims.node] * (KILLS // 4)
     random.shuffle(acts)
@@ -113,21 +113,22 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
             if run is not None and run.returncode == 0:
                 break
             run = subprocess.Popen([*command, *options], start_new_session=True, env=environment)
-        time.sleep(random.uniform(0.5, 4))
-        if acts and worked_since(output):
+        time.sleep(random.uniform(0, 1))
+        if acts and fragments(output) > settled_before:  # the pace is the work's, on any machine
             act = acts.pop()
             act(run) if act == victims.driver else act()
+            settled_before = fragments(output)
     assert run.returncode == 0
-    assert {"actor", "driver"} <= set(victims.deaths)
+    assert {"actor", "driver", "node"} <= set(victims.deaths)
     assert settled(output) == calm
     assert verify(output).faults == []
     assert orphans(output) == set()
 
 
-def worked_since(output: str) -> bool:
-    """Whether a run is under way that has committed something."""
+def fragments(output: str) -> int:
+    """How much has been committed."""
     fs, path = storage.filesystem(output)
-    return bool(storage.sizes(fs, storage.join(path, "index")))
+    return len(storage.sizes(fs, storage.join(path, "index")))
 
 
 POISON = b"POISON"
