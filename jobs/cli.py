@@ -65,9 +65,15 @@ def demo(folder: str = "demo-out", *, local: bool = False) -> int:
 
 @app.command
 def sample(
-    kind: Literal["facades", "leaves", "photos"], folder: str, *, count: int = 400, size: int = 256, seed: int = 0
+    kind: Literal["facades", "leaves", "photos", "shapes"],
+    folder: str,
+    *,
+    count: int = 400,
+    size: int = 256,
+    seed: int = 0,
 ) -> int:
-    """Write a data set for trying things out into FOLDER: facades (photo | labels), dead leaves, real photographs.
+    """Write a data set for trying things out into FOLDER: facades (photo | labels), dead leaves, shapes (a folder for
+    each class), real photographs.
 
     Parameters
     ----------

@@ -5,9 +5,10 @@ from typing import Literal
 from pipeline.samples.facades import write_facades
 from pipeline.samples.leaves import write_leaves
 from pipeline.samples.photos import write_photos
+from pipeline.samples.shapes import write_shapes
 
 DONE = 0
-Kind = Literal["facades", "leaves", "photos"]
+Kind = Literal["facades", "leaves", "photos", "shapes"]
 
 
 def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
@@ -17,6 +18,9 @@ def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
             print(f"{folder}: {len(write_photos(folder))} photographs, in train/ and test/")
         case "leaves":
             print(f"{folder}: {len(write_leaves(folder, count=count, seed=seed, size_px=size))} drawings")
+        case "shapes":
+            counts = write_shapes(folder, count=count, seed=seed, size_px=size)
+            print(f"{folder}: {sum(counts.values())} drawings of {len(counts)} classes, in a folder for each")
         case "facades":
             held_out = max(count // 10, 1)
             counts = write_facades(folder, train=count, val=held_out, test=held_out, seed=seed, size_px=size)

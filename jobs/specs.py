@@ -143,8 +143,8 @@ class TrainOptions(Spec):
     """A named configuration of the recipe; by default the paper's."""
     steps: int | None = Field(None, ge=1)
     """Optimizer steps in all; by default the preset's."""
-    workers: int = Field(1, ge=1)
-    """Processes that train together (DDP)."""
+    workers: str = Field("1", pattern=r"^\d+(:\d+)?$")
+    """Processes that train together (DDP): so many, or from:to as the cluster has room (2:8)."""
     gpus_per_worker: float = Field(0, ge=0)
     """GPUs for each worker; 0 trains on the CPU."""
     seed: int = 0
@@ -155,12 +155,29 @@ class TrainOptions(Spec):
     """Of the networks' arithmetic (autocast)."""
     bundle_precision: Literal["fp32", "fp16"] = "fp32"
     """What the bundle's weights are stored in."""
+    loss_network: str | None = None
+    """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a classifier's bundle."""
+    style_image: str | None = None
+    """For style_transfer: the image whose style is learned."""
+    start_from: str | None = None
+    """Begin with this bundle's weights: srgan with srresnet's, or any training with an earlier one's."""
+    sync_batchnorm: bool = False
+    """Batch norms see the examples of all workers, as one process with the whole batch would."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that each worker's share of a batch is computed in, to save memory."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """How many of the newest checkpoints to keep."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
     """Override one setting of the recipe: key=value; may be given several times."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
     """Print the resolved spec; do nothing."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the result as JSON."""
+
+    def worker_range(self) -> tuple[int, int]:
+        """The least and the greatest number of workers."""
+        least, _, most = self.workers.partition(":")
+        return int(least), int(most or least)
 
 
 def place(url: str) -> str:

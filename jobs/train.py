@@ -5,8 +5,9 @@ import json
 import sys
 
 from jobs.specs import SpecError, TrainOptions, place
-from pipeline.training import road as road
+from pipeline.training import road
 from pipeline.training.plan import TrainingPlan
+from pipeline.training.spec import resolved, spec
 
 DONE = 0
 
@@ -19,6 +20,7 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
         if not equals:
             raise ValueError(f"--set {text}: it must be key=value")
         overrides[key.strip()] = value.strip()
+    least, most = options.worker_range()
     return TrainingPlan(
         recipe=recipe,
         data=place(options.data),
@@ -26,7 +28,14 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
         preset=options.preset or "",
         overrides=overrides,
         steps=options.steps,
-        workers=options.workers,
+        workers=most,
+        least_workers=least if least != most else None,
+        loss_network=place(options.loss_network) if options.loss_network else "",
+        style_image=place(options.style_image) if options.style_image else "",
+        start_from=place(options.start_from) if options.start_from else "",
+        sync_batchnorm=options.sync_batchnorm,
+        accumulate=options.accumulate,
+        keep_checkpoints=options.keep_checkpoints,
         gpus_per_worker=options.gpus_per_worker,
         seed=options.seed,
         checkpoint_every=options.checkpoint_every,
@@ -39,11 +48,11 @@ def run(recipe: str, options: TrainOptions) -> int:
     """Train, or with `--dry-run` say what would be trained. Returns the exit status."""
     try:
         asked = plan(recipe, options)
-        config = road.resolved(asked)
+        config = resolved(asked)
     except ValueError as fault:
         raise SpecError(str(fault)) from fault
     if options.dry_run:
-        print(json.dumps(road.spec(asked, config), indent=2))
+        print(json.dumps(spec(asked, config), indent=2))
         return DONE
     outcome = road.train(asked)
     if outcome.unreadable:

@@ -1,6 +1,8 @@
 """Adversarial losses by name: what a discriminator's verdicts (logits, any shape) cost it and its generator."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,10 @@ class AdversarialLoss(ABC):
     def probability(self, verdicts: Tensor) -> Tensor:
         """Mean verdict in [0, 1], 1 for real: D(x) and D(G(z)), near 1/2 where D can't tell."""
 
+    def penalty(self, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """What D pays besides, for images [N, C, H, W] of either kind. None: 0."""
+        return torch.zeros((), device=real.device)
+
 
 class Vanilla(AdversarialLoss):
     """Goodfellow et al. 2014 (arXiv:1406.2661), with G maximising log D(G(z)) (the non-saturating form, section 3)."""
@@ -41,6 +47,13 @@ class Vanilla(AdversarialLoss):
 
     def probability(self, verdicts: Tensor) -> Tensor:
         return torch.sigmoid(verdicts).mean()
+
+
+class Minimax(Vanilla):
+    """Goodfellow et al. 2014, equation 1: G minimises log(1 - D(G(z))), which saturates where D is sure."""
+
+    def fooling(self, verdicts: Tensor) -> Tensor:
+        return -F.softplus(verdicts).mean()  # log(1 - sigmoid(verdicts))
 
 
 class LeastSquares(AdversarialLoss):
@@ -75,4 +88,47 @@ class Hinge(AdversarialLoss):
         return ((verdicts.clamp(-1, 1) + 1) / 2).mean()
 
 
-ADVERSARIAL: dict[str, AdversarialLoss] = {"vanilla": Vanilla(), "lsgan": LeastSquares(), "hinge": Hinge()}
+class Wasserstein(AdversarialLoss):
+    """Gulrajani et al. 2017 (WGAN-GP, arXiv:1704.00028): D is a critic whose gradient is held to length 1.
+
+    D must see each image by itself: no batch norm (section 4).
+    """
+
+    LAMBDA = 10.0
+    """Weight of the penalty (section 4)."""
+
+    def real(self, verdicts: Tensor) -> Tensor:
+        return -verdicts.mean()
+
+    def fake(self, verdicts: Tensor) -> Tensor:
+        return verdicts.mean()
+
+    def fooling(self, verdicts: Tensor) -> Tensor:
+        return -verdicts.mean()
+
+    def probability(self, verdicts: Tensor) -> Tensor:
+        """A critic's mean verdict as it is, without bounds; D(x) - D(G(z)) estimates the Wasserstein distance."""
+        return verdicts.mean()
+
+    def penalty(self, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """Equation 3, at points drawn evenly between pairs of real and generated images."""
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = torch.lerp(real, fake, share).detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(D(between).float().sum(), between, create_graph=True)
+        return self.LAMBDA * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+Adversarial = Literal["vanilla", "minimax", "lsgan", "hinge", "wgan-gp"]
+ADVERSARIAL: dict[Adversarial, AdversarialLoss] = {
+    "vanilla": Vanilla(),
+    "minimax": Minimax(),
+    "lsgan": LeastSquares(),
+    "hinge": Hinge(),
+    "wgan-gp": Wasserstein(),
+}
+
+
+def check_norm(adversarial: Adversarial, norm: str) -> None:
+    """Raises ValueError where D's norm would mix the images that a gradient penalty must tell apart."""
+    if adversarial == "wgan-gp" and norm == "batch":
+        raise ValueError("adversarial is wgan-gp, which judges each image by itself; norm must be instance or none")

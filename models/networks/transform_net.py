@@ -44,16 +44,17 @@ class TransformNet(nn.Module):
     enlargement followed by convolutions in place of transposed ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, width: int = 32) -> None:
         super().__init__()
-        self.conv1, self.in1 = PaddedConv(3, 32, 9), InstanceNorm(32, affine=True)
-        self.conv2, self.in2 = PaddedConv(32, 64, 3, stride=2), InstanceNorm(64, affine=True)
-        self.conv3, self.in3 = PaddedConv(64, 128, 3, stride=2), InstanceNorm(128, affine=True)
+        narrow, middle, wide = width, 2 * width, 4 * width
+        self.conv1, self.in1 = PaddedConv(3, narrow, 9), InstanceNorm(narrow, affine=True)
+        self.conv2, self.in2 = PaddedConv(narrow, middle, 3, stride=2), InstanceNorm(middle, affine=True)
+        self.conv3, self.in3 = PaddedConv(middle, wide, 3, stride=2), InstanceNorm(wide, affine=True)
         for number in range(1, BLOCKS + 1):
-            self.add_module(f"res{number}", ResidualBlock(128))
-        self.deconv1, self.in4 = PaddedConv(128, 64, 3, enlarge=True), InstanceNorm(64, affine=True)
-        self.deconv2, self.in5 = PaddedConv(64, 32, 3, enlarge=True), InstanceNorm(32, affine=True)
-        self.deconv3 = PaddedConv(32, 3, 9)
+            self.add_module(f"res{number}", ResidualBlock(wide))
+        self.deconv1, self.in4 = PaddedConv(wide, middle, 3, enlarge=True), InstanceNorm(middle, affine=True)
+        self.deconv2, self.in5 = PaddedConv(middle, narrow, 3, enlarge=True), InstanceNorm(narrow, affine=True)
+        self.deconv3 = PaddedConv(narrow, 3, 9)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.in1(self.conv1(x)))

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipes import cyclegan, pix2pix, srresnet
-from models.recipes.recipe import Recipe, RecipeConfig
+from models.recipes import cgan, classifier, cyclegan, gan, pix2pix, srgan, srresnet, style_transfer
+from models.recipes.recipe import Recipe, RecipeConfig, Supplies
+
+NOTHING = Supplies()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,16 @@ class Entry:
 
 
 RECIPES: dict[str, Entry] = {
-    "cyclegan": Entry(recipe=cyclegan.CycleGAN, config=cyclegan.CycleGANConfig, presets=cyclegan.PRESETS),
+    "gan": Entry(recipe=gan.GAN, config=gan.GANConfig, presets=gan.PRESETS),
+    "cgan": Entry(recipe=cgan.CGAN, config=gan.GANConfig, presets=cgan.PRESETS),
     "pix2pix": Entry(recipe=pix2pix.Pix2Pix, config=pix2pix.Pix2PixConfig, presets=pix2pix.PRESETS),
+    "cyclegan": Entry(recipe=cyclegan.CycleGAN, config=cyclegan.CycleGANConfig, presets=cyclegan.PRESETS),
     "srresnet": Entry(recipe=srresnet.SRResNet, config=srresnet.SRResNetConfig, presets=srresnet.PRESETS),
+    "srgan": Entry(recipe=srgan.SRGAN, config=srgan.SRGANConfig, presets=srgan.PRESETS),
+    "style_transfer": Entry(
+        recipe=style_transfer.StyleTransfer, config=style_transfer.StyleTransferConfig, presets=style_transfer.PRESETS
+    ),
+    "classifier": Entry(recipe=classifier.Classifier, config=classifier.ClassifierConfig, presets=classifier.PRESETS),
 }
 
 
@@ -43,9 +52,19 @@ def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | Non
     return dataclasses.replace(start, **changes)
 
 
-def build(recipe: str, config: RecipeConfig) -> Recipe:
-    """The recipe with fresh networks."""
-    return RECIPES[recipe].recipe(config)
+def build(recipe: str, config: RecipeConfig, supplies: Supplies = NOTHING) -> Recipe:
+    """The recipe with fresh networks.
+
+    Raises:
+        ValueError: settings or supplies that can't be used together, or supplies that are missing.
+    """
+    wanted = RECIPES[recipe].recipe
+    missing = sorted(name for name in wanted.needs if getattr(supplies, name) is None)
+    if missing:
+        raise ValueError(f"{recipe} needs --{missing[0].replace('_', '-')}")
+    if wanted.labelled and len(supplies.classes) < 2:
+        raise ValueError(f"{recipe} needs images of at least two classes, in a folder for each")
+    return wanted(config, supplies)
 
 
 def _named(table: Mapping[str, Any], name: str, what: str) -> Any:

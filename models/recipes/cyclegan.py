@@ -14,14 +14,14 @@ import torch.nn.functional as F_
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL
+from models.losses.adversarial import ADVERSARIAL, Adversarial
 from models.networks.patchgan import PatchGAN
 from models.networks.resnet_generator import ResnetGenerator
 from models.pixels import to_range, to_unit
 from models.recipes.decay import constant_then_linear
 from models.recipes.image_pool import ImagePool
 from models.recipes.jitter import jittered
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
+from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generators."""
@@ -47,7 +47,7 @@ class CycleGANConfig(RecipeConfig):
     """Features of the discriminators' first layer."""
     patch_layers: int = 3
     """Layers of the discriminators; 3: they judge patches of 70 px (section 4)."""
-    adversarial: Literal["vanilla", "lsgan", "hinge"] = "lsgan"
+    adversarial: Adversarial = "lsgan"
     """Name of the adversarial loss (section 4: least squares)."""
     lambda_cycle: float = 10.0
     """Weight of the cycle consistency (equation 3; 10 in section 4)."""
@@ -72,7 +72,7 @@ class CycleGAN(Recipe):
     images_per_example = 2
     paired = False
 
-    def __init__(self, config: CycleGANConfig) -> None:
+    def __init__(self, config: CycleGANConfig, supplies: Supplies) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments: dict[str, Any] = {"blocks": config.blocks, "ngf": config.ngf, "norm": "instance", "dropout": 0.0}
@@ -138,7 +138,8 @@ class CycleGAN(Recipe):
         """What a discriminator pays, halved to slow it down (the reference), and its mean verdict on real images."""
         D, gan = self.networks[name], self.adversarial
         verdicts = D(real).float()
-        return 0.5 * (gan.real(verdicts) + gan.fake(D(fake).float())), gan.probability(verdicts)
+        loss = gan.real(verdicts) + gan.fake(D(fake).float()) + gan.penalty(D, real, fake)
+        return 0.5 * loss, gan.probability(verdicts)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

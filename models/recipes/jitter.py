@@ -1,5 +1,6 @@
-"""The augmentation of pix2pix and CycleGAN: resize, cut a square at random, mirror."""
+"""Augmentation in the field's ways: resize, cut a square at random, mirror, change colours."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,43 @@ def jittered(
         cut = cut[:, ::-1] if mirrored else cut
         cuts.append(torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1))))
     return cuts
+
+
+def square(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    size_px: int,
+    mirror: bool,
+    varied: bool = True,
+    least_area: float = 1.0,
+) -> Tensor:
+    """Image uint8 [H, W, 3] -> uint8 [3, size_px, size_px], a square of it, its proportions kept.
+
+    Args:
+        varied: at a random place, of `least_area` to 1 of the largest square's area, mirrored half of the time where
+            `mirror` says so; else the middle of the image.
+    """
+    height, width = image.shape[:2]
+    side, left, top = min(height, width) * 1.0, 0.5, 0.5
+    if varied:
+        side *= math.sqrt(rng.uniform(least_area, 1))
+        left, top = rng.random(2)
+    x, y = left * (width - side), top * (height - side)
+    box = (x, y, x + side, y + side)
+    cut = np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC, box=box))
+    if varied and mirror and rng.random() < 0.5:
+        cut = cut[:, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
+
+
+def recoloured(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
+    """uint8 [3, H, W] -> the same with its brightness, contrast and saturation changed by up to `strength` of each."""
+    brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, 3)
+    values = image.float() * brightness
+    values = values.mean() + (values - values.mean()) * contrast
+    grey = values.mean(0, keepdim=True)
+    return (grey + (values - grey) * saturation).round_().clamp_(0, 255).byte()
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:

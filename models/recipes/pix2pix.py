@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL
+from models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
 from models.networks.patchgan import PatchGAN
 from models.networks.unet import UNet
 from models.pixels import to_range, to_unit
 from models.recipes.decay import constant_then_linear
 from models.recipes.jitter import jittered
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road
+from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""
@@ -49,7 +49,7 @@ class Pix2PixConfig(RecipeConfig):
     """Normalisation; at batch size 1 the paper's batch norm is an instance norm (section 3.3)."""
     dropout: float = 0.5
     """The noise z (section 3.1)."""
-    adversarial: Literal["vanilla", "lsgan", "hinge"] = "vanilla"
+    adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
     lambda_l1: float = 100.0
     """Weight of |y - G(x)| (equation 4; 100 in section 4)."""
@@ -63,6 +63,7 @@ class Pix2PixConfig(RecipeConfig):
                 f"size_px is {self.size_px}; with num_downs {self.num_downs} it must be a multiple of "
                 f"{2**self.num_downs}"
             )
+        check_norm(self.adversarial, self.norm)
         if self.load_px < self.size_px:
             raise ValueError(f"load_px is {self.load_px}; it must be at least size_px, {self.size_px}")
 
@@ -72,7 +73,7 @@ class Pix2Pix(Recipe):
 
     images_per_example = 2
 
-    def __init__(self, config: Pix2PixConfig) -> None:
+    def __init__(self, config: Pix2PixConfig, supplies: Supplies) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments: dict[str, Any] = {
@@ -109,7 +110,8 @@ class Pix2Pix(Recipe):
         real_verdicts = D(torch.cat([x, y], 1)).float()
         fake_verdicts = D(torch.cat([x, fake.detach()], 1)).float()
         d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
-        road.update("D", 0.5 * (d_real + d_fake))  # halved to slow D down relative to G (section 3.3)
+        penalty = gan.penalty(lambda images: D(torch.cat([x, images], 1)), y, fake.detach())
+        road.update("D", 0.5 * (d_real + d_fake + penalty))  # halved to slow D down relative to G (section 3.3)
 
         with road.frozen("D") as judge:
             g_adversarial = gan.fooling(judge(torch.cat([x, fake], 1)).float())

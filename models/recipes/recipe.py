@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -59,9 +60,23 @@ class Product:
 class Preview(NamedTuple):
     """What a person looks at to judge a training: float [N, 3, H, W] in [0, 1] each; sizes may differ."""
 
-    input: Tensor
+    input: Tensor | None
+    """None where a generator makes images of nothing but noise."""
     output: Tensor
-    target: Tensor
+    target: Tensor | None
+    """None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supplies:
+    """What a recipe is given besides examples."""
+
+    loss_network: Mapping[str, Tensor] | None = None
+    """Weights of a classifier by their published names, for losses that compare features."""
+    style_image: np.ndarray | None = None
+    """uint8 [H, W, 3]."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes that examples are labelled with, in the order of their labels."""
 
 
 class Road(Protocol):
@@ -81,13 +96,23 @@ class Recipe(ABC):
     """1: single images; 2: pairs, input and target, or an image of each of two domains."""
     paired: ClassVar[bool] = True
     """Whether the images of an example belong together; if not, they are put together anew each time."""
+    labelled: ClassVar[bool] = False
+    """Whether examples belong to classes; batches then have `label`, int64 [N], too."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """The fields of `Supplies` that it can't do without (classes come with `labelled`)."""
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     product: Product
+    fixed: Mapping[str, nn.Module] = MappingProxyType({})
+    """Networks that never learn. The road brings them to the device; checkpoints are without them."""
 
     @abstractmethod
-    def __init__(self, config: Any) -> None:
-        """Fresh networks and their optimizers, from the recipe's own kind of config."""
+    def __init__(self, config: Any, supplies: Supplies) -> None:
+        """Fresh networks and their optimizers, from the recipe's own kind of config.
+
+        Raises:
+            ValueError: supplies that can't be used, in a sentence.
+        """
 
     @abstractmethod
     def example(

@@ -46,7 +46,7 @@ def _unpacked(fs: storage.FileSystem, path: str, url: str, item: Input) -> bytes
         case "passing":
             return _whole(compressed.read_range(fs, path, url, item.offset, item.length), item.length)
         case "parquet":
-            return parquet.read_row(fs, path, url, item.offset)
+            return parquet.read_row(fs, path, url, item.offset, item.column)
         case "zip-stored" | "zip-deflate":
             packed = _zip_member(fs, path, item)
             data = _inflated(packed, item.size) if item.packing == "zip-deflate" else packed

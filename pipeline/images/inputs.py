@@ -29,6 +29,8 @@ class Input:
     """Bytes in the holder."""
     size: int = 0
     """Bytes once unpacked; 0 where only reading tells."""
+    column: str = ""
+    """Of Parquet: which column has the image; empty where the file has one that is meant."""
     crc: int = -1
     """CRC-32 of the unpacked bytes, where the archive gives one."""
     problem: str = ""

@@ -30,10 +30,15 @@ class NotATableError(StorageError):
 
 def image_column(schema: pa.Schema) -> str | None:
     """The column that holds encoded images, as a Parquet path (`image`, `image.bytes`); None where there is none."""
-    found = {field.name: path for field in schema if (path := _bytes_path(field))}
+    found = image_columns(schema)
     named = [name for name in IMAGE_NAMES if name in found]
     nested = [name for name, path in found.items() if path != name]
     return found[(named or nested or list(found))[0]] if found else None
+
+
+def image_columns(schema: pa.Schema) -> dict[str, str]:
+    """All columns that could hold encoded images, in the file's order, each with its Parquet path."""
+    return {field.name: path for field in schema if (path := _bytes_path(field))}
 
 
 def _bytes_path(field: pa.Field) -> str | None:
@@ -112,12 +117,21 @@ def _stored_names(table: pq.ParquetFile) -> Iterator[str | None]:
         yield from names.cast(pa.string()).to_pylist()
 
 
+def pair_columns(holder: bytes) -> tuple[str, ...]:
+    """The paths of a file's two columns of images: those named A and B, or the first two; one, where there is one."""
+    url = holder.decode("utf-8", "surrogateescape")
+    fs, path = storage.filesystem(url)
+    with storage.open_read(fs, path) as opened:
+        found = image_columns(opened_table(opened, url).schema_arrow)
+    return tuple(found[name] for name in ("A", "B")) if {"A", "B"} <= found.keys() else tuple(found.values())[:2]
+
+
 class _Table:
     """An open Parquet file, with the row groups last read from it."""
 
-    def __init__(self, fs: FileSystem, path: str, url: str) -> None:
+    def __init__(self, fs: FileSystem, path: str, url: str, column: str) -> None:
         self._table = opened_table(storage.open_read(fs, path), url)
-        self._column = image_column(self._table.schema_arrow) or ""
+        self._column = column or image_column(self._table.schema_arrow) or ""
         facts = self._table.metadata
         self._ends = [0]
         for group in range(facts.num_row_groups):
@@ -143,11 +157,11 @@ class _Table:
         return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
 
-_tables: OrderedDict[str, _Table] = OrderedDict()
+_tables: OrderedDict[tuple[str, str], _Table] = OrderedDict()
 _opening = threading.Lock()
 
 
-def read_row(fs: FileSystem, path: str, url: str, row: int) -> bytes:
+def read_row(fs: FileSystem, path: str, url: str, row: int, column: str = "") -> bytes:
     """The encoded image in a row. Neighbouring rows share one read of their row group.
 
     Raises:
@@ -155,8 +169,8 @@ def read_row(fs: FileSystem, path: str, url: str, row: int) -> bytes:
     """
     try:
         with _opening:
-            table = _tables.pop(url, None) or _Table(fs, path, url)
-            _tables[url] = table
+            table = _tables.pop((url, column), None) or _Table(fs, path, url, column)
+            _tables[url, column] = table
             while len(_tables) > GROUPS_HELD:
                 _tables.popitem(last=False)
         data = table.image(row)

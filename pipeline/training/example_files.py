@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from pipeline.images import sources
+from pipeline.images import parquet, sources
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.faults import Fault
@@ -19,6 +19,8 @@ MAX_PIXELS = 1 << 28
 MAX_FILE_BYTES = 1 << 30
 READ_CPUS = 0.25
 """Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
+LEAST_BLOCKS = 16
+"""Of the data set, so that reading spreads over the cluster."""
 PAIR_FOLDERS = ("A", "B")
 """The two images of a pair: files of one name in these folders."""
 DOMAIN_FOLDERS = (("A", "B"), ("trainA", "trainB"))
@@ -31,27 +33,50 @@ class Example:
 
     key: str
     inputs: tuple[Input, ...]
+    label: str = ""
+    """Its class, where examples have classes."""
 
 
-def listed(url: str, images_per_example: int, *, paired: bool = True) -> list[Example]:
-    """The examples at a URL, in a fixed order. Pairs are files of one name in `A/` and `B/`, or single files that show
-    A and B side by side. Unpaired, `A/` and `B/` (or `trainA/` and `trainB/`) hold the images of two domains.
+def listed(url: str, images_per_example: int, *, paired: bool = True, labelled: bool = False) -> list[Example]:
+    """The examples at a URL, in a fixed order.
+
+    Pairs are files of one name in `A/` and `B/`, rows of a Parquet file with two columns of images, or single files
+    that show A and B side by side. Unpaired, `A/` and `B/` (or `trainA/` and `trainB/`) hold the images of two domains.
+    Labelled, each folder is a class.
 
     Raises:
         StorageError: no such place, or no permission.
         TrainingError: there are no images, or the pairs don't match.
     """
     inputs = list(sources.inventory(sources.Source(urls=(url,))))
+    if not inputs:
+        raise TrainingError(f"there are no images at {url}")
+    if labelled:
+        return _labelled(inputs, url)
     if not paired:
         return _unpaired(inputs, url)
     folders = {item.key.split("/")[0] for item in inputs if "/" in item.key}
     if images_per_example == 2 and set(PAIR_FOLDERS) <= folders:
-        examples = _paired(inputs)
-    else:
-        examples = [Example(key=item.key, inputs=(item,)) for item in inputs]
-    if not examples:
-        raise TrainingError(f"there are no images at {url}")
-    return examples
+        return _paired(inputs)
+    if images_per_example == 2 and inputs[0].packing == "parquet":
+        return _columns(inputs)
+    return [Example(key=item.key, inputs=(item,)) for item in inputs]
+
+
+def _labelled(inputs: Sequence[Input], url: str) -> list[Example]:
+    loose = next((item.key for item in inputs if "/" not in item.key), None)
+    if loose is not None:
+        raise TrainingError(f"{loose} is in no folder of {url}; a training with classes wants a folder for each")
+    return [Example(key=item.key, inputs=(item,), label=item.key.split("/")[0]) for item in inputs]
+
+
+def _columns(inputs: Sequence[Input]) -> list[Example]:
+    """Pairs of a row's images; side by side in one image, if there is only one column of them."""
+    columns = {holder: parquet.pair_columns(holder) for holder in dict.fromkeys(item.holder for item in inputs)}
+    return [
+        Example(key=item.key, inputs=tuple(dataclasses.replace(item, column=c) for c in columns[item.holder]))
+        for item in inputs
+    ]
 
 
 def _paired(inputs: Sequence[Input]) -> list[Example]:
@@ -77,12 +102,22 @@ def _unpaired(inputs: Sequence[Input], url: str) -> list[Example]:
     raise TrainingError(f"unpaired training wants images in the folders A and B (or trainA and trainB) of {url}")
 
 
-def dataset(examples: Sequence[Example], workers: int, images_per_example: int) -> ray.data.Dataset:
-    """Rows that hold decoded images, one an example; the first repeat, so that every worker gets equally many."""
-    missing = -len(examples) % workers
+def classes(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The names of the examples' classes, in the order of their labels."""
+    return tuple(sorted({example.label for example in examples}))
+
+
+def dataset(examples: Sequence[Example], multiple: int, images_per_example: int) -> ray.data.Dataset:
+    """Rows that hold decoded images, one an example; the first repeat up to a multiple of so many, so that workers get
+    equally many each."""
+    missing = -len(examples) % multiple
     padded = [*examples, *(examples[i % len(examples)] for i in range(missing))]
-    rows = [{"key": e.key, "inputs": [dataclasses.asdict(item) for item in e.inputs]} for e in padded]
-    blocks = min(len(rows), max(4 * workers, len(rows) // 64))
+    labels = {name: number for number, name in enumerate(classes(examples))}
+    rows = [
+        {"key": e.key, "label": labels[e.label], "inputs": [dataclasses.asdict(item) for item in e.inputs]}
+        for e in padded
+    ]
+    blocks = min(len(rows), max(LEAST_BLOCKS, len(rows) // 64))
     return ray.data.from_items(rows, override_num_blocks=blocks).map(
         read_row, fn_kwargs={"images_per_example": images_per_example}, num_cpus=READ_CPUS
     )
@@ -95,9 +130,10 @@ def read_row(row: dict[str, Any], images_per_example: int) -> dict[str, Any]:
         if images_per_example == 2 and len(images) == 1:
             images = _halves(images[0])
     except Fault as fault:
-        return {"key": row["key"], "shapes": [], "pixels": b"", "problem": str(fault)}
+        return {"key": row["key"], "label": row["label"], "shapes": [], "pixels": b"", "problem": str(fault)}
     shapes = [list(image.shape) for image in images]
-    return {"key": row["key"], "shapes": shapes, "pixels": b"".join(i.tobytes() for i in images), "problem": ""}
+    pixels = b"".join(image.tobytes() for image in images)
+    return {"key": row["key"], "label": row["label"], "shapes": shapes, "pixels": pixels, "problem": ""}
 
 
 def _decoded(item: Input) -> np.ndarray:

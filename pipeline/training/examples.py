@@ -1,9 +1,12 @@
-"""One worker's training examples: kept decoded in memory, and drawn again and again by step."""
+"""One worker's training examples: read once, kept decoded, and drawn again and again by step."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,57 +19,91 @@ from pipeline.training.plan import TrainingError
 BATCHES_AHEAD = 2
 TRIED_AT_START = 64
 """Examples that each worker makes before the first step, so that unfit images are refused early."""
+FREE_DISK_SHARE = 0.9
+"""Of the scratch disk's free space, what examples may fill."""
 
 Images = tuple[np.ndarray, ...]
 """An example's images, uint8 [H, W, 3] each."""
 
 
+class _Place(NamedTuple):
+    """Where an example's pixels lie in the scratch file."""
+
+    offset: int
+    size: int
+    shapes: tuple[tuple[int, ...], ...]
+
+
 class Shard:
-    """One worker's examples, decoded and resident."""
+    """One worker's examples, decoded: in memory as far as it goes, the others in a scratch file on the local disk."""
 
     def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int) -> None:
-        self.images: list[Images] = []
         self.keys: list[str] = []
+        self.labels: list[int] = []
         self.unreadable: list[str] = []
+        self._kept: list[Images | _Place] = []
+        self._scratch = tempfile.TemporaryFile(prefix="recast-examples-")  # noqa: SIM115 - as long as the shard
+        free = shutil.disk_usage(tempfile.gettempdir()).free * FREE_DISK_SHARE
         held = 0
         for row in rows:
             if row["problem"]:
                 self.unreadable.append(f"{row['key']}: {row['problem']}")
                 continue
-            held += len(row["pixels"])
-            if held > cache_bytes:
-                raise TrainingError(
-                    f"the data need more than {cache_bytes >> 20:,} MiB of memory in each worker; "
-                    "train on fewer or smaller images, with more workers, or raise cache_bytes"
-                )
             self.keys.append(row["key"])
-            self.images.append(tuple(_unpacked(row["pixels"], row["shapes"])))
-        if not self.images:
+            self.labels.append(int(row["label"]))
+            shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
+            held += len(row["pixels"])
+            if held <= cache_bytes:
+                self._kept.append(tuple(_unpacked(row["pixels"], shapes)))
+            else:
+                self._kept.append(self._put_aside(row["pixels"], shapes, free))
+        self._scratch.flush()
+        if not self._kept:
             raise TrainingError(f"none of a worker's images can be read: {'; '.join(self.unreadable[:3])}")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Images:
+        kept = self._kept[index]
+        if not isinstance(kept, _Place):
+            return kept
+        return tuple(_unpacked(os.pread(self._scratch.fileno(), kept.size, kept.offset), kept.shapes))
+
+    def _put_aside(self, pixels: bytes, shapes: tuple[tuple[int, ...], ...], free: float) -> _Place:
+        offset = self._scratch.tell()
+        if offset + len(pixels) > free:
+            raise TrainingError(
+                f"the decoded images fill memory (cache_bytes) and the free space of {tempfile.gettempdir()}; train on "
+                "fewer or smaller images, with more workers, or point TMPDIR to a larger disk"
+            )
+        self._scratch.write(pixels)
+        return _Place(offset, len(pixels), shapes)
 
     def try_out(self, recipe: Recipe) -> None:
         """Raises TrainingError if the recipe can't use one of the first images."""
-        for index in range(min(len(self.images), TRIED_AT_START)):
+        for index in range(min(len(self), TRIED_AT_START)):
             self.example(recipe, index, np.random.default_rng(0))
 
     def example(
         self, recipe: Recipe, index: int, rng: np.random.Generator, *, varied: bool = True
     ) -> dict[str, Tensor]:
         """An example made from the images of that index. Raises TrainingError where they don't suit the recipe."""
-        images = self.images[index]
+        images = self[index]
         if varied and not recipe.paired:
-            images = (images[0], self.images[int(rng.integers(len(self.images)))][1])
+            images = (images[0], self[int(rng.integers(len(self)))][1])
         try:
-            return recipe.example(images, rng, varied=varied)
+            made = recipe.example(images, rng, varied=varied)
         except ValueError as fault:
             raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
+        return made | {"label": torch.tensor(self.labels[index])} if recipe.labelled else made
 
 
 def _unpacked(pixels: bytes, shapes: Iterable[Sequence[int]]) -> Iterator[np.ndarray]:
     start = 0
     for shape in shapes:
         size = int(np.prod(shape))
-        yield np.frombuffer(pixels, np.uint8, size, start).reshape(tuple(int(n) for n in shape))
+        yield np.frombuffer(pixels, np.uint8, size, start).reshape(shape)
         start += size
 
 
@@ -88,21 +125,23 @@ class Draw:
             yield from ahead(self.batch, range(start, stop), pool, BATCHES_AHEAD)
 
     def batch(self, step: int) -> Batch:
-        examples = [self._example(step, step * self.batch_size + i) for i in range(self.batch_size)]
-        return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+        return _stacked([self._example(step * self.batch_size + n) for n in range(self.batch_size)])
 
-    def _example(self, step: int, position: int) -> dict[str, Tensor]:
+    def _example(self, position: int) -> dict[str, Tensor]:
         """The example at a position in the endless sequence of shuffled epochs."""
-        epoch, place = divmod(position, len(self.shard.images))
-        order = np.random.default_rng([self.seed, self.rank, epoch]).permutation(len(self.shard.images))
+        epoch, place = divmod(position, len(self.shard))
+        order = np.random.default_rng([self.seed, self.rank, epoch]).permutation(len(self.shard))
         index, rng = int(order[place]), np.random.default_rng([self.seed, self.rank, epoch, place])
         return self.shard.example(self.recipe, index, rng)
 
 
 def fixed_samples(recipe: Recipe, shard: Shard, rows: int) -> Batch:
     """The same few examples at every checkpoint, and after every restart."""
-    examples = []
-    for row in range(rows):
-        index = row * len(shard.images) // rows
-        examples.append(shard.example(recipe, index, np.random.default_rng(row), varied=False))
+    indices = [row * len(shard) // rows for row in range(rows)]
+    return _stacked(
+        [shard.example(recipe, index, np.random.default_rng(row), varied=False) for row, index in enumerate(indices)]
+    )
+
+
+def _stacked(examples: Sequence[dict[str, Tensor]]) -> Batch:
     return {name: torch.stack([example[name] for example in examples]) for name in examples[0]}

@@ -1,10 +1,14 @@
 """What is asked of one training: recipe, data, output, and the switches that the road offers to every recipe alike."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+LARGEST_MULTIPLE = 5040
 
 
 class TrainingError(Exception):
@@ -32,7 +36,17 @@ class TrainingPlan:
     steps: int | None = None
     """Training steps; None: the preset's."""
     workers: int = 1
-    """Processes that share each batch."""
+    """Processes that share each batch; with `least_workers`, as many of them as the cluster has room for."""
+    least_workers: int | None = None
+    """A training with fewer waits; None: neither fewer nor more than `workers`."""
+    loss_network: str = ""
+    """For recipes that compare features: a VGG's published file, or a bundle of the classifier recipe."""
+    style_image: str = ""
+    """For style transfer."""
+    start_from: str = ""
+    """A bundle whose weights the product begins with."""
+    sync_batchnorm: bool = False
+    """Batch norms take the statistics of all workers' examples; else each worker's of its own."""
     gpus_per_worker: float = 0.0
     """0: train on CPUs."""
     seed: int = 0
@@ -54,7 +68,7 @@ class TrainingPlan:
     accumulate: int = 1
     """Parts that a worker's share of a batch is computed in, to save memory; optimizers step once for all."""
     cache_bytes: int = 4 << 30
-    """Decoded images that one worker may hold; a data set that needs more is refused."""
+    """Decoded images that one worker holds in memory; the rest goes to a scratch file on its disk."""
     max_failures: int = 3
     """Times that lost workers are replaced, going on from the newest checkpoint, before the training gives up."""
 
@@ -62,7 +76,19 @@ class TrainingPlan:
         for name in ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "sample_rows", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.least_workers is not None and not 1 <= self.least_workers <= self.workers:
+            raise ValueError(f"at least {self.least_workers} workers can't be asked for of at most {self.workers}")
+        if self.sizes_multiple > LARGEST_MULTIPLE:
+            raise ValueError(
+                f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "
+                "range, or one that begins lower"
+            )
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; it must be at least 1")
         if self.gpus_per_worker < 0:
             raise ValueError(f"gpus_per_worker is {self.gpus_per_worker}; it can't be negative")
+
+    @property
+    def sizes_multiple(self) -> int:
+        """The least number of examples that any allowed number of workers divides."""
+        return math.lcm(*range(self.least_workers or self.workers, self.workers + 1))

@@ -1,15 +1,11 @@
 """The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, on a Ray cluster."""
 
 import contextlib
-import dataclasses
-import json
-import platform
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import ray
@@ -23,14 +19,12 @@ from pipeline import cluster, storage
 from pipeline.training import example_files
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.example_files import Example
-from pipeline.training.log import now, read_run, write_run
+from pipeline.training.log import now, write_run
 from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.provisions import Provisions, fetched
+from pipeline.training.spec import placed, resolved, same_provisions, started
 from pipeline.training.watch import Watch, shown
 from pipeline.training.worker import Job, work
-
-PACKAGES = ("recast", "ray", "torch", "numpy", "pillow")
-DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision")
-"""Entries of run.json's spec that a training can't change on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +50,23 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         StorageError: data or output can't be reached.
         TrainingError: unfit data, an output of another training, divergence, or workers lost too often.
     """
-    config, plan = resolved(plan), _placed(plan)
+    config, plan = resolved(plan), placed(plan)
     with storage.faults_as_sentences(f"reading {plan.output}"):
-        run = _started(plan, config)
+        run = started(plan, config)
         reached = max(Checkpoints(plan.output).steps(), default=0)
     if reached >= config.steps and run.get("status") == "finished":
         return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
     recipe = recipes.RECIPES[plan.recipe].recipe
-    found = example_files.listed(plan.data, recipe.images_per_example, paired=recipe.paired)
-    run |= {"status": "running", "counts": {"examples": len(found), "parameters": _parameters(plan, config)}}
+    found = example_files.listed(plan.data, recipe.images_per_example, paired=recipe.paired, labelled=recipe.labelled)
+    provisions = fetched(plan, example_files.classes(found) if recipe.labelled else ())
+    same_provisions(run, provisions.digests)
+    counts = {"examples": len(found), "parameters": _parameters(plan, config, provisions)}
+    run |= {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
     with cluster.connected():
         try:
-            facts = _fit(plan, config, found, run["versions"], quiet)
+            facts = _fit(plan, config, found, provisions, run["versions"], quiet)
         except BaseException:
             write_run(plan.output, {**run, "status": "failed", "finished_at": now()})
             raise
@@ -85,86 +82,44 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     )
 
 
-def _placed(plan: TrainingPlan) -> TrainingPlan:
-    """The plan with its preset named, and local paths absolute, for workers have working directories of their own."""
-    data, output = (url if "://" in url else storage.filesystem(url)[1] for url in (plan.data, plan.output))
-    preset = plan.preset or next(iter(recipes.RECIPES[plan.recipe].presets))
-    return dataclasses.replace(plan, data=data, output=output, preset=preset)
-
-
-def resolved(plan: TrainingPlan) -> RecipeConfig:
-    """The recipe's settings: the preset, what the plan overrides, and its steps. Raises ValueError."""
-    steps = {} if plan.steps is None else {"steps": plan.steps}
-    config = recipes.configured(plan.recipe, plan.preset, {**plan.overrides, **steps})
-    if config.batch_size % (plan.workers * plan.accumulate):
-        raise ValueError(
-            f"batch_size is {config.batch_size}; it must be a multiple of workers x accumulate, "
-            f"{plan.workers} x {plan.accumulate}"
-        )
-    return config
-
-
-def spec(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
-    """The plan with everything resolved, as run.json keeps it."""
-    return json.loads(json.dumps({**dataclasses.asdict(plan), "config": dataclasses.asdict(config)}))
-
-
-def _started(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
-    """The run.json to go on with. Raises TrainingError if the output is another training's."""
-    wanted, earlier = spec(plan, config), read_run(plan.output)
-    for name in DECIDES_WEIGHTS if earlier else ():
-        before, after = (_without_steps(s.get(name)) for s in (earlier["spec"], wanted))
-        if before != after:
-            raise TrainingError(
-                f"{plan.output} holds a training with other settings ({_difference(name, before, after)}); "
-                "choose another --output, or repeat its settings to go on with it"
-            )
-    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    begun = earlier.get("started_at", now())
-    return {
-        **earlier,
-        "recipe": plan.recipe,
-        "preset": plan.preset,
-        "spec": wanted,
-        "versions": versions,
-        "started_at": begun,
-    }
-
-
-def _without_steps(value: Any) -> Any:
-    """More steps may be asked of a training that is under way."""
-    return {k: v for k, v in value.items() if k != "steps"} if isinstance(value, dict) else value
-
-
-def _difference(name: str, before: Any, after: Any) -> str:
-    if isinstance(before, dict) and isinstance(after, dict):
-        name = next(k for k in {**before, **after} if before.get(k) != after.get(k))
-        before, after = before.get(name), after.get(name)
-    return f"{name} was {before}, now {after}"
-
-
-def _parameters(plan: TrainingPlan, config: RecipeConfig) -> dict[str, int]:
-    networks = recipes.build(plan.recipe, config).networks
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+def _parameters(plan: TrainingPlan, config: RecipeConfig, provisions: Provisions) -> dict[str, int]:
+    """By network; on the way everything is tried that needs no worker. Raises ValueError or TrainingError."""
+    recipe = recipes.build(plan.recipe, config, provisions.supplies)
+    provisions.begin(recipe.networks[recipe.product.part], recipe.product)
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
 
 
 def _fit(
-    plan: TrainingPlan, config: RecipeConfig, found: list[Example], versions: dict[str, str], quiet: bool
+    plan: TrainingPlan,
+    config: RecipeConfig,
+    found: list[Example],
+    provisions: Provisions,
+    versions: dict[str, str],
+    quiet: bool,
 ) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
     gpu = plan.gpus_per_worker > 0
-    cpus = cpus_per_worker(plan.workers)
-    cluster.demand(plan.workers, cpus, plan.gpus_per_worker, f"a training with {plan.workers} workers")
+    least = plan.least_workers or plan.workers
+    cpus = cpus_per_worker(least)
+    cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
     watch = ray.remote(num_cpus=0)(Watch).remote()
-    job = Job(plan=plan, config=config, threads=threads_per_worker(plan.workers), watch=watch, versions=versions)
+    job = Job(
+        plan=plan,
+        config=config,
+        provisions=ray.put(provisions),
+        threads=threads_per_worker(least),
+        watch=watch,
+        versions=versions,
+    )
+    workers = plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers)
     resources = {"CPU": cpus, **({"GPU": plan.gpus_per_worker} if gpu else {})}
-    rows = example_files.dataset(found, plan.workers, recipes.RECIPES[plan.recipe].recipe.images_per_example)
+    rows = example_files.dataset(found, plan.sizes_multiple, recipes.RECIPES[plan.recipe].recipe.images_per_example)
     with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch, shown(watch, config.steps, quiet):
         trainer = TorchTrainer(
             work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=plan.workers, use_gpu=gpu, resources_per_worker=resources),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=resources),
             run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=plan.max_failures)),
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),

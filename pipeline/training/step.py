@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.recipes.recipe import Batch, Recipe
 from pipeline.training.plan import Precision, TrainingPlan
+from pipeline.training.sync_norm import synchronised
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -19,17 +20,30 @@ class WorkerRoad:
     """Carries a recipe's steps out in one worker. It wraps the recipe's networks in place."""
 
     def __init__(
-        self, recipe: Recipe, plan: TrainingPlan, *, device: torch.device, ema_decay: float, wrap: bool
+        self,
+        recipe: Recipe,
+        plan: TrainingPlan,
+        *,
+        device: torch.device,
+        ema_decay: float,
+        batch_size: int,
+        world: int = 1,
     ) -> None:
+        """For one of `world` workers that share batches of `batch_size`, perhaps not evenly."""
         self.recipe, self.device = recipe, device
         self.precision: Precision = plan.precision
         self.accumulate, self.ema_decay = plan.accumulate, ema_decay
+        self.batch_size, self.world = batch_size, world
         self.bare: dict[str, nn.Module] = {}
+        layout = torch.channels_last if plan.channels_last else torch.contiguous_format
         for name, network in recipe.networks.items():
-            layout = torch.channels_last if plan.channels_last else torch.contiguous_format
             self.bare[name] = network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch omits it
-            if wrap:
+            if plan.sync_batchnorm:
+                synchronised(network)
+            if world > 1:
                 recipe.networks[name] = DistributedDataParallel(network, broadcast_buffers=False)
+        for network in recipe.fixed.values():
+            network.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self._product).requires_grad_(False) if ema_decay else None
         self.scalers = {
             name: torch.amp.GradScaler(device.type, enabled=plan.precision == "fp16") for name in recipe.optimizers
@@ -37,6 +51,7 @@ class WorkerRoad:
         self.base_lr = {name: o.param_groups[0]["lr"] for name, o in recipe.optimizers.items()}
         self.lr = 0.0
         self._last_part = True
+        self._weight = 1.0
 
     @property
     def _product(self) -> nn.Module:
@@ -57,6 +72,8 @@ class WorkerRoad:
         scalars: list[dict[str, Tensor]] = []
         for number, part in enumerate(parts, 1):
             self._last_part = number == len(parts)
+            # Losses are means over a part; DDP averages gradients. Weighed so, they are means over the whole batch.
+            self._weight = len(next(iter(part.values()))) * self.world / self.batch_size
             with self._syncing(), self._autocast():
                 scalars.append(self.recipe.step(part, self))
         self._average(step)
@@ -64,7 +81,7 @@ class WorkerRoad:
 
     def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, ...]]:
         for tensor in batch.values():
-            yield tensor.to(self.device, non_blocking=True).chunk(self.accumulate)
+            yield tensor.to(self.device, non_blocking=True).tensor_split(self.accumulate)
 
     @contextlib.contextmanager
     def _syncing(self) -> Iterator[None]:
@@ -82,7 +99,7 @@ class WorkerRoad:
     def update(self, name: str, loss: Tensor) -> None:
         optimizer, scaler = self.recipe.optimizers[name], self.scalers[name]
         with torch.autocast(self.device.type, enabled=False):
-            scaler.scale(loss / self.accumulate).backward()
+            scaler.scale(loss * self._weight).backward()
         if self._last_part:
             scaler.step(optimizer)
             scaler.update()

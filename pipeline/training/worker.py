@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -18,6 +19,7 @@ from pipeline import storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard, fixed_samples
 from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.provisions import Provisions
 from pipeline.training.records import Records
 from pipeline.training.step import WorkerRoad
 
@@ -33,6 +35,8 @@ class Job:
 
     plan: TrainingPlan
     config: RecipeConfig
+    provisions: Any
+    """A reference to the training's `Provisions`."""
     threads: int
     """Of one worker's tensor operations on a CPU."""
     watch: Any
@@ -64,9 +68,17 @@ class Worker:
         torch.set_num_threads(job.threads)
         torch.manual_seed(self.plan.seed)
         device = ray.train.torch.get_device()
-        self.recipe = recipes.build(self.plan.recipe, self.config)
+        provisions: Provisions = ray.get(job.provisions)
+        self.recipe = recipes.build(self.plan.recipe, self.config, provisions.supplies)
+        product = self.recipe.product
+        provisions.begin(self.recipe.networks[product.part], product)
         self.road = WorkerRoad(
-            self.recipe, self.plan, device=device, ema_decay=self.config.ema_decay, wrap=self.world > 1
+            self.recipe,
+            self.plan,
+            device=device,
+            ema_decay=self.config.ema_decay,
+            batch_size=self.config.batch_size,
+            world=self.world,
         )
         self.checkpoints = Checkpoints(self.plan.output)
         self.seconds = 0.0
@@ -102,7 +114,7 @@ class Worker:
             recipe=self.recipe,
             seed=self.plan.seed,
             rank=self.rank,
-            batch_size=self.config.batch_size // self.world,
+            batch_size=len(range(self.rank, self.config.batch_size, self.world)),
         )
 
     def _agreed(self, problem: str) -> bool:

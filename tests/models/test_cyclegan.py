@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.recipes import NOTHING
 from models.recipes.cyclegan import TINY, CycleGAN
 from models.recipes.image_pool import ImagePool
 from tests.models.test_foreign import Resnet
@@ -45,7 +46,7 @@ def judged(D, real, fake):
 def test_two_steps_are_the_papers_equations():
     """Losses, and all weights after each step, agree with a statement of the equations in plain torch."""
     torch.manual_seed(0)
-    recipe = CycleGAN(dataclasses.replace(TINY, learning_rate=LEARNING_RATE, pool_size=0))
+    recipe = CycleGAN(dataclasses.replace(TINY, learning_rate=LEARNING_RATE, pool_size=0), NOTHING)
     G, F_ = (Resnet(ngf=4, blocks=1) for _ in range(2))
     D_X, D_Y = (reference_discriminator() for _ in range(2))
     theirs = {"G": G, "F": F_, "D_X": D_X, "D_Y": D_Y}
@@ -83,7 +84,7 @@ def test_two_steps_are_the_papers_equations():
 def test_it_learns_to_return():
     """A few steps on one batch lower the cycle loss; generators step before discriminators."""
     torch.manual_seed(0)
-    recipe = CycleGAN(dataclasses.replace(TINY, learning_rate=2e-3))
+    recipe = CycleGAN(dataclasses.replace(TINY, learning_rate=2e-3), NOTHING)
     road, scalars = trained(recipe, batch_of(recipe, (photograph(), photograph(seed=1)), 2), 15)
     assert road.updated[:2] == ["G and F", "D_X and D_Y"]
     assert scalars[-1]["cycle X"] + scalars[-1]["cycle Y"] < 0.9 * (scalars[0]["cycle X"] + scalars[0]["cycle Y"])
@@ -92,7 +93,7 @@ def test_it_learns_to_return():
 def test_domains_are_cut_apart_and_the_direction_decides_which_is_x():
     a, b = np.zeros((40, 40, 3), np.uint8), np.full((50, 60, 3), 255, np.uint8)
     for direction, dark in (("AtoB", "x"), ("BtoA", "y")):
-        recipe = CycleGAN(dataclasses.replace(TINY, direction=direction))
+        recipe = CycleGAN(dataclasses.replace(TINY, direction=direction), NOTHING)
         example = recipe.example((a, b), np.random.default_rng(0))
         assert {name: image.float().mean().item() for name, image in example.items()} == {
             "x": 0.0 if dark == "x" else 255.0, "y": 255.0 if dark == "x" else 0.0,
@@ -113,10 +114,10 @@ def test_a_pool_gives_back_old_images_half_of_the_time():
 
 def test_a_memory_taken_back_gives_the_same_next_step():
     torch.manual_seed(0)
-    recipe = CycleGAN(TINY)
+    recipe = CycleGAN(TINY, NOTHING)
     batch = batch_of(recipe, (photograph(), photograph(seed=1)), 2)
     trained(recipe, batch, 4)
-    other = CycleGAN(TINY)
+    other = CycleGAN(TINY, NOTHING)
     for name, network in recipe.networks.items():
         other.networks[name].load_state_dict(network.state_dict())
     for name, optimizer in recipe.optimizers.items():

@@ -4,18 +4,21 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 from models import recipes
+from models.recipes import NOTHING
 from models.recipes.srresnet import SRResNet
-from pipeline.training import example_files
+from pipeline.training import example_files, examples
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard
 from pipeline.training.log import TrainingLog
 from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.road import resolved
+from pipeline.training.spec import resolved
 from pipeline.training.step import WorkerRoad
 
 CPU = torch.device("cpu")
@@ -30,7 +33,7 @@ def write_images(folder, names, size=(64, 48)):
 
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     found = example_files.listed(str(url), images_per_example)
-    rows = [{"key": e.key, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
+    rows = [{"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
     return Shard((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
 
@@ -59,7 +62,7 @@ def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
 def test_side_by_side_files_are_cut_in_two(tmp_path):
     """A file A|B gives its left and right halves."""
     write_images(tmp_path, ["pair.png"], size=(64, 48))
-    (left, right) = shard_of(tmp_path, 2).images[0]
+    (left, right) = shard_of(tmp_path, 2)[0]
     whole = np.asarray(Image.open(tmp_path / "pair.png"))
     assert np.array_equal(left, whole[:, :32])
     assert np.array_equal(right, whole[:, 32:])
@@ -92,13 +95,47 @@ def test_unreadable_images_are_left_out_and_named(tmp_path):
         shard_of(tmp_path)
 
 
-def test_data_beyond_the_memory_budget_are_refused(tmp_path):
-    """A set that does not fit in memory is refused with what to do."""
+def test_data_beyond_memory_lie_on_the_local_disk(tmp_path):
+    """What doesn't fit in memory comes back from the scratch file as it was."""
+    write_images(tmp_path, ["a.png", "b.png", "c.png"])
+    resident, spilt = shard_of(tmp_path), shard_of(tmp_path, cache_bytes=64 * 48 * 3)
+    assert len(spilt) == 3
+    assert all(np.array_equal(resident[n][0], spilt[n][0]) for n in range(3))
+
+
+def test_data_beyond_the_local_disk_are_refused(tmp_path, monkeypatch):
+    """A set that fits neither memory nor disk is refused with what to do."""
     write_images(tmp_path, ["a.png", "b.png"])
-    with pytest.raises(
-        TrainingError, match="train on fewer or smaller images, with more workers, or raise cache_bytes"
-    ):
-        shard_of(tmp_path, cache_bytes=64 * 48 * 3)
+    monkeypatch.setattr(examples, "FREE_DISK_SHARE", 0)
+    with pytest.raises(TrainingError, match="train on fewer or smaller images, with more workers, or point TMPDIR"):
+        shard_of(tmp_path, cache_bytes=0)
+
+
+def test_classes_are_folders(tmp_path):
+    """Each folder is a class, in the order of their names; an image outside of them is named."""
+    write_images(tmp_path / "dog", ["1.png"])
+    write_images(tmp_path / "cat", ["1.png", "2.png"])
+    found = example_files.listed(str(tmp_path), 1, labelled=True)
+    assert example_files.classes(found) == ("cat", "dog")
+    assert [(e.key, e.label) for e in found] == [("cat/1.png", "cat"), ("cat/2.png", "cat"), ("dog/1.png", "dog")]
+    write_images(tmp_path, ["stray.png"])
+    with pytest.raises(TrainingError, match=r"stray\.png is in no folder of .*; a training with classes"):
+        example_files.listed(str(tmp_path), 1, labelled=True)
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("input", "target")])
+def test_pairs_are_columns_of_parquet(tmp_path, names):
+    """Two columns of images are a pair: A and B by name, others in their order."""
+    write_images(tmp_path / "png", ["0.png", "1.png", "2.png", "3.png"])
+    images = [(tmp_path / "png" / f"{n}.png").read_bytes() for n in range(4)]
+    columns = {names[0]: images[:2], names[1]: images[2:]}
+    if names == ("A", "B"):
+        columns = dict(reversed(columns.items()))
+    pq.write_table(pa.table({"caption": ["x", "y"], **columns}), tmp_path / "pairs.parquet")
+    shard = shard_of(tmp_path / "pairs.parquet", 2)
+    for row in range(2):
+        for side, image in enumerate(shard[row]):
+            assert np.array_equal(image, np.asarray(Image.open(tmp_path / "png" / f"{row + 2 * side}.png")))
 
 
 def test_batches_follow_from_seed_step_and_rank(tmp_path):
@@ -115,7 +152,7 @@ def test_an_epoch_shows_every_example_once(tmp_path):
     """Examples are shuffled, not drawn with replacement."""
 
     class Numbered:
-        paired = True
+        paired, labelled = True, False
 
         def example(self, images, rng, *, varied):
             return {"mean": torch.tensor(float(images[0].mean()))}
@@ -147,8 +184,8 @@ def test_damaged_checkpoint_is_named(tmp_path):
 
 def road_of(tmp_path, ema_decay=0.9, **switches):
     torch.manual_seed(0)
-    recipe = SRResNet(recipes.configured("srresnet", "tiny"))
-    return WorkerRoad(recipe, plan(tmp_path, **switches), device=CPU, ema_decay=ema_decay, wrap=False)
+    recipe = SRResNet(recipes.configured("srresnet", "tiny"), NOTHING)
+    return WorkerRoad(recipe, plan(tmp_path, **switches), device=CPU, ema_decay=ema_decay, batch_size=4)
 
 
 def weights(network):
@@ -208,10 +245,20 @@ def test_log_comes_in_segments(tmp_path):
     assert [(line["step"], line["G L1"]) for line in lines] == [(30, 0.5), (40, 0.25)]
 
 
-def test_batch_must_divide_among_workers(tmp_path):
-    """A batch that workers can't share equally is refused before anything starts."""
-    with pytest.raises(ValueError, match="batch_size is 4; it must be a multiple of workers x accumulate, 3 x 1"):
-        resolved(plan(tmp_path, workers=3))
+def test_a_batch_has_something_for_every_worker(tmp_path):
+    """A batch smaller than the workers that share it is refused before anything starts."""
+    with pytest.raises(ValueError, match="batch_size is 4; it must be at least workers x accumulate, 3 x 2"):
+        resolved(plan(tmp_path, workers=3, accumulate=2))
+
+
+def test_workers_come_in_ranges_that_can_share_examples(tmp_path):
+    """Two to eight workers can share 840 examples evenly, whichever they are; some ranges ask too much."""
+    assert plan(tmp_path, workers=8, least_workers=2).sizes_multiple == 840
+    assert plan(tmp_path, workers=3).sizes_multiple == 3
+    with pytest.raises(ValueError, match="workers from 2 to 16 can't share examples evenly"):
+        plan(tmp_path, workers=16, least_workers=2)
+    with pytest.raises(ValueError, match="at least 4 workers can't be asked for of at most 2"):
+        plan(tmp_path, workers=2, least_workers=4)
 
 
 def test_bad_plans_are_refused(tmp_path):

@@ -1,0 +1,30 @@
+"""Images of a class from noise: the label is an input of both networks.
+
+Mirza and Osindero 2014, "Conditional generative adversarial nets" (arXiv:1411.1784), equation 2.
+"""
+
+import torch
+from torch import Tensor
+
+from models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
+from models.recipes.recipe import Batch, Supplies
+
+__all__ = ["CGAN", "PRESETS"]
+
+
+class CGAN(GAN):
+    """min_G max_D E log D(x | y) + E log(1 - D(G(z | y) | y)) (equation 2); the step is the GAN's."""
+
+    labelled = True
+
+    def __init__(self, config: GANConfig, supplies: Supplies) -> None:
+        super().__init__(config, supplies)
+        self.classes = len(supplies.classes)
+
+    def conditions(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The classes y, int64 [N]."""
+        return (batch["label"],)
+
+    def _shown_conditions(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Each class in turn."""
+        return (torch.arange(SHOWN, device=batch["x"].device) % self.classes,)
