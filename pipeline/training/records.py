@@ -20,6 +20,7 @@ from pipeline import bundles, storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.log import TrainingLog
 from pipeline.training.plan import TrainingPlan
+from pipeline.training.provisions import Provisions
 from pipeline.training.step import WorkerRoad
 
 
@@ -35,9 +36,11 @@ class Records:
         checkpoints: Checkpoints,
         samples: Batch,
         versions: Mapping[str, str],
+        provisions: Provisions,
     ) -> None:
         self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
         self._checkpoints, self._versions = checkpoints, versions
+        self._provisions = dict(provisions.digests) | {"classes": list(provisions.supplies.classes)}
         self._samples = {name: images.to(road.device) for name, images in samples.items()}
         self._log = TrainingLog(plan.output)
         self._writer = ThreadPoolExecutor(1, "records")
@@ -88,6 +91,7 @@ class Records:
                 "workers": plan.workers,
                 "precision": plan.precision,
                 "data": _without_place(plan.data),
+                **self._provisions,
                 "versions": dict(self._versions),
             },
         )

@@ -68,10 +68,10 @@ class Worker:
         torch.set_num_threads(job.threads)
         torch.manual_seed(self.plan.seed)
         device = ray.train.torch.get_device()
-        provisions: Provisions = ray.get(job.provisions)
-        self.recipe = recipes.build(self.plan.recipe, self.config, provisions.supplies)
+        self.provisions: Provisions = ray.get(job.provisions)
+        self.recipe = recipes.build(self.plan.recipe, self.config, self.provisions.supplies)
         product = self.recipe.product
-        provisions.begin(self.recipe.networks[product.part], product)
+        self.provisions.begin(self.recipe.networks[product.part], product)
         self.road = WorkerRoad(
             self.recipe,
             self.plan,
@@ -95,7 +95,16 @@ class Worker:
 
     def _records(self, shard: Shard) -> Records:
         samples = fixed_samples(self.recipe, shard, self.plan.sample_rows)
-        return Records(self.plan, self.config, self.recipe, self.road, self.checkpoints, samples, self.job.versions)
+        return Records(
+            self.plan,
+            self.config,
+            self.recipe,
+            self.road,
+            self.checkpoints,
+            samples,
+            self.job.versions,
+            self.provisions,
+        )
 
     def _draw(self) -> Draw | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
