@@ -1,5 +1,6 @@
 """The command line `recast`: each command is a typed spec and the job that it starts."""
 
+import dataclasses
 import signal
 import sys
 from types import FrameType
@@ -29,7 +30,8 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
     """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from jobs import bulk
 
-    return bulk.run(options.job("translate", source, output, options.model), options)
+    job = dataclasses.replace(options.job("translate", source, output, options.model), noise=options.noise)
+    return bulk.run(job, options)
 
 
 @app.command

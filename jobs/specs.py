@@ -118,6 +118,9 @@ class TranslateOptions(BulkOptions):
 
     model: str
     """The bundle: a folder with bundle.json and weights, local or any fsspec URL."""
+    noise: bool = False
+    """Run the generator as pix2pix does (section 3.4): dropout is its noise, other for each image and decided by the
+    image's key; batch norm takes the image's own statistics."""
 
 
 class UpscaleOptions(BulkOptions):

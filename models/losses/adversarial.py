@@ -28,6 +28,10 @@ class AdversarialLoss(ABC):
     def probability(self, verdicts: Tensor) -> Tensor:
         """Mean verdict in [0, 1], 1 for real: D(x) and D(G(z)), near 1/2 where D can't tell."""
 
+    def balance(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """How the game stands by D's verdicts on real and on generated images: scalars to log."""
+        return {"D(x)": self.probability(real), "D(G(z))": self.probability(fake)}
+
     def penalty(self, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """What D pays besides, for images [N, C, H, W] of either kind. None: 0."""
         return torch.zeros((), device=real.device)
@@ -107,8 +111,12 @@ class Wasserstein(AdversarialLoss):
         return -verdicts.mean()
 
     def probability(self, verdicts: Tensor) -> Tensor:
-        """A critic's mean verdict as it is, without bounds; D(x) - D(G(z)) estimates the Wasserstein distance."""
+        """A critic's mean verdict as it is, without bounds."""
         return verdicts.mean()
+
+    def balance(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """D(x) - D(G(z)), which estimates the Wasserstein distance (section 5.3)."""
+        return {"D distance": real.mean() - fake.mean()}
 
     def penalty(self, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """Equation 3, at points drawn evenly between pairs of real and generated images."""

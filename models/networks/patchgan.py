@@ -32,3 +32,33 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
+
+
+class PixelGAN(nn.Module):
+    """[N, in_channels, H, W] -> verdicts (logits) [N, 1, H, W], each about one pixel by itself.
+
+    Isola et al. 2017, section 6.1.2, with the reference's parameter names (PixelDiscriminator).
+    """
+
+    def __init__(self, *, in_channels: int = 3, ndf: int = 64, norm: str = "batch") -> None:
+        super().__init__()
+        bias = norm == "instance"
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, ndf, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(ndf, 2 * ndf, 1, bias=bias),
+            normalisation(norm, 2 * ndf),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * ndf, 1, 1, bias=bias),
+        )
+        initialised(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def patch_discriminator(*, in_channels: int, ndf: int, layers: int, norm: str) -> PatchGAN | PixelGAN:
+    """The one whose patches that many layers see: 16 px (1), 70 px (3), 286 px (5); 0: single pixels."""
+    if layers:
+        return PatchGAN(in_channels=in_channels, ndf=ndf, layers=layers, norm=norm)
+    return PixelGAN(in_channels=in_channels, ndf=ndf, norm=norm)

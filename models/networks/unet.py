@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.layers import initialised, normalisation
+from models.networks.layers import Doubling, Halving, initialised, normalisation
 
 WIDEST = 8
 """Features stop doubling at 8 * ngf (Isola et al. 2017, section 6.1.1)."""
@@ -48,8 +48,8 @@ class UNet(nn.Module):
         for depth in range(num_downs - 2, 0, -1):
             drops = dropout if depth >= FIRST_DROPOUT_DEPTH else 0.0
             level = _middle(widths[depth - 1], widths[depth], level, norm, drops)
-        down = nn.Conv2d(in_channels, ngf, 4, stride=2, padding=1, bias=norm == "instance")
-        up = nn.ConvTranspose2d(2 * ngf, out_channels, 4, stride=2, padding=1)
+        down = Halving(in_channels, ngf, bias=norm == "instance")
+        up = Doubling(2 * ngf, out_channels)
         self.model = Level([down, level, nn.ReLU(), up, nn.Tanh()], outermost=True)
         initialised(self)
 
@@ -58,14 +58,14 @@ class UNet(nn.Module):
 
 
 def _innermost(outer: int, inner: int, norm: str) -> Level:
-    down = nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=norm == "instance")
-    up = nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=norm == "instance")
+    down = Halving(outer, inner, bias=norm == "instance")
+    up = Doubling(inner, outer, bias=norm == "instance")
     return Level([nn.LeakyReLU(0.2), down, nn.ReLU(), up, normalisation(norm, outer)])
 
 
 def _middle(outer: int, inner: int, submodule: Level, norm: str, dropout: float) -> Level:
-    down = nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=norm == "instance")
-    up = nn.ConvTranspose2d(2 * inner, outer, 4, stride=2, padding=1, bias=norm == "instance")
+    down = Halving(outer, inner, bias=norm == "instance")
+    up = Doubling(2 * inner, outer, bias=norm == "instance")
     layers = [nn.LeakyReLU(0.2), down, normalisation(norm, inner), submodule]
     layers += [nn.ReLU(), up, normalisation(norm, outer)]
     return Level(layers + ([nn.Dropout(dropout)] if dropout else []))

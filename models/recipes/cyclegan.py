@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.descriptor import Descriptor
 from models.losses.adversarial import ADVERSARIAL, Adversarial
-from models.networks.patchgan import PatchGAN
+from models.networks.patchgan import patch_discriminator
 from models.networks.resnet_generator import ResnetGenerator
 from models.pixels import to_range, to_unit
 from models.recipes.decay import constant_then_linear
@@ -70,6 +70,7 @@ class CycleGAN(Recipe):
     """G*, F* = arg min_{G,F} max_{D_X,D_Y} L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) (equations 3 and 4)."""
 
     images_per_example = 2
+    channels_last = False  # torch's instance norm is slow to differentiate so
     paired = False
 
     def __init__(self, config: CycleGANConfig, supplies: Supplies) -> None:
@@ -77,7 +78,8 @@ class CycleGAN(Recipe):
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments: dict[str, Any] = {"blocks": config.blocks, "ngf": config.ngf, "norm": "instance", "dropout": 0.0}
         G, F = ResnetGenerator(**arguments), ResnetGenerator(**arguments)
-        D_X, D_Y = (PatchGAN(ndf=config.ndf, layers=config.patch_layers, norm="instance") for _ in range(2))
+        ndf, layers = config.ndf, config.patch_layers
+        D_X, D_Y = (patch_discriminator(in_channels=3, ndf=ndf, layers=layers, norm="instance") for _ in range(2))
         self.networks = {"G": G, "F": F, "D_X": D_X, "D_Y": D_Y}
         self.optimizers = {
             name: torch.optim.Adam(
@@ -119,8 +121,8 @@ class CycleGAN(Recipe):
             loss = loss + c.lambda_identity * c.lambda_cycle * identity
         road.update("G and F", loss)
 
-        d_y, real_y = self._judged("D_Y", y, self.pools["y"].query(fake_y.detach()))
-        d_x, real_x = self._judged("D_X", x, self.pools["x"].query(fake_x.detach()))
+        d_y, balance_y = self._judged("D_Y", y, self.pools["y"].query(fake_y.detach()))
+        d_x, balance_x = self._judged("D_X", x, self.pools["x"].query(fake_x.detach()))
         road.update("D_X and D_Y", d_y + d_x)
 
         return {
@@ -131,15 +133,15 @@ class CycleGAN(Recipe):
             "cycle X": cycle_x,
             "cycle Y": cycle_y,
             "identity": identity,
-            "D(x)": 0.5 * (real_x + real_y),
+            **{name: 0.5 * (balance_x[name] + balance_y[name]) for name in balance_x},
         }
 
-    def _judged(self, name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """What a discriminator pays, halved to slow it down (the reference), and its mean verdict on real images."""
+    def _judged(self, name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a discriminator pays, halved to slow it down (the reference), and how the game stands by it."""
         D, gan = self.networks[name], self.adversarial
-        verdicts = D(real).float()
-        loss = gan.real(verdicts) + gan.fake(D(fake).float()) + gan.penalty(D, real, fake)
-        return 0.5 * loss, gan.probability(verdicts)
+        real_verdicts, fake_verdicts = D(real).float(), D(fake).float()
+        loss = gan.real(real_verdicts) + gan.fake(fake_verdicts) + gan.penalty(D, real, fake)
+        return 0.5 * loss, gan.balance(real_verdicts, fake_verdicts)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

@@ -124,8 +124,7 @@ class GAN(Recipe):
             "D fake": d_fake,
             "D penalty": penalty,
             "G adversarial": fooling,
-            "D(x)": gan.probability(real_verdicts),
-            "D(G(z))": gan.probability(fake_verdicts),
+            **gan.balance(real_verdicts, fake_verdicts),
             "diversity": _spread(fake.detach()) / _spread(x),
         }
 

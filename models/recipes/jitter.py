@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.pixels import LUMA
+
 
 def jittered(
     images: Sequence[np.ndarray],
@@ -60,6 +62,11 @@ def square(
     if varied and mirror and rng.random() < 0.5:
         cut = cut[:, ::-1]
     return torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
+
+
+def luma(image: Tensor) -> Tensor:
+    """uint8 [3, H, W] -> uint8 [1, H, W], weighed as the bulk road does for networks that take greyscale."""
+    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True).round_().byte()
 
 
 def recoloured(image: Tensor, rng: np.random.Generator, strength: float) -> Tensor:

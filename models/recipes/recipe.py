@@ -93,11 +93,13 @@ class Recipe(ABC):
     """Networks, optimizers, losses and one step. The road wraps each entry of `networks` in place before the first."""
 
     images_per_example: ClassVar[int]
-    """1: single images; 2: pairs, input and target, or an image of each of two domains."""
+    """1: single images; 2: pairs, input and target, or an image of each of two domains. Ask `images_in`."""
     paired: ClassVar[bool] = True
     """Whether the images of an example belong together; if not, they are put together anew each time."""
     labelled: ClassVar[bool] = False
     """Whether examples belong to classes; batches then have `label`, int64 [N], too."""
+    channels_last: ClassVar[bool] = True
+    """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """The fields of `Supplies` that it can't do without (classes come with `labelled`)."""
     networks: dict[str, nn.Module]
@@ -130,6 +132,11 @@ class Recipe(ABC):
     @abstractmethod
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
         """One training step; returns the scalars worth watching, by name."""
+
+    @classmethod
+    def images_in(cls, config: Any) -> int:
+        """`images_per_example` under these settings."""
+        return cls.images_per_example
 
     def memory(self) -> dict[str, Tensor]:
         """What this process must know to go on, besides networks and optimizers; goes into checkpoints."""

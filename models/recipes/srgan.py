@@ -110,8 +110,7 @@ class SRGAN(Upscaling):
             "G pixel": pixel,
             "G perceptual": perceptual,
             "G adversarial": fooling,
-            "D(x)": gan.probability(real_verdicts),
-            "D(G(z))": gan.probability(fake_verdicts),
+            **gan.balance(real_verdicts, fake_verdicts),
             "PSNR dB": psnr_db(fake, y),
         }
 

@@ -1,6 +1,8 @@
 """Pixels through a generator: value ranges, padding, tiles, precision and batches; a network sees only tensors."""
 
+import hashlib
 import math
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
 from typing import Literal
@@ -12,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
+from models.pixels import LUMA
 from pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from pipeline.images.faults import Fault
@@ -19,16 +22,28 @@ from pipeline.images.pictures import Picture
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-LUMA = (0.299, 0.587, 0.114)
-"""The weights of red, green and blue in greyscale (ITU-R BT.601)."""
 
 
 class Generator:
     """A bundle's network on a device, fed with pictures."""
 
     def __init__(
-        self, network: nn.Module, descriptor: Descriptor, *, device: str, precision: Precision, batch_size: int
+        self,
+        network: nn.Module,
+        descriptor: Descriptor,
+        *,
+        device: str,
+        precision: Precision,
+        batch_size: int,
+        noise: bool = False,
     ) -> None:
+        """With `noise`, dropout drops out and batch norms take an image's own statistics, as in training."""
+        if noise:
+            batch_size = 1
+            for module in network.modules():
+                if isinstance(module, (nn.Dropout, nn.BatchNorm2d)):
+                    module.train()
+        self._dice = threading.Lock() if noise else None
         self.descriptor = descriptor
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
@@ -43,8 +58,22 @@ class Generator:
         """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
         return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
-        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault."""
+    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str] = ()) -> list[Picture | Fault]:
+        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault.
+
+        Their keys decide what is random, where something is.
+        """
+        if self._dice is None:
+            return self._results(pictures)
+        return [self._seeded(self._dice, picture, key) for picture, key in zip(pictures, keys, strict=True)]
+
+    def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | Fault:
+        """torch has one source of random numbers for all threads, so one picture has it at a time."""
+        with dice:
+            torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
+            return self._results([picture])[0]
+
+    def _results(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
         height, width, _ = pictures[0].pixels.shape
         cut = tiling(self.descriptor, height, width)
         if cut is not None:

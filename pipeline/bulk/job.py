@@ -29,6 +29,8 @@ class BulkJob:
     max_pixels: int = 200_000_000
     max_input_bytes: int = 1 << 30
     precision: Precision = "fp32"
+    noise: bool = False
+    """Whether the generator runs as in training: dropout, seeded by each image's key, is the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     actors: int | None = None
     """None: one for each accelerator, or for each core where there is none."""
@@ -46,6 +48,7 @@ class BulkJob:
             "job": self.job,
             **asdict(self.encoder),
             "precision": self.precision,
+            **({"noise": True} if self.noise else {}),  # absent from the digests of outputs older than the setting
             "max_pixels": self.max_pixels,
             "max_input_bytes": self.max_input_bytes,
         }

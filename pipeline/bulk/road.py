@@ -179,6 +179,7 @@ def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> 
         spec=job.spec_digest(),
         encoder=job.encoder,
         precision=job.precision,
+        noise=job.noise,
         device=device,
         batch_size=job.batch_size or (1 if device == "cpu" else 8),
         threads=threads,

@@ -48,6 +48,7 @@ class Work:
     spec: str
     encoder: Encoder
     precision: Precision
+    noise: bool
     device: str
     batch_size: int
     threads: int
@@ -87,7 +88,12 @@ class ShardMaker:
         self._work = work
         self._fs, self._output = storage.filesystem(work.output)
         self._generator = Generator(
-            network, bundle.descriptor, device=work.device, precision=work.precision, batch_size=work.batch_size
+            network,
+            bundle.descriptor,
+            device=work.device,
+            precision=work.precision,
+            batch_size=work.batch_size,
+            noise=work.noise,
         )
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
@@ -179,7 +185,7 @@ class ShardMaker:
         yield from groups.values()
 
     def _generated(self, group: list[Sample]) -> list[Sample]:
-        pictures = [sample.picture for sample in group if sample.picture is not None]
+        pictures = [(sample.item.key, sample.picture) for sample in group if sample.picture is not None]
         if not pictures:
             return group  # a fault, on its way to its row
         with self._tally.timed("generate"):
@@ -189,10 +195,10 @@ class ShardMaker:
             sample.fault = result if isinstance(result, Fault) else None
         return group
 
-    def _results(self, pictures: list[Picture]) -> list[Picture | Fault]:
+    def _results(self, pictures: list[tuple[str, Picture]]) -> list[Picture | Fault]:
         """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
         try:
-            return self._generator(pictures)
+            return self._generator([picture for _, picture in pictures], [key for key, _ in pictures])
         except torch.AcceleratorError:
             raise  # the device is in disarray, and would fail every picture after this one too
         except Exception as fault:  # out of memory, above all: a picture's fault, not the run's

@@ -16,6 +16,7 @@ from pipeline.report.output import Output, number, part, text
 from pipeline.report.samples import Grid, read_grids
 from pipeline.report.scalars import History, read_history
 from pipeline.report.wording import moment
+from pipeline.training.trouble import WAITING, Trouble, bound, seen
 
 RATE = "images_per_s"
 GROUPS = {"G": "Generator", "D": "Discriminator"}
@@ -51,6 +52,12 @@ class TrainingFacts:
     balance: tuple[Chart, ...]
     small: tuple[Chart, ...]
     """Learning rates and throughput."""
+    bound: str
+    """What limits the pace, `data` or `compute`; empty where nobody measured."""
+    problem: str
+    """Why it failed, if it did."""
+    troubles: tuple[Trouble, ...]
+    """What the scalars tell of trouble."""
     broken: Mapping[str, int]
     """The first step at which a scalar was NaN or infinite, for those that were."""
     grids: tuple[Grid, ...]
@@ -82,9 +89,18 @@ def gather(output: Output) -> TrainingFacts:
         versions=part(run, "versions"),
         bundle=bundle,
         **_charts(history),
+        bound=_bound(history),
+        problem=text(run.get("problem")),
+        troubles=tuple(seen(history.scalars, history.steps)),
         broken=history.broken,
         grids=read_grids(output),
     )
+
+
+def _bound(history: History) -> str:
+    waiting = history.scalars.get(WAITING, np.array([]))
+    waiting = waiting[np.isfinite(waiting)]
+    return bound(float(np.median(waiting))) if len(waiting) else ""
 
 
 def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
@@ -92,10 +108,12 @@ def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
     names = [name for name, values in history.scalars.items() if np.isfinite(values).any()]
     rates = [name for name in names if name == "lr" or name.startswith(("lr ", "lr_", "lr/"))]
     balance = [name for name in names if is_probability(name)]
-    losses = [name for name in names if name not in (*rates, *balance, RATE)]
+    losses = [name for name in names if name not in (*rates, *balance, RATE, WAITING)]
     small = [chart("Learning rate", history, rates[:MOST_CURVES], smoothed=False)] if rates else []
     if RATE in names:
         small.append(chart("Images per second", history, [RATE]))
+    if WAITING in names:
+        small.append(chart("Share of time waiting for data", history, [WAITING]))
     return {
         "losses": tuple(chart(title, history, group, logarithmic=True) for title, group in grouped(losses)),
         "balance": (chart("Balance", history, balance[:MOST_CURVES], guide=0.5),) if balance else (),

@@ -63,14 +63,15 @@ class TrainingPlan:
     """What matrix products are computed in; weights stay fp32."""
     bundle_precision: Literal["fp32", "fp16"] = "fp32"
     """What the bundle's weights are stored in."""
-    channels_last: bool = True
-    """Memory layout of activations; faster for convolutions in most places."""
+    channels_last: bool | None = None
+    """Memory layout of activations; None: on accelerators, and on CPUs where the recipe says that it is faster."""
     accumulate: int = 1
     """Parts that a worker's share of a batch is computed in, to save memory; optimizers step once for all."""
     cache_bytes: int = 4 << 30
     """Decoded images that one worker holds in memory; the rest goes to a scratch file on its disk."""
     max_failures: int = 3
-    """Times that lost workers are replaced, going on from the newest checkpoint, before the training gives up."""
+    """Times in a row that lost workers are replaced without reaching another checkpoint, before the training gives up.
+    There is no limit to losses between which it goes on."""
 
     def __post_init__(self) -> None:
         for name in ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "sample_rows", "accumulate"):

@@ -4,13 +4,13 @@ import contextlib
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 from ray.data import ExecutionOptions
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import DataConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from models import recipes
@@ -23,6 +23,7 @@ from pipeline.training.log import now, write_run
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.provisions import Provisions, fetched
 from pipeline.training.spec import placed, resolved, same_provisions, started
+from pipeline.training.trouble import Trouble
 from pipeline.training.watch import Watch, shown
 from pipeline.training.worker import Job, work
 
@@ -37,6 +38,8 @@ class Outcome:
     """Of training alone, over all runs of it."""
     scalars: dict[str, float]
     """The last logged line."""
+    warnings: tuple[Trouble, ...] = ()
+    """What was seen to go wrong without ending the training."""
     unreadable: tuple[str, ...] = ()
     """Images of the data that could not be trained on, each with its fault."""
     already_done: bool = False
@@ -57,7 +60,7 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     if reached >= config.steps and run.get("status") == "finished":
         return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
     recipe = recipes.RECIPES[plan.recipe].recipe
-    found = example_files.listed(plan.data, recipe.images_per_example, paired=recipe.paired, labelled=recipe.labelled)
+    found = example_files.listed(plan.data, recipe.images_in(config), paired=recipe.paired, labelled=recipe.labelled)
     provisions = fetched(plan, example_files.classes(found) if recipe.labelled else ())
     same_provisions(run, provisions.digests)
     counts = {"examples": len(found), "parameters": _parameters(plan, config, provisions)}
@@ -67,17 +70,20 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     with cluster.connected():
         try:
             facts = _fit(plan, config, found, provisions, run["versions"], quiet)
-        except BaseException:
-            write_run(plan.output, {**run, "status": "failed", "finished_at": now()})
+        except BaseException as fault:
+            why = str(fault) or type(fault).__name__
+            write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": why})
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
+    finished["warnings"] = [asdict(trouble) for trouble in facts["warnings"]]
     write_run(plan.output, {**run, **finished, "status": "finished"})
     return Outcome(
         output=plan.output,
         steps=facts["step"],
         seconds=facts["seconds"],
         scalars=facts["scalars"],
+        warnings=tuple(facts["warnings"]),
         unreadable=tuple(facts["unreadable"]),
     )
 
@@ -113,24 +119,50 @@ def _fit(
     )
     workers = plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers)
     resources = {"CPU": cpus, **({"GPU": plan.gpus_per_worker} if gpu else {})}
-    rows = example_files.dataset(found, plan.sizes_multiple, recipes.RECIPES[plan.recipe].recipe.images_per_example)
-    with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch, shown(watch, config.steps, quiet):
-        trainer = TorchTrainer(
+    rows = example_files.dataset(found, plan.sizes_multiple, recipes.RECIPES[plan.recipe].recipe.images_in(config))
+    scaling = ScalingConfig(
+        num_workers=workers,
+        use_gpu=gpu,
+        resources_per_worker=resources,
+        placement_strategy="PACK" if gpu else "SPREAD",  # each node's cores are its own workers'
+    )
+
+    def trainer(scratch: str) -> TorchTrainer:
+        return TorchTrainer(
             work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=resources),
-            run_config=RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=plan.max_failures)),
+            scaling_config=scaling,
+            run_config=RunConfig(storage_path=scratch),
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
-        with _interruptible():
-            try:
-                trainer.fit()
-            except TrainingFailedError as fault:
-                why = ray.get(watch.facts.remote())["fault"] or "a worker died without a word; was memory short?"
-                raise TrainingError(f"the training's workers failed too often. The last: {why}") from fault
+
+    with shown(watch, config.steps, quiet), _interruptible():
+        _fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
+
+
+def _fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPlan, watch: Any) -> None:
+    """Replace lost workers as often as it takes, as long as they reach another checkpoint in between.
+
+    Ray Train would count all losses of a training alike, and a month on spot machines has many.
+    """
+    failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
+    while True:
+        try:
+            with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch:
+                trainer(scratch).fit()
+            return
+        except TrainingFailedError as fault:
+            before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
+            failures = 1 if reached > before else failures + 1
+            if failures > plan.max_failures:
+                why = ray.get(watch.facts.remote())["fault"] or "a worker died without a word; was memory short?"
+                raise TrainingError(
+                    f"the training's workers failed {failures} times without reaching another checkpoint. The last: "
+                    f"{why}"
+                ) from fault
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ from pipeline.training.plan import TrainingError, TrainingPlan
 PACKAGES = ("recast", "ray", "torch", "numpy", "pillow")
 DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
+OF_ONE_RUN = ("problem", "warnings")
+"""What run.json says of the last run alone."""
 PLACES = ("data", "output", "loss_network", "style_image", "start_from")
 
 
@@ -55,7 +57,7 @@ def started(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     begun = earlier.get("started_at", now())
     return {
-        **earlier,
+        **{name: value for name, value in earlier.items() if name not in OF_ONE_RUN},
         "recipe": plan.recipe,
         "preset": plan.preset,
         "spec": wanted,

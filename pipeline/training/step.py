@@ -35,7 +35,8 @@ class WorkerRoad:
         self.accumulate, self.ema_decay = plan.accumulate, ema_decay
         self.batch_size, self.world = batch_size, world
         self.bare: dict[str, nn.Module] = {}
-        layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+        pixelwise = device.type != "cpu" or recipe.channels_last if plan.channels_last is None else plan.channels_last
+        layout = torch.channels_last if pixelwise else torch.contiguous_format
         for name, network in recipe.networks.items():
             self.bare[name] = network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch omits it
             if plan.sync_batchnorm:

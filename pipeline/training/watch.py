@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from pipeline.training.trouble import WAITING, Trouble
+
 POLL_EVERY_S = 0.5
+PACE = ("lr", "images_per_s", WAITING)
 LINE_EVERY_S = 15.0
 """Where there is no terminal to draw on."""
 
@@ -22,10 +25,15 @@ class Watch:
 
     def __init__(self) -> None:
         self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": ""}
-        self._facts["unreadable"] = []
+        self._facts |= {"unreadable": [], "warnings": []}
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
+
+    def warn(self, trouble: Trouble) -> None:
+        """Keep the first of each kind; a replaced worker may see it again."""
+        if trouble.kind not in {known.kind for known in self._facts["warnings"]}:
+            self._facts["warnings"].append(trouble)
 
     def facts(self) -> dict[str, Any]:
         return self._facts
@@ -57,12 +65,15 @@ def _follow(watch: Any, steps: int, done: threading.Event) -> None:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, expand=True) as progress:
         task = progress.add_task("training", total=steps, words="starting workers")
-        line_at = time.monotonic()
+        line_at, warned = time.monotonic(), 0
         while not done.wait(POLL_EVERY_S):
             with contextlib.suppress(ray.exceptions.RayError):
                 facts = ray.get(watch.facts.remote(), timeout=5)
                 words = _words(facts["scalars"])
                 progress.update(task, completed=facts["step"], words=words)
+                for trouble in facts["warnings"][warned:]:
+                    console.print(f"warning: step {trouble.step:,}: {trouble.sentence}", markup=False)
+                warned = len(facts["warnings"])
                 if progress.disable and time.monotonic() - line_at > LINE_EVERY_S:
                     line_at = time.monotonic()
                     print(f"training: {facts['step']:,} of {steps:,} steps, {words}", file=sys.stderr, flush=True)
@@ -71,5 +82,5 @@ def _follow(watch: Any, steps: int, done: threading.Event) -> None:
 def _words(scalars: dict[str, float]) -> str:
     if not scalars:
         return "starting workers"
-    losses = "  ".join(f"{name} {value:.3g}" for name, value in scalars.items() if name not in ("lr", "images_per_s"))
+    losses = "  ".join(f"{name} {value:.3g}" for name, value in scalars.items() if name not in PACE)
     return f"{scalars['images_per_s']:.1f} images/s  {losses}"

@@ -18,10 +18,12 @@ from models.recipes.recipe import RecipeConfig
 from pipeline import storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard, fixed_samples
+from pipeline.training.idle import Idle
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.provisions import Provisions
 from pipeline.training.records import Records
 from pipeline.training.step import WorkerRoad
+from pipeline.training.trouble import WAITING, Lookout, Trouble
 
 T = TypeVar("T")
 
@@ -140,24 +142,52 @@ class Worker:
 
     def _resume(self) -> int:
         """Load the newest checkpoint, if there is one; returns the step to go on with, the same in every worker."""
-        newest = [max(self.checkpoints.steps(), default=0)]
+        newest = [self._newest() if self.rank == 0 else 0]
         dist.broadcast_object_list(newest, src=0)
-        if newest[0]:
-            state = self.checkpoints.load(newest[0])
+        (start,) = newest
+        if start:
+            state = self.checkpoints.load(start)
             self.road.load(state)
             self.seconds = state["seconds"]
-            memories = state.get("memories", ())
-            if len(memories) == self.world:
+            before, memories = state["workers"], state["memories"]
+            if before == self.world:
                 self.recipe.remember(memories[self.rank], self.road.device)
-        return newest[0]
+            else:
+                self._warn(
+                    "workers",
+                    start,
+                    f"the training goes on with {self.world} workers after {before}: as correct as before, but its "
+                    "weights are no longer bit for bit those of a training that was left alone",
+                )
+        return start
+
+    def _newest(self) -> int:
+        """The newest checkpoint that can be read; 0 where there is none. Damaged ones are told of, and left alone."""
+        steps = self.checkpoints.steps()
+        damages: list[TrainingError] = []
+        for step in reversed(steps):
+            try:
+                self.checkpoints.load(step)
+            except TrainingError as fault:
+                damages.append(fault)
+            else:
+                for damage in damages:
+                    self._warn("damaged", step, f"{damage}. The one before it serves")
+                return step
+        if damages:
+            raise damages[0]
+        return 0
 
     def _train(self, draw: Draw, start: int, records: Records | None) -> None:
         plan, last = self.plan, self.config.steps
         sums: dict[str, Tensor] = {}
+        idle, lookout = Idle(self.road.device), Lookout()
         steps, began = 0, time.monotonic()
         for step, batch in enumerate(draw.batches(start, last), start):
             torch.manual_seed((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank)
+            idle.step_begins()
             scalars = self.road.step(batch, step)
+            idle.step_ends()
             sums = {name: sums.get(name, 0) + value for name, value in scalars.items()}
             done, steps = step + 1, steps + 1
             checkpoint = done % plan.checkpoint_every == 0 or done == last
@@ -169,7 +199,10 @@ class Worker:
             elapsed = time.monotonic() - began
             self.seconds += elapsed
             means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
+            means[WAITING] = self._largest(idle.seconds() / elapsed)
             self._tell(step=done, seconds=self.seconds, scalars=means)
+            for trouble in lookout.look(done, means):
+                self._warn(trouble.kind, trouble.step, trouble.sentence)
             memories = self._gathered(self.recipe.memory()) if checkpoint else []
             if records:
                 records.log(done, means)
@@ -184,6 +217,12 @@ class Worker:
         dist.all_reduce(values)
         return dict(zip(sums, values.tolist(), strict=True))
 
+    def _largest(self, value: float) -> float:
+        """Over all workers, which wait for the slowest of them."""
+        largest = torch.tensor(value, device=self.road.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return float(largest)
+
     def _healthy(self, means: dict[str, float], step: int, checkpoint: bool) -> bool:
         """Whether losses are finite, and weights too where they are about to be kept; the driver is told otherwise."""
         bad = [name for name, value in means.items() if not math.isfinite(value)]
@@ -195,6 +234,10 @@ class Worker:
                 "from before that; try a lower learning_rate, or precision fp32"
             )
         return not bad
+
+    def _warn(self, kind: str, step: int, sentence: str) -> None:
+        if self.rank == 0:
+            self.job.watch.warn.remote(Trouble(kind, step, sentence))
 
     def _tell(self, **facts: Any) -> None:
         if self.rank == 0:

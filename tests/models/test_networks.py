@@ -6,7 +6,7 @@ from torch import nn
 
 from models.networks import NETWORKS
 from models.networks.edsr import EDSR
-from models.networks.patchgan import PatchGAN
+from models.networks.patchgan import PatchGAN, PixelGAN
 from models.networks.resnet_generator import ResnetGenerator
 from models.networks.unet import UNet
 
@@ -21,9 +21,10 @@ def parameters(network: nn.Module) -> int:
         (UNet(num_downs=8, ngf=64, norm="batch"), 54_413_955),
         (PatchGAN(in_channels=3, norm="instance"), 2_764_737),
         (PatchGAN(in_channels=6, norm="batch"), 2_768_705),
+        (PixelGAN(in_channels=6, norm="batch"), 9_024),
         (ResnetGenerator(blocks=9), 11_378_179),
     ],
-    ids=["unet_256", "patchgan-3", "patchgan-6", "resnet_9blocks"],
+    ids=["unet_256", "patchgan-3", "patchgan-6", "pixelgan-6", "resnet_9blocks"],
 )
 def test_parameter_counts_are_the_references(network, count):
     """Networks of the papers have exactly as many parameters as pytorch-CycleGAN-and-pix2pix's."""

@@ -101,10 +101,33 @@ def test_too_small_photographs_are_refused():
 def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
-    images = (photograph(), photograph(seed=1))[: recipe.images_per_example]
+    images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
     one, same, other = (recipe.example(images, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[k], same[k]) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize(("layers", "patch_px"), [(0, 1), (1, 16), (3, 70), (5, 286)])
+def test_pix2pix_judges_patches_of_the_papers_sizes(layers, patch_px):
+    """One verdict hears of exactly so many pixels along a side."""
+    D = built("pix2pix", patch_layers=layers, norm="none", ndf=2).networks["D"]
+    seen = torch.zeros(1, 6, 320, 320, requires_grad=True)
+    verdicts = D(seen)
+    verdicts[0, 0, verdicts.shape[2] // 2, verdicts.shape[3] // 2].backward()
+    assert int(seen.grad[0].abs().sum((0, 2)).count_nonzero()) == patch_px
+
+
+def test_colourising_learns_from_single_photographs():
+    """x is the luma of y, G takes one channel, and people see grey beside colours."""
+    recipe = built("pix2pix", colourise=True)
+    assert (Pix2Pix.images_in(recipe.config), recipe.product.descriptor.in_channels) == (1, 1)
+    batch = batch_of(recipe, (photograph(),), 2)
+    weighed = (batch["y"] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    assert (batch["x"].shape, batch["x"].dtype) == ((2, 1, 32, 32), torch.uint8)
+    assert (batch["x"] - weighed).abs().max() <= 0.5
+    _, scalars = trained(recipe, batch, 2)
+    assert set(scalars[0]) >= {"G L1", "D(x)", "D(G(z))"}
+    assert sample_grid(recipe.preview(batch, recipe.networks["G"].eval())).size[0] > 3 * 32
 
 
 def test_srresnet_learns():

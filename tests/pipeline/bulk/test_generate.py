@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from models.descriptor import Descriptor
+from models.networks.unet import UNet
 from pipeline.bulk import tiles
 from pipeline.bulk.generate import Generator
 from pipeline.bulk.tiles import Tiling, lay
@@ -80,6 +81,21 @@ def test_results_do_not_depend_on_the_company_in_a_batch():
     alone = [generator(Smooth(), UPSCALE, batch_size=4)([p])[0] for p in pictures]
     for a, b in zip(together, alone, strict=True):
         assert np.array_equal(a.pixels, b.pixels)
+
+
+def test_noise_is_decided_by_the_key_alone():
+    """With noise, dropout makes another image of each key, the same one whatever came before it."""
+    torch.manual_seed(0)
+    network = UNet(num_downs=6, ngf=4).eval()
+    descriptor = Descriptor(task="translate", size_multiple=64, min_size_px=128, value_range=(-1, 1))
+    same, keys = [picture(128, 128)] * 3, ["a", "b", "c"]
+    noisy = Generator(network, descriptor, device="cpu", precision="fp32", batch_size=4, noise=True)
+    first = [result.pixels for result in noisy(same, keys)]
+    again = [noisy([given], [key])[0].pixels for given, key in reversed(list(zip(same, keys, strict=True)))][::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], first[1])
+    calm = generator(network.eval(), descriptor)(same)
+    assert np.array_equal(calm[0].pixels, calm[1].pixels)
 
 
 def test_tiles_give_the_pixels_of_the_whole(monkeypatch):

@@ -38,7 +38,7 @@ def trained(case, rank: int, world: int) -> dict[str, torch.Tensor]:
     plan = TrainingPlan(recipe=name, data="", output="", **switches)
     batch_size = config.batch_size
     road = WorkerRoad(recipe, plan, device=torch.device("cpu"), ema_decay=0.0, batch_size=batch_size, world=world)
-    images = (photograph(), photograph(seed=1))[: recipe.images_per_example]
+    images = (photograph(), photograph(seed=1))[: recipe.images_in(config)]
     for step in range(STEPS):
         batch = batch_of(recipe, images, batch_size, seed=step)
         road.step({key: value[rank::world] for key, value in batch.items()}, step)

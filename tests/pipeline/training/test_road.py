@@ -1,14 +1,7 @@
-"""Trainings run on a cluster, survive being killed to the last bit, and refuse what can't work in a sentence."""
+"""Trainings run on a cluster, go on where they stopped, and refuse what can't work in a sentence."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,17 +13,11 @@ from pipeline import bundles
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.road import train
+from tests.pipeline.training.states import flattened
 
 STEPS = 60
 EXAMPLES = 5
 """Odd, so that two workers get three each, one of them twice."""
-
-DRIVER = """
-import sys
-from pipeline.training.road import train
-from pipeline.training.plan import TrainingPlan
-train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +48,6 @@ def undisturbed(ray_local, photos, tmp_path_factory):
     output = tmp_path_factory.mktemp("undisturbed")
     train(TrainingPlan(**plan(photos, output)), quiet=True)
     return output
-
-
-def assert_same_weights(one, other):
-    for part in ("networks", "optimizers"):
-        flat_one, flat_other = flattened(one[part]), flattened(other[part])
-        assert flat_one.keys() == flat_other.keys()
-        assert all(torch.equal(flat_one[k], flat_other[k]) for k in flat_one)
-    assert all(torch.equal(one["averaged"][k], other["averaged"][k]) for k in one["averaged"])
-
-
-def flattened(value, name=""):
-    """The tensors of a nested state, by path."""
-    if isinstance(value, torch.Tensor):
-        return {name: value}
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return {path: t for key, entry in entries for path, t in flattened(entry, f"{name}/{key}").items()}
 
 
 def test_output_has_everything(undisturbed):
@@ -122,42 +93,6 @@ def test_other_settings_are_refused(undisturbed, photos):
         train(TrainingPlan(**plan(photos, undisturbed, overrides={"ema_decay": 0.9, "learning_rate": 0.01})))
 
 
-def test_killed_driver_goes_on_bit_identically(undisturbed, photos, tmp_path):
-    """SIGKILL to the driver; the same command again ends in the weights of an undisturbed training.
-
-    The killed driver's workers may live on for some steps and write another checkpoint: where the second run takes over
-    is a matter of luck, where it ends is not.
-    """
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, repr(plan(photos, tmp_path))],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "RAY_ADDRESS": ""},
-    )  # fmt: skip
-    reached = wait_for_checkpoint(tmp_path)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    assert reached < STEPS
-    train(TrainingPlan(**plan(photos, tmp_path)), quiet=True)
-    assert_same_weights(final_state(tmp_path), final_state(undisturbed))
-
-
-def test_killed_worker_is_replaced_bit_identically(undisturbed, photos, bucket):
-    """SIGKILL to a worker of a training into object storage; it is replaced, and the weights end up the same."""
-    killed, output = [], f"{bucket}/trained"
-
-    def kill_one():
-        wait_for_checkpoint(output)
-        killed.extend(worker_pids()[:1])
-        os.kill(killed[0], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    train(TrainingPlan(**plan(photos, output)), quiet=True)
-    killer.join()
-    assert killed
-    assert_same_weights(final_state(output), final_state(undisturbed))
-    assert bundles.describe(f"{output}/bundle").training["step"] == STEPS
-
-
 def test_unpaired_training_remembers_its_pools_when_it_goes_on(ray_local, photos, tmp_path):
     """CycleGAN on two folders with two workers, stopped half way and gone on, ends in an undisturbed one's weights."""
     for folder, numbers in (("A", range(3)), ("B", range(3, EXAMPLES))):
@@ -181,29 +116,6 @@ def test_unpaired_training_remembers_its_pools_when_it_goes_on(ray_local, photos
 def test_unpaired_data_wants_two_domains(tmp_path, photos):
     with pytest.raises(TrainingError, match="wants images in the folders A and B"):
         train(TrainingPlan(**plan(photos, tmp_path, recipe="cyclegan", overrides={})), quiet=True)
-
-
-def wait_for_checkpoint(output, timeout_s=120):
-    """The step of the first checkpoint, as soon as there is one."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if steps := Checkpoints(str(output)).steps():
-            return steps[-1]
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint came")
-
-
-def worker_pids():
-    """Processes of this test's training workers."""
-    descendants, parents = {os.getpid()}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    for _ in range(8):
-        descendants |= {pid for pid, parent in parents.items() if parent in descendants}
-    return [pid for pid in descendants if b"RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_pix2pix_diverging_is_stopped(ray_local, photos, tmp_path):

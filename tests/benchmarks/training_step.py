@@ -1,0 +1,97 @@
+"""A recipe's bare step against the reference's, and bf16 against fp32: `python -m tests.benchmarks.training_step`.
+
+Both sides start from the same weights and see the same batch of resident data; they take turns, so that a disturbance
+hits both. Their losses are printed beside the ratio: the maths is the same.
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+
+import torch
+
+from models.recipes import NOTHING, cyclegan, pix2pix
+from pipeline.training.plan import Precision, TrainingPlan
+from pipeline.training.step import WorkerRoad
+from tests.benchmarks import reference_steps
+
+ROUNDS = 12
+SIZE_PX = 256
+
+
+def batch_of(size: int) -> dict[str, torch.Tensor]:
+    """Smooth pairs, uint8: noise would drive the discriminators to extremes."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, size, 3, 16, 16, generator=generator)
+    fine = [torch.nn.functional.interpolate(c, size=SIZE_PX, mode="bicubic").clamp(0, 1) for c in coarse]
+    return {name: (image * 255).byte() for name, image in zip("xy", fine, strict=True)}
+
+
+def ours(recipe: str, batch_size: int, precision: Precision = "fp32", norm: str = "batch") -> WorkerRoad:
+    torch.manual_seed(0)
+    made: pix2pix.Pix2Pix | cyclegan.CycleGAN
+    if recipe == "pix2pix":
+        config = dataclasses.replace(pix2pix.PAPER, dropout=0.0, batch_size=batch_size, constant_share=1.0)
+        made = pix2pix.Pix2Pix(config, NOTHING)
+    else:
+        made = cyclegan.CycleGAN(dataclasses.replace(cyclegan.PAPER, batch_size=batch_size), NOTHING)
+    plan = TrainingPlan(recipe=recipe, data="", output="", precision=precision)
+    return WorkerRoad(made, plan, device=torch.device("cpu"), ema_decay=0.0, batch_size=batch_size)
+
+
+def theirs(recipe: str, like: WorkerRoad) -> reference_steps.Pix2Pix | reference_steps.CycleGAN:
+    """The reference with the weights of one of ours, and without dropout, whose draws would differ."""
+    reference = reference_steps.Pix2Pix() if recipe == "pix2pix" else reference_steps.CycleGAN()
+    for name, network in reference.networks.items():
+        prefix = "model." if name.startswith("D") else ""
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in like.bare[name].state_dict().items()})
+        for module in network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    return reference
+
+
+def against_reference(recipe: str, aim: float) -> None:
+    road, batch = ours(recipe, 1), batch_of(1)
+    reference = theirs(recipe, road)
+    x, y = (batch[name].float() / 127.5 - 1 for name in "xy")
+    for step in range(2):
+        mine, their = road.step(batch, step), reference.step(x, y)
+    off = max(abs(mine[name].item() - value.item()) / max(abs(value.item()), 1e-3) for name, value in their.items())
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for step in range(2, 2 + ROUNDS):
+        for side, run in (("ours", lambda s=step: road.step(batch, s)), ("theirs", lambda: reference.step(x, y))):
+            began = time.perf_counter()
+            run()
+            seconds[side].append(time.perf_counter() - began)
+    mine_s, theirs_s = (statistics.median(seconds[side]) for side in ("ours", "theirs"))
+    print(
+        f"{recipe}, {SIZE_PX} px, batch 1, fp32: {mine_s:.3f} s a step; the reference {theirs_s:.3f} s: "
+        f"{theirs_s / mine_s:.2f} times (aim {aim}); losses of the second step differ by {off:.1e} at most",
+        flush=True,
+    )
+
+
+def in_bf16(recipe: str, aim: float) -> None:
+    roads = {precision: ours(recipe, 4, precision) for precision in ("fp32", "bf16")}
+    batch, rounds = batch_of(4), ROUNDS // 2
+    seconds: dict[str, list[float]] = {precision: [] for precision in roads}
+    for step in range(2 + rounds):
+        for precision, road in roads.items():
+            began = time.perf_counter()
+            road.step(batch, step)
+            seconds[precision].append(time.perf_counter() - began)
+    full, half = (statistics.median(seconds[precision][2:]) for precision in ("fp32", "bf16"))
+    print(f"{recipe}, batch 4: fp32 {full:.2f} s, bf16 {half:.2f} s: {full / half:.2f} times (aim {aim})", flush=True)
+
+
+def main() -> None:
+    for recipe, aim in (("pix2pix", 1.15), ("cyclegan", 1.05)):
+        if recipe in (sys.argv[1:] or [recipe]):
+            against_reference(recipe, aim)
+            in_bf16(recipe, 2.0)
+
+
+if __name__ == "__main__":
+    main()
