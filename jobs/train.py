@@ -34,6 +34,7 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
         style_image=place(options.style_image) if options.style_image else "",
         start_from=place(options.start_from) if options.start_from else "",
         sync_batchnorm=options.sync_batchnorm,
+        compile=options.compile,
         accumulate=options.accumulate,
         keep_checkpoints=options.keep_checkpoints,
         gpus_per_worker=options.gpus_per_worker,

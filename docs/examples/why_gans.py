@@ -121,7 +121,7 @@ def picture(columns: dict[str, Tensor], enlarged: int = 4) -> Image.Image:
 
 
 if __name__ == "__main__":
-    made = experiment(steps=600)
+    made = experiment(steps=int(sys.argv[2]) if len(sys.argv) > 2 else 600)
     inside = made.pop("inside") > 0.95
     for name, images in made.items():
         print(f"{name:18} {[round(float(image[part].mean()), 2) for image, part in zip(images, inside, strict=True)]}")

@@ -2,8 +2,9 @@
 
 import json
 import math
+import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +17,10 @@ from pipeline.report.output import Output, number, part, text
 from pipeline.report.samples import Grid, read_grids
 from pipeline.report.scalars import History, read_history
 from pipeline.report.wording import moment
-from pipeline.training.trouble import WAITING, Trouble, bound, seen
+from pipeline.training.trouble import STARVED, WAITING, Trouble, seen
 
 RATE = "images_per_s"
+CHECKPOINT = re.compile(r"step-(\d+)\.pt")
 GROUPS = {"G": "Generator", "D": "Discriminator"}
 MOST_CURVES = 6
 """In one chart; a group with more losses gets several."""
@@ -52,14 +54,18 @@ class TrainingFacts:
     balance: tuple[Chart, ...]
     small: tuple[Chart, ...]
     """Learning rates and throughput."""
-    bound: str
-    """What limits the pace, `data` or `compute`; empty where nobody measured."""
+    waiting: float | None
+    """Share of the time that the slowest worker waits for examples, the median over the logged lines."""
+    starved: bool
+    """Whether that is what limits the pace."""
     problem: str
     """Why it failed, if it did."""
     troubles: tuple[Trouble, ...]
     """What the scalars tell of trouble."""
     broken: Mapping[str, int]
     """The first step at which a scalar was NaN or infinite, for those that were."""
+    checkpoints: tuple[int, ...]
+    """Steps that there are checkpoints of, ascending."""
     grids: tuple[Grid, ...]
 
 
@@ -67,8 +73,7 @@ def gather(output: Output) -> TrainingFacts:
     """Read the record, the logged scalars and some sample grids of a training output."""
     run, bundle = output.read_json("run.json"), output.read_json("bundle/bundle.json")
     history = read_history(output)
-    rates = history.scalars.get(RATE, np.array([]))
-    rates = rates[np.isfinite(rates)]
+    waiting = _median(history.scalars.get(WAITING, np.array([])))
     logged = int(history.steps[-1]) if len(history) else None
     steps = number(run.get("steps"))
     return TrainingFacts(
@@ -80,7 +85,7 @@ def gather(output: Output) -> TrainingFacts:
         steps=logged if steps is None else round(steps),
         planned_steps=number(part(run, "spec", "config").get("steps")),
         seconds=number(run.get("seconds")),
-        images_per_s=float(np.median(rates)) if len(rates) else None,
+        images_per_s=_median(history.scalars.get(RATE, np.array([]))),
         parameters=_parameters(output) or number(part(run, "counts", "parameters").get("G")),
         started_at=moment(run.get("started_at")),
         finished_at=moment(run.get("finished_at")),
@@ -89,18 +94,25 @@ def gather(output: Output) -> TrainingFacts:
         versions=part(run, "versions"),
         bundle=bundle,
         **_charts(history),
-        bound=_bound(history),
+        waiting=waiting,
+        starved=waiting is not None and waiting > STARVED,
         problem=text(run.get("problem")),
         troubles=tuple(seen(history.scalars, history.steps)),
         broken=history.broken,
+        checkpoints=tuple(sorted(_checkpoints(output))),
         grids=read_grids(output),
     )
 
 
-def _bound(history: History) -> str:
-    waiting = history.scalars.get(WAITING, np.array([]))
-    waiting = waiting[np.isfinite(waiting)]
-    return bound(float(np.median(waiting))) if len(waiting) else ""
+def _median(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else None
+
+
+def _checkpoints(output: Output) -> Iterator[int]:
+    for name in output.names("checkpoints", ".pt"):
+        if match := CHECKPOINT.fullmatch(name):
+            yield int(match[1])
 
 
 def _charts(history: History) -> dict[str, tuple[Chart, ...]]:

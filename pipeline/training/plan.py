@@ -65,6 +65,8 @@ class TrainingPlan:
     """What the bundle's weights are stored in."""
     channels_last: bool | None = None
     """Memory layout of activations; None: on accelerators, and on CPUs where the recipe says that it is faster."""
+    compile: bool = False
+    """Networks are compiled for the device (torch.compile): minutes at the start, faster steps from then on."""
     accumulate: int = 1
     """Parts that a worker's share of a batch is computed in, to save memory; optimizers step once for all."""
     cache_bytes: int = 4 << 30

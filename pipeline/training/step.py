@@ -41,6 +41,8 @@ class WorkerRoad:
             self.bare[name] = network.to(device, memory_format=layout).train()  # type: ignore[call-overload]  # torch omits it
             if plan.sync_batchnorm:
                 synchronised(network)
+            if plan.compile:
+                network.compile()
             if world > 1:
                 recipe.networks[name] = DistributedDataParallel(network, broadcast_buffers=False)
         for network in recipe.fixed.values():

@@ -23,6 +23,7 @@ SURE = 0.99
 SAME = 0.002
 UNVARIED = 0.05
 STARVED = 0.2
+"""Share of the time; a training that waits longer is bound by its data, not by its compute."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,3 @@ def seen(history: Mapping[str, np.ndarray], steps: np.ndarray) -> list[Trouble]:
     for row, step in enumerate(steps.tolist()):
         lookout.look(step, {n: float(v[row]) for n, v in history.items() if np.isfinite(v[row])})
     return lookout.troubles
-
-
-def bound(waiting: float) -> str:
-    """What limits a training whose workers wait that share of the time: `data` or `compute`."""
-    return "data" if waiting > STARVED else "compute"

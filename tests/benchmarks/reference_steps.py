@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.models.test_foreign import Resnet, Unet
+from tests.models.originals import Resnet, Unet
 
 
 def discriminator(in_channels: int, norm: type[nn.Module], ndf: int = 64) -> nn.Sequential:

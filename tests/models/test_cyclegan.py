@@ -12,7 +12,7 @@ from torch import nn
 from models.recipes import NOTHING
 from models.recipes.cyclegan import TINY, CycleGAN
 from models.recipes.image_pool import ImagePool
-from tests.models.test_foreign import Resnet
+from tests.models.originals import Resnet
 from tests.models.test_recipes import PlainRoad, batch_of, photograph, trained
 
 LEARNING_RATE = 2e-4

@@ -112,6 +112,9 @@ def training(output: Path, steps: int = 4000, every: int = 10, grid_px: int = 64
         "seconds": 11_560,
     }
     (output / "run.json").write_text(json.dumps(run))
+    (output / "checkpoints").mkdir()
+    for step in (steps // 2, steps):
+        (output / "checkpoints" / f"step-{step:08d}.pt").touch()
     (output / "bundle").mkdir()
     (output / "bundle" / "bundle.json").write_text(
         json.dumps({"name": "pix2pix facades", "network": "unet_256", "digest": MODEL})
@@ -131,6 +134,7 @@ def segment(output: Path, logged: range, steps: int, attempt: int) -> None:
                 "step": step,
                 "time": time.isoformat(timespec="seconds"),
                 "images_per_s": 5.1 + noise.gauss(0, 0.15) - (2 if step == logged.start else 0),
+                "waiting": max(0.0, 0.02 + noise.gauss(0, 0.01)),
                 "lr": 2e-4 * min(1.0, 2 * (1 - share)),
                 "G adversarial": 0.75 + 0.6 * share + noise.gauss(0, 0.14) + 0.8 * math.exp(-30 * share),
                 "G L1": 100 * (0.09 + 0.22 * decay) * math.exp(noise.gauss(0, 0.12)),

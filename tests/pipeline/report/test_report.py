@@ -268,6 +268,14 @@ def test_training_page_shows_curves_samples_and_facts(tmp_path: Path) -> None:
     page = Page(html)
     for words in ("400 steps in 3 h 12 min", "Generator G adversarial", "Discriminator D real", "Balance D(x)"):
         assert words in page.text
+    for words in (
+        "bound by compute",
+        "Share of time waiting for data",
+        "Learning rate",
+        "Checkpoints at steps 200 and",
+    ):
+        assert words in page.text
+    assert "Trouble" not in page.text
     steps = [int(step) for step in page.values("data-step")]
     assert len(steps) == 12
     assert (steps[0], steps[-1]) == (0, 400)
@@ -275,6 +283,21 @@ def test_training_page_shows_curves_samples_and_facts(tmp_path: Path) -> None:
     assert data["steps"][0] == 0
     assert data["steps"][-1] == 400
     assert all(len(curve) == len(data["steps"]) for chart in data["values"] for curve in chart)
+
+
+def test_trouble_is_on_the_page_with_what_helps(tmp_path: Path) -> None:
+    """What the scalars of a running training tell, and why a failed one ended."""
+    (tmp_path / "logs").mkdir()
+    line = {"D(x)": 0.999, "D(G(z))": 0.001, "waiting": 0.5, "images_per_s": 3.0}
+    lines = [json.dumps({"step": step, **line}) for step in range(20, 400, 20)]
+    (tmp_path / "logs" / "scalars-00000020.jsonl").write_text("\n".join(lines))
+    failed = {"status": "failed", "problem": "the training diverged: G L1 is no longer finite at step 400."}
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "pix2pix", **failed}))
+    text = Page(report.render(str(tmp_path))).text
+    assert "From step 200 on: the discriminator has won" in text
+    assert "From step 200 on: workers wait 50% of the time for examples" in text
+    assert "bound by its data: workers wait 50 % of the time" in text
+    assert failed["problem"] in text
 
 
 def test_tall_grids_are_cut_between_rows(tmp_path: Path) -> None:

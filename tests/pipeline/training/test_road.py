@@ -66,7 +66,8 @@ def test_output_has_everything(undisturbed):
     assert {p.name for p in (undisturbed / "logs" / "samples").iterdir()} >= {"step-00000005.png", "step-00000060.png"}
     lines = [json.loads(s) for s in (undisturbed / "logs" / "scalars-00000002.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines][-1] == STEPS
-    assert {"time", "lr", "images_per_s", "G reconstruction", "PSNR dB"} <= lines[0].keys()
+    assert {"time", "lr", "images_per_s", "waiting", "G reconstruction", "PSNR dB"} <= lines[0].keys()
+    assert run["warnings"] == []
 
 
 def test_bundle_is_the_averaged_generator(undisturbed):
@@ -85,6 +86,24 @@ def test_finished_training_is_left_alone(undisturbed, photos):
     outcome = train(TrainingPlan(**plan(photos, undisturbed)), quiet=True)
     assert outcome.already_done
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()} == before
+
+
+def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturbed, photos, tmp_path):
+    """Half a checkpoint is passed over for the one before it; as many workers as there is room for go on from there."""
+    output = tmp_path / "out"
+    shutil.copytree(undisturbed, output)
+    newest = output / "checkpoints" / f"step-{STEPS:08d}.pt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    more = {"steps": STEPS + 4, "least_workers": 3, "workers": 4}
+    outcome = train(TrainingPlan(**plan(photos, output, **more)), quiet=True)
+    assert (outcome.steps, Checkpoints(str(output)).steps()[-1]) == (STEPS + 4, STEPS + 4)
+    said = {warning.kind: warning for warning in outcome.warnings}
+    assert said["damaged"].step == said["workers"].step == STEPS - 5
+    assert "damaged or foreign" in said["damaged"].sentence
+    assert "goes on with 4 workers after 2" in said["workers"].sentence
+    assert "no longer bit for bit" in said["workers"].sentence
+    run = json.loads((output / "run.json").read_text())
+    assert {warning["kind"] for warning in run["warnings"]} == said.keys()
 
 
 def test_other_settings_are_refused(undisturbed, photos):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.training.idle import Idle
-from pipeline.training.trouble import Lookout, bound, seen
+from pipeline.training.trouble import Lookout, seen
 
 HEALTHY = {"G L1": 30.0, "D real": 0.6, "D(x)": 0.6, "D(G(z))": 0.4, "diversity": 0.9, "waiting": 0.01, "lr": 2e-4}
 
@@ -57,7 +57,3 @@ def test_idle_time_is_what_passes_between_steps(monkeypatch):
         idle.step_ends()
     assert idle.seconds() == (14 - 11) + (15.5 - 15)
     assert idle.seconds() == 0
-
-
-def test_what_bounds_a_training():
-    assert (bound(0.05), bound(0.5)) == ("compute", "data")

@@ -1,0 +1,52 @@
+"""What the documentation shows works as it says, and its links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs.cli import app
+from models.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    inside = [link.partition("#")[0] for link in links if "://" not in link and not link.startswith("#")]
+    assert [link for link in inside if not (page.parent / link).exists()] == []
+
+
+def test_every_recipe_has_a_page_with_its_presets():
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "recipes").glob("*.md"))
+    for name, entry in RECIPES.items():
+        assert f"recast train {name} " in pages
+        assert all(f"`{preset}`" in pages for preset in entry.presets)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The whole `recast` commands in a page's code, without their comments."""
+    joined = page.read_text().replace("\\\n", " ")
+    lines = [line.strip().partition(" #")[0].split() for line in joined.splitlines() if line.startswith("    recast ")]
+    return [line[1:] for line in lines if not {"…", "…`"} & set(line) and not any("[" in word for word in line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_are_understood(page):
+    """Names of commands and options, and their values, as the command line itself reads them."""
+    for words in commands(page):
+        app.parse_args([word.strip("'") for word in words], print_error=False, exit_on_error=False)
+
+
+def test_why_gans_runs(tmp_path):
+    """Too short to see the effect, which takes a minute: that it runs and draws."""
+    target = tmp_path / "why.png"
+    script = ROOT / "docs" / "examples" / "why_gans.py"
+    subprocess.run([sys.executable, str(script), str(target), "2"], check=True, capture_output=True)
+    with Image.open(target) as drawn, Image.open(ROOT / "docs" / "images" / "why-gans.png") as shown:
+        assert drawn.size == shown.size
