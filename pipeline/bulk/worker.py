@@ -48,7 +48,7 @@ class Work:
     spec: str
     encoder: Encoder
     precision: Precision
-    noise: bool
+    noise: bool = False
     device: str
     batch_size: int
     threads: int

@@ -15,6 +15,8 @@ DIVERSITY = "diversity"
 LINES = 10
 """Logged lines in a row that must show the same trouble before it is said; losses of GANs jump."""
 STALEMATE_LINES = 50
+ENDING_LINES = {"exploding": 20, "overpowered": 100, "stalemate": 200}
+"""Logged lines in a row after which a training has no future, and ends."""
 FIRST_LINES = 5
 """What losses are compared with to see them explode."""
 EXPLODED = 100.0
@@ -63,6 +65,13 @@ class Lookout:
         ]
         self.troubles += found
         return found
+
+    def ending(self) -> str:
+        """Why the training should end, if it should."""
+        for trouble in self.troubles:
+            if self._rows[trouble.kind] >= ENDING_LINES.get(trouble.kind, np.inf):
+                return f"the training was ended: from step {trouble.step:,} on, {trouble.sentence}"
+        return ""
 
     def _lasts(self, kind: str, shows: bool, lines: int) -> bool:
         """Whether so many lines in a row have shown it."""

@@ -203,6 +203,9 @@ class Worker:
             self._tell(step=done, seconds=self.seconds, scalars=means)
             for trouble in lookout.look(done, means):
                 self._warn(trouble.kind, trouble.step, trouble.sentence)
+            if ending := lookout.ending():
+                self._tell(problem=ending)
+                return
             memories = self._gathered(self.recipe.memory()) if checkpoint else []
             if records:
                 records.log(done, means)

@@ -49,7 +49,7 @@ def actor(root: Path, archive: str, bundle: str, device: str, precision: Precisi
     job = BulkJob(job="translate", source=Source(urls=(archive,)), output=str(root / f"out-{precision}"), model=bundle)
     work = Work(
         output=job.output, run="benchmark", model="m", spec="s", encoder=Encoder(format="jpeg"), precision=precision,
-        noise=False, device=device, batch_size=batch_size,
+        device=device, batch_size=batch_size,
         threads=0 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2), shards="tar", shard_images=10**6,
         shard_bytes=1 << 40, max_pixels=10**9, max_input_bytes=1 << 30, about={},
     )  # fmt: skip

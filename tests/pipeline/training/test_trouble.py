@@ -40,6 +40,17 @@ def test_one_odd_line_is_no_trouble(line):
     assert said([line, {}, line, {}, {}]) == []
 
 
+def test_a_training_without_a_future_ends():
+    """A discriminator that goes on winning, not one that is met at eye level in between."""
+    won = {"D(x)": 1.0, "D(G(z))": 0.0}
+    for lines, ends in (([won] * 99 + [{}] + [won] * 99, False), ([won] * 100, True)):
+        lookout = Lookout()
+        for step, line in enumerate(lines):
+            lookout.look(step, HEALTHY | line)
+        assert bool(lookout.ending()) == ends
+    assert lookout.ending().startswith("the training was ended: from step 9 on, the discriminator has won")
+
+
 def test_trouble_is_found_again_in_a_history_with_gaps():
     """The report sees what the training said, from the lines it logged."""
     steps = np.arange(0, 600, 20)

@@ -1,0 +1,48 @@
+"""Photographs are spoilt within the published ranges, and by nothing but the generator's draws."""
+
+import numpy as np
+import pytest
+from scipy.special import j1
+
+from models import recipes
+from models.recipes import degradation
+from models.recipes.degradation import FIRST, degraded
+from tests.models.test_recipes import built, photograph
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_low_resolution_is_smaller_spoilt_and_repeatable(scale):
+    high = photograph(96, 128)
+    one, same, other = (degraded(high, scale, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert (one.shape, one.dtype) == ((96 // scale, 128 // scale, 3), np.uint8)
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    clean = high.reshape(96 // scale, scale, 128 // scale, scale, 3).mean((1, 3))
+    errors = [np.abs(degraded(high, scale, np.random.default_rng(seed)) - clean).mean() for seed in range(20)]
+    assert 3 < np.mean(errors) < 40  # spoilt, and still a picture of the same thing
+
+
+def test_kernels_keep_brightness():
+    """Every kernel sums to 1; a blur is nowhere negative, a sinc filter is."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        blur, sinc = degradation._blur(rng, FIRST.sigma), degradation._sinc(rng)
+        assert blur.sum() == pytest.approx(1, abs=1e-5)
+        assert sinc.sum() == pytest.approx(1, abs=1e-5)
+        assert blur.min() >= 0
+        assert blur.shape[0] == blur.shape[1]
+        assert blur.shape[0] in degradation.KERNEL_SIZES
+
+
+def test_the_bessel_function_is_scipys():
+    x = np.linspace(0, 60, 500)
+    assert np.allclose(degradation._bessel_j1(x), j1(x), atol=1e-6)
+
+
+def test_real_esrgans_presets_learn_from_spoilt_photographs():
+    for name, preset in (("srresnet", "real-esrnet"), ("srgan", "real-esrgan")):
+        assert recipes.configured(name, preset).degradation == "real-esrgan"
+    recipe = built("srresnet", degradation="real-esrgan")
+    example = recipe.example((photograph(),), np.random.default_rng(0))
+    side = recipe.config.patch_px
+    assert (example["low"].shape, example["high"].shape) == ((3, side, side), (3, 2 * side, 2 * side))
