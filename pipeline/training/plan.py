@@ -47,6 +47,9 @@ class TrainingPlan:
     """A bundle whose weights the product begins with."""
     sync_batchnorm: bool = False
     """Batch norms take the statistics of all workers' examples; else each worker's of its own."""
+    threads_per_worker: int | None = None
+    """Of each worker's tensor operations on a CPU; None: what it has cores for at the start. Kept when a training goes
+    on, for they decide the order of sums, and so the last bits of weights."""
     gpus_per_worker: float = 0.0
     """0: train on CPUs."""
     seed: int = 0

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,8 +68,10 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
     with cluster.connected():
+        run |= _threads(plan, run)
+        write_run(plan.output, run)
         try:
-            facts = _fit(plan, config, found, provisions, run["versions"], quiet)
+            facts = _fit(plan, config, found, provisions, run, quiet)
         except BaseException as fault:
             why = str(fault) or type(fault).__name__
             write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": why})
@@ -100,7 +102,7 @@ def _fit(
     config: RecipeConfig,
     found: list[Example],
     provisions: Provisions,
-    versions: dict[str, str],
+    run: Mapping[str, Any],
     quiet: bool,
 ) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
@@ -113,9 +115,9 @@ def _fit(
         plan=plan,
         config=config,
         provisions=ray.put(provisions),
-        threads=threads_per_worker(least),
+        threads=run["threads_per_worker"],
         watch=watch,
-        versions=versions,
+        versions=run["versions"],
     )
     workers = plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers)
     resources = {"CPU": cpus, **({"GPU": plan.gpus_per_worker} if gpu else {})}
@@ -192,6 +194,9 @@ def cpus_per_worker(workers: int) -> float:
     return min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
 
 
-def threads_per_worker(workers: int) -> int:
-    """Tensor threads of each worker, when the workers spread evenly over the nodes."""
-    return max(1, cluster.cores() // workers)
+def _threads(plan: TrainingPlan, run: Mapping[str, Any]) -> dict[str, int]:
+    """Tensor threads of each worker: as before with as many, or as asked for, or for workers that share all cores."""
+    workers = plan.least_workers or plan.workers
+    before = run.get("threads_per_worker") if run.get("least_workers") == workers else None
+    threads = before or plan.threads_per_worker or max(1, cluster.cores() // workers)
+    return {"threads_per_worker": threads, "least_workers": workers}
