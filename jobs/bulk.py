@@ -8,14 +8,15 @@ from jobs.progress import BulkProgress
 from jobs.specs import BulkOptions
 from pipeline.bulk import road
 from pipeline.bulk.job import BulkJob, Summary
+from pipeline.bulk.makers import Maker
 
 DONE, TOO_MANY_FAILED = 0, 3
 
 
-def run(job: BulkJob, options: BulkOptions) -> int:
+def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
     """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
     if options.dry_run:
-        summary = road.plan_only(job)
+        summary = road.plan_only(job, maker)
         left = summary.inputs - summary.settled_before
         print(
             json.dumps(
@@ -24,7 +25,7 @@ def run(job: BulkJob, options: BulkOptions) -> int:
         )
         return DONE
     with BulkProgress(job.job) as progress:
-        summary = road.run(job, progress)
+        summary = road.run(job, progress, maker)
     print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
     if not summary.inputs:
         print(f"warning: {job.source} holds no inputs", file=sys.stderr)
@@ -40,12 +41,13 @@ def run(job: BulkJob, options: BulkOptions) -> int:
 
 
 def _sentence(job: BulkJob, summary: Summary) -> str:
-    done, wall = summary.ok + summary.failed, summary.seconds["wall"]
+    done, wall = summary.ok + summary.failed + summary.held, summary.seconds["wall"]
+    held = f"{summary.held:,} held, " if summary.held else ""
     pruned = f"; {summary.pruned:,} rows of vanished inputs removed" if summary.pruned else ""
     if not done:
         return f"{job.output}: nothing to do, {summary.inputs:,} inputs are settled{pruned}"
     return (
-        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {summary.settled_before:,} settled before; "
+        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} settled before; "
         f"{done / wall:.1f} images/s, {summary.bytes_written / 1e6:.1f} MB in {summary.shards:,} shards, {wall:.0f} s"
         f"{pruned}"
     )

@@ -10,7 +10,7 @@ import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
+from jobs.specs import DeidentifyOptions, TrainOptions, TranslateOptions, UpscaleOptions, place
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -41,6 +41,20 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
 
     options = options or UpscaleOptions()
     return bulk.run(options.job("upscale", source, output, options.bundle()), options)
+
+
+@app.command
+def deidentify(
+    source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
+) -> int:
+    """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
+    from jobs import bulk
+    from pipeline.deidentify.maker import deidentifying
+
+    options = options or DeidentifyOptions()
+    asked = options.asked()
+    job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
+    return bulk.run(job, options, deidentifying(asked))
 
 
 @app.command
@@ -359,6 +373,8 @@ def _user_faults() -> dict[str, int]:
         "ClashError": BAD_USAGE,
         "MismatchError": BAD_USAGE,
         "BundleError": BAD_USAGE,
+        "BoxesError": BAD_USAGE,
+        "DetectorMissingError": FAILED,
         "ValidationError": BAD_USAGE,
     }
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from models.shipped import shipped
 from pipeline.bulk.job import BulkJob
+from pipeline.deidentify.settings import Deidentification, Policy, Replacement
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
 
@@ -81,7 +82,9 @@ class BulkOptions(Spec):
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the result as JSON."""
 
-    def job(self, job: Literal["translate", "upscale"], source: str, output: str, model: str) -> BulkJob:
+    def job(
+        self, job: Literal["translate", "upscale", "deidentify"], source: str, output: str, model: str = ""
+    ) -> BulkJob:
         """These options with the rest of what a bulk job needs."""
         if self.prune and self.limit is not None:
             raise SpecError("--prune needs all of the source to know what is gone from it; give it without --limit")
@@ -94,7 +97,7 @@ class BulkOptions(Spec):
                 skip=place(output),
             ),
             output=place(output),
-            model=place(model),
+            model=place(model) if model else "",
             encoder=Encoder(
                 format=self.format, quality=self.quality, metadata=self.metadata, provenance=self.provenance
             ),
@@ -133,6 +136,61 @@ class UpscaleOptions(BulkOptions):
 
     def bundle(self) -> str:
         return self.model or str(shipped(f"upscale-x{self.scale}"))
+
+
+class DeidentifyOptions(BulkOptions):
+    """Options of `recast deidentify`."""
+
+    metadata: Literal["safe", "strip"] = "safe"
+    """What of the input's metadata goes into the results: its colour profile, or nothing. Never more."""
+    method: Literal["solid", "pixelate", "blur"] = "solid"
+    """What stands where a region was: black, a few blocks, or a blur."""
+    strength: float = Field(1.0, ge=1, le=4)
+    """Of pixelate and blur: 1 leaves 4 blocks along a region's longer side, or blurs by a quarter of it; 2 is twice as
+    strong."""
+    shape: Literal["ellipse", "box"] = "ellipse"
+    """What is replaced: the ellipse that fills a region and its margin, or all of it."""
+    margin: float = Field(0.3, ge=0, le=4)
+    """How much wider and higher than a region, of its own width and height."""
+    detector: tuple[Literal["centerface", "cascades", "none"], ...] = ("centerface",)
+    """What looks for faces; given several times, their finds are joined."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes of the image, relative to its own, at which centerface looks; given several times."""
+    mirrored: bool = False
+    """Let centerface look at mirror images, too."""
+    boxes: str | None = None
+    """A Parquet, CSV or JSON table of further regions: key; left, top, right, bottom (or box); perhaps kind, score."""
+    threshold: float = Field(0.2, gt=0, le=1)
+    """Regions of this score or more are replaced…"""
+    doubt: float = Field(0.15, gt=0, le=1)
+    """…and an image with one between this and the threshold is held, not published."""
+    most_regions: int = Field(200, ge=1)
+    """Images with more are held."""
+    policy: Literal["publish", "hold", "sample"] = "publish"
+    """What becomes of images in which nothing is found; sample: --sample-share of them are held for review."""
+    sample_share: float = Field(0.02, ge=0, le=1)
+    """See --policy."""
+
+    def asked(self) -> Deidentification:
+        try:
+            return Deidentification(
+                detectors=self.detector,
+                scales=self.scales,
+                mirrored=self.mirrored,
+                boxes=place(self.boxes) if self.boxes else "",
+                replacement=Replacement(
+                    method=self.method, shape=self.shape, margin=self.margin, strength=self.strength
+                ),
+                policy=Policy(
+                    threshold=self.threshold,
+                    doubt=min(self.doubt, self.threshold),
+                    most_regions=self.most_regions,
+                    without=self.policy,
+                    sample_share=self.sample_share,
+                ),
+            )
+        except ValueError as fault:
+            raise SpecError(str(fault)) from fault
 
 
 class TrainOptions(Spec):

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -17,11 +18,13 @@ from pipeline.output.shards import Container
 class BulkJob:
     """What is mapped, through what, to where, and how."""
 
-    job: Literal["translate", "upscale"]
+    job: Literal["translate", "upscale", "deidentify"]
     source: Source
     output: str
-    model: str
-    """URL of a bundle."""
+    model: str = ""
+    """URL of a bundle; empty where something else makes the results."""
+    making: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of that something else which decide results, in JSON's types."""
     encoder: Encoder = field(default_factory=Encoder)
     shards: Container = "tar"
     shard_images: int = 1000
@@ -51,6 +54,7 @@ class BulkJob:
             **({"noise": True} if self.noise else {}),  # absent from the digests of outputs older than the setting
             "max_pixels": self.max_pixels,
             "max_input_bytes": self.max_input_bytes,
+            **self.making,
         }
 
     def spec_digest(self) -> str:
@@ -68,6 +72,7 @@ class Summary:
     settled_before: int = 0
     ok: int = 0
     failed: int = 0
+    held: int = 0
     untried: int = 0
     shards: int = 0
     pruned: int = 0
@@ -90,6 +95,7 @@ class Summary:
         """Take in a worker's report on one unit."""
         self.ok += report["ok"]
         self.failed += report["failed"]
+        self.held += report["held"]
         self.untried += report["untried"]
         self.shards += report["shards"]
         self.bytes_read += report["bytes_read"]

@@ -7,9 +7,9 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from models.bundle import Bundle
 from pipeline import storage
 from pipeline.bulk.job import BulkJob, Summary
+from pipeline.bulk.makers import Maker
 from pipeline.output.index import RUNS
 from pipeline.storage import FileSystem
 
@@ -17,14 +17,14 @@ FORMAT = "recast-run/1"
 PACKAGES = ("recast", "ray", "torch", "pyarrow", "pillow", "fsspec", "s3fs", "numpy")
 
 
-def write_manifest(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle, summary: Summary) -> None:
+def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summary: Summary) -> None:
     """Put `runs/<run>.json` in place: the last thing a run does."""
-    data = json.dumps(manifest(job, bundle, summary), indent=2).encode()
+    data = json.dumps(manifest(job, maker, summary), indent=2).encode()
     storage.write_bytes(fs, storage.join(output, RUNS, f"{summary.run}.json"), data)
 
 
-def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
-    done = summary.ok + summary.failed
+def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
+    done = summary.ok + summary.failed + summary.held
     wall = summary.seconds["wall"]
     return {
         "format": FORMAT,
@@ -32,7 +32,7 @@ def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
         "job": job.job,
         "source": str(job.source),
         "output": job.output,
-        "model": {"name": bundle.name, "digest": bundle.digest, "path": job.model},
+        "model": {"name": maker.name, "digest": maker.digest, "path": maker.place},
         "spec": asdict(job),
         "spec_digest": job.spec_digest(),
         "counts": {
@@ -40,7 +40,7 @@ def manifest(job: BulkJob, bundle: Bundle, summary: Summary) -> dict[str, Any]:
             "settled_before": summary.settled_before,
             "ok": summary.ok,
             "failed": summary.failed,
-            "held": 0,
+            "held": summary.held,
         },
         "bytes": {"read": summary.bytes_read, "written": summary.bytes_written},
         "seconds": {stage: round(s, 3) for stage, s in summary.seconds.items()},

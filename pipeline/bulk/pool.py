@@ -14,9 +14,9 @@ from ray.data import ActorPoolStrategy, DataContext
 from pipeline import cluster
 from pipeline.bulk.attempts import Attempt, Attempts
 from pipeline.bulk.job import BulkJob
+from pipeline.bulk.makers import Kit
 from pipeline.bulk.metrics import MeteredCollector
 from pipeline.bulk.worker import ShardMaker, Work
-from pipeline.bundles import Packed
 
 CPUS_PER_ACTOR = 0.5
 """Logical CPUs a CPU actor asks for. Half, so that when a node dies the others have room for its actors: an actor that
@@ -27,7 +27,7 @@ WATCH_EVERY_S = 0.5
 class Pool:
     """Actors on the cluster, as many and as large as it and the job allow. Needs a connected cluster; close it."""
 
-    def __init__(self, job: BulkJob, packed: Packed, progress: Any) -> None:
+    def __init__(self, job: BulkJob, kit: Kit, progress: Any) -> None:
         gpus = cluster.accelerators()
         self.device = ("cuda" if gpus else "cpu") if job.device == "auto" else job.device
         if self.device == "cuda" and not gpus:
@@ -37,7 +37,7 @@ class Pool:
         self.threads = 0 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
-        self._packed = ray.put(packed)
+        self._kit = ray.put(kit)
         immortal = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
         self._collector = ray.remote(MeteredCollector).options(**immortal).remote(job.job, job.output)
         self._ledger = ray.remote(Attempts).options(**immortal).remote()
@@ -53,7 +53,7 @@ class Pool:
         plan = ray.data.from_arrow_refs(blocks)
         reports = plan.map_batches(
             _Actor,
-            fn_constructor_args=(work, [self._packed], self._collector, self._ledger),
+            fn_constructor_args=(work, [self._kit], self._collector, self._ledger),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -78,16 +78,16 @@ class Pool:
                 counts = ray.get(self._collector.counts.remote(), timeout=5)
             except ray.exceptions.RayError:
                 continue  # only the view is at stake; the run's own calls tell of a cluster that is gone
-            self._progress.counts(counts.get("ok", 0), counts.get("failed", 0))
+            self._progress.counts(counts.get("ok", 0) + counts.get("held", 0), counts.get("failed", 0))
 
 
 class _Actor:
-    """A ShardMaker in its Ray process. The bundle comes as a reference in a list: Ray would resolve a bare one before
+    """A ShardMaker in its Ray process. The kit comes as a reference in a list: Ray would resolve a bare one before
     the actor starts, and then could not start it again elsewhere.
     """
 
-    def __init__(self, work: Work, packed: list[Any], collector: Any, ledger: Any) -> None:
-        self._maker = ShardMaker(work, ray.get(packed[0]), collector, _RemoteLedger(ledger))
+    def __init__(self, work: Work, kit: list[Any], collector: Any, ledger: Any) -> None:
+        self._maker = ShardMaker(work, ray.get(kit[0]), collector, _RemoteLedger(ledger))
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         return self._maker(unit)

@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from models.bundle import Bundle, BundleError
-from pipeline import bundles, cluster, storage
+from pipeline import cluster, storage
 from pipeline.bulk.job import BulkJob, Summary
+from pipeline.bulk.makers import Kit, Maker, bundle_maker
 from pipeline.bulk.manifest import write_manifest
 from pipeline.bulk.settled import Settled, read_settled
 from pipeline.bulk.units import Seen, legs, todo, units
@@ -43,51 +43,55 @@ class Progress(Protocol):
     def says(self, sentence: str) -> None: ...
 
 
-def run(job: BulkJob, progress: Progress) -> Summary:
+def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary:
     """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
+
+    Args:
+        maker: what makes the results; None: the generator of the job's bundle.
 
     Raises:
         BulkError, BundleError, StorageError, LeaseError, ClusterError: with a sentence each; nothing half done counts.
     """
     began = time.monotonic()
     summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
-    bundle = _fitting(bundles.describe(job.model), job)
+    maker = maker or bundle_maker(job)
     fs, output = storage.filesystem(job.output)
     listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
-        settled = _settled(fs, output, job, bundle)
+        settled = _settled(fs, output, job, maker)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
         seen = Seen(remember=job.prune)
         plan = legs(todo(islice(listing, job.limit), settled, seen))
         if first := next(plan, None):
-            packed = bundles.fetch(job.model)
+            kit = maker.kit()
             with cluster.connected():
-                _map(job, bundle, packed, chain([first], plan), seen, summary, lease, progress)
+                _map(job, maker, kit, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         lease.check()
         if summary.untried:
             raise BulkError(
                 f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
-                f"{summary.ok + summary.failed:,} are settled. Run the same command again to try what is left"
+                f"{summary.ok + summary.failed + summary.held:,} are settled. Run the same command again to try "
+                "what is left"
             )
-        others = set(settled.makers) - {(bundle.digest, job.spec_digest())} if job.replace else set()
+        others = set(settled.makers) - {(maker.digest, job.spec_digest())} if job.replace else set()
         summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
         if job.prune:
             summary.pruned = drop(fs, output, _vanished(job, seen)).rows
         summary.seconds["wall"] = time.monotonic() - began
-        write_manifest(fs, output, job, bundle, summary)
+        write_manifest(fs, output, job, maker, summary)
     return summary
 
 
-def plan_only(job: BulkJob) -> Summary:
+def plan_only(job: BulkJob, maker: Maker | None = None) -> Summary:
     """Count what a run would do, without taking the lease or writing anything (`--dry-run`)."""
     summary = Summary("none", datetime.datetime.now(datetime.UTC))
-    bundle = _fitting(bundles.describe(job.model), job)
+    maker = maker or bundle_maker(job)
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
         seen = Seen(remember=job.prune)
-        for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, bundle), seen):
+        for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, maker), seen):
             pass
         if job.prune:
             summary.pruned = sum(standing.gone for standing in standings(fs, output, _vanished(job, seen)))
@@ -110,35 +114,24 @@ def _run_name() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def _fitting(bundle: Bundle, job: BulkJob) -> Bundle:
-    d = bundle.descriptor
-    if d.task != job.job:
-        raise BundleError(f"{job.model} is a bundle for `recast {d.task}`, not for `recast {job.job}`")
-    if d.conditions:
-        raise BundleError(
-            f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
-        )
-    return bundle
-
-
-def _settled(fs: FileSystem, output: str, job: BulkJob, bundle: Bundle) -> Settled:
+def _settled(fs: FileSystem, output: str, job: BulkJob, maker: Maker) -> Settled:
     """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
-    maker = (bundle.digest, job.spec_digest())
-    found = read_settled(fs, output, retry_failed=job.retry_failed, maker=maker if job.replace else None)
-    others = {pair: about for pair, about in found.makers.items() if pair != maker}
+    pair = (maker.digest, job.spec_digest())
+    found = read_settled(fs, output, retry_failed=job.retry_failed, maker=pair if job.replace else None)
+    others = {other: about for other, about in found.makers.items() if other != pair}
     if others and not job.replace:
         raise MismatchError(
-            f"{job.output} was made {_difference(others, bundle, job)}; "
+            f"{job.output} was made {_difference(others, maker, job)}; "
             f"choose another output, or give --replace to make it anew"
         )
     return found
 
 
-def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], bundle: Bundle, job: BulkJob) -> str:
+def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], maker: Maker, job: BulkJob) -> str:
     """How the rows in an output differ from what is asked for now: by whose bundle, or by which settings."""
     (model, _), about = next(iter(others.items()))
-    if model != bundle.digest:
-        return f"with the bundle {about.get('recast.bundle')!r} ({model}), not with {bundle.name!r} ({bundle.digest})"
+    if model != maker.digest:
+        return f"with {about.get('recast.bundle')!r} ({model}), not with {maker.name!r} ({maker.digest})"
     before, now = json.loads(about.get("recast.settings", "{}")), job.deciding()
     changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k)]
     return f"with other settings: {', '.join(changed)}"
@@ -151,7 +144,7 @@ def _begun(items: Iterator[T]) -> Iterator[T]:
 
 
 def _map(
-    job: BulkJob, bundle: Bundle, packed: bundles.Packed, plan: Iterator[list[Any]], seen: Seen,
+    job: BulkJob, maker: Maker, kit: Kit, plan: Iterator[list[Any]], seen: Seen,
     summary: Summary, lease: Lease, progress: Progress,
 ) -> None:  # fmt: skip
     """Every leg of the plan through a pool of ShardMakers on Ray Data."""
@@ -159,8 +152,8 @@ def _map(
         Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
     )
 
-    with contextlib.closing(Pool(job, packed, progress)) as pool:
-        work = _work(job, bundle, summary.run, pool.device, pool.threads)
+    with contextlib.closing(Pool(job, kit, progress)) as pool:
+        work = _work(job, maker, summary.run, pool.device, pool.threads)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
@@ -171,11 +164,11 @@ def _map(
                     raise BulkError(report["run_fault"])
 
 
-def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> Work:
+def _work(job: BulkJob, maker: Maker, run: str, device: str, threads: int) -> Work:
     return Work(
         output=job.output,
         run=run,
-        model=bundle.digest,
+        model=maker.digest,
         spec=job.spec_digest(),
         encoder=job.encoder,
         precision=job.precision,
@@ -188,5 +181,6 @@ def _work(job: BulkJob, bundle: Bundle, run: str, device: str, threads: int) -> 
         shard_bytes=job.shard_bytes,
         max_pixels=job.max_pixels,
         max_input_bytes=job.max_input_bytes,
-        about={"recast.bundle": bundle.name, "recast.settings": json.dumps(job.deciding())},
+        fails_closed=job.job == "deidentify",
+        about={"recast.bundle": maker.name, "recast.settings": json.dumps(job.deciding())},
     )

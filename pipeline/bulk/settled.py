@@ -72,7 +72,7 @@ def _hashed(rows: pa.Table, retry_failed: bool) -> tuple[np.ndarray, ...]:
     times = rows["finished_at"].cast(pa.int64()).to_numpy()
     counts = np.ones(len(rows), bool)
     if retry_failed:
-        counts = pc.not_equal(rows["status"], "failed").to_numpy().astype(bool)
+        counts = pc.equal(rows["status"], "ok").to_numpy().astype(bool)
     return keys, prints, times, counts
 
 

@@ -4,10 +4,11 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 STAGES = ("fetch", "decode", "generate", "encode", "write")
+STATUSES = ("ok", "failed", "held")
 SEND_EVERY_S = 0.5
 
 
@@ -35,13 +36,21 @@ class Tally:
                 self._counts.update(spent)
                 self._unsent.update(spent)
 
-    def count(self, *, failure: str = "", untried_because: str = "", run_fault: str = "", **counts: int) -> None:
+    def settled(self, status: str, failure: str = "") -> None:
+        """One input more ended so, by a failure of this kind where it did."""
         with self._lock:
-            self._counts.update(counts)
-            if failure:
-                self._failures[failure] += 1
+            self._failures.update([failure] if failure else [])
+        self._add({status: 1})
+
+    def count(self, *, untried_because: str = "", run_fault: str = "", **counts: int) -> None:
+        with self._lock:
             self._untried_because = untried_because or self._untried_because
             self._run_fault = run_fault or self._run_fault
+        self._add(counts)
+
+    def _add(self, counts: Mapping[str, int]) -> None:
+        with self._lock:
+            self._counts.update(counts)
             self._unsent.update(counts)
             due = self._collector is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
         if due:
@@ -58,7 +67,7 @@ class Tally:
         """The counts since the last report, as one flat row."""
         self._send()
         with self._lock:
-            names = ("ok", "failed", "untried", "shards", "bytes_read", "bytes_written", *(f"{s}_us" for s in STAGES))
+            names = (*STATUSES, "untried", "shards", "bytes_read", "bytes_written", *(f"{s}_us" for s in STAGES))
             row: dict[str, Any] = {name: self._counts[name] for name in names}
             row["failures"] = [{"kind": k, "n": n} for k, n in sorted(self._failures.items())]
             row["untried_because"], row["run_fault"] = self._untried_because, self._run_fault

@@ -14,10 +14,10 @@ import torch
 from pipeline import storage
 from pipeline.ahead import ahead
 from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
-from pipeline.bulk.generate import Generator, Precision
+from pipeline.bulk.generate import Precision
+from pipeline.bulk.makers import Kit
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
-from pipeline.bundles import Packed
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
@@ -59,6 +59,8 @@ class Work:
     shard_bytes: int
     max_pixels: int
     max_input_bytes: int
+    fails_closed: bool = False
+    """Whether an image that can't be processed is held, as one that a policy keeps back."""
     about: dict[str, str]
     """For the fragments' metadata: the names behind `model` and `spec`."""
 
@@ -82,19 +84,11 @@ _CRASH = Fault("crash", f"{FATAL_DEATHS} processes died while this image was in 
 class ShardMaker:
     """Pure unit -> results, once built; Ray calls it, a test can too."""
 
-    def __init__(self, work: Work, packed: Packed, collector: Any | None = None, ledger: Ledger | None = None) -> None:
+    def __init__(self, work: Work, kit: Kit, collector: Any | None = None, ledger: Ledger | None = None) -> None:
         torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
-        bundle, network = packed.unpack()
         self._work = work
         self._fs, self._output = storage.filesystem(work.output)
-        self._generator = Generator(
-            network,
-            bundle.descriptor,
-            device=work.device,
-            precision=work.precision,
-            batch_size=work.batch_size,
-            noise=work.noise,
-        )
+        self._mapper = kit.mapper(work)
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
         self._streams = _streams(work.device)
@@ -198,7 +192,7 @@ class ShardMaker:
     def _results(self, pictures: list[tuple[str, Picture]]) -> list[Picture | Fault]:
         """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
         try:
-            return self._generator([picture for _, picture in pictures], [key for key, _ in pictures])
+            return self._mapper([picture for _, picture in pictures], [key for key, _ in pictures])
         except torch.AcceleratorError:
             raise  # the device is in disarray, and would fail every picture after this one too
         except Exception as fault:  # out of memory, above all: a picture's fault, not the run's
@@ -254,16 +248,17 @@ class ShardMaker:
         )
         if sample.fault is not None:
             row.error = f"{sample.fault.kind}: {sample.fault.sentence}"
-            self._tally.count(failed=1, failure=sample.fault.kind)
+            row.status = "held" if self._work.fails_closed else sample.fault.status
+            self._tally.settled(row.status, sample.fault.kind)
             return row
         picture, data = sample.picture, sample.data
         assert picture is not None  # a sample without a fault has gone through every stage
         assert data is not None
         row.status, row.shard, row.format = "ok", name, self._work.encoder.format
         row.width, row.height, row.channels = picture.width, picture.height, self._work.encoder.channels(picture)
-        row.notes = list(picture.notes) or None
+        row.notes, row.regions = list(picture.notes) or None, list(picture.regions) or None
         shard.add(row, data, self._work.encoder.extension)
-        self._tally.count(ok=1)
+        self._tally.settled(row.status)
         return row
 
     def _commit(self, shard: Shard, name: str, rows: list[Row]) -> None:

@@ -1,8 +1,13 @@
 """What can be wrong with one image: a stable kind for programs and a sentence for people."""
 
+from typing import ClassVar
+
 
 class Fault(Exception):
     """An image that can't become a result. Its row says `kind: sentence`."""
+
+    status: ClassVar[str] = "failed"
+    """Of its row."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(f"{kind}: {sentence}")
@@ -10,4 +15,10 @@ class Fault(Exception):
         self.sentence = sentence
 
     def __reduce__(self) -> tuple[type["Fault"], tuple[str, str]]:
-        return Fault, (self.kind, self.sentence)
+        return type(self), (self.kind, self.sentence)
+
+
+class Held(Fault):
+    """An image that a policy keeps from being published."""
+
+    status = "held"

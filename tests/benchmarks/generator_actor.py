@@ -18,6 +18,7 @@ from models.networks import NETWORKS
 from pipeline import bundles
 from pipeline.bulk.generate import DTYPES, Generator, Precision
 from pipeline.bulk.job import BulkJob
+from pipeline.bulk.makers import BundleKit
 from pipeline.bulk.units import pack_unit
 from pipeline.bulk.worker import ShardMaker, Work
 from pipeline.images.decode import decode
@@ -53,7 +54,7 @@ def actor(root: Path, archive: str, bundle: str, device: str, precision: Precisi
         threads=0 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2), shards="tar", shard_images=10**6,
         shard_bytes=1 << 40, max_pixels=10**9, max_input_bytes=1 << 30, about={},
     )  # fmt: skip
-    maker = ShardMaker(work, bundles.fetch(bundle))
+    maker = ShardMaker(work, BundleKit(bundles.fetch(bundle)))
     items = list(inventory(job.source))
     maker(pack_unit(items[: 2 * batch_size]))
     began = time.perf_counter()

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline import bundles, storage
 from pipeline.bulk import worker
 from pipeline.bulk.job import BulkJob
+from pipeline.bulk.makers import BundleKit
 from pipeline.bulk.units import pack_unit
 from pipeline.bulk.worker import ShardMaker, Work
 from pipeline.images.encode import Encoder
@@ -58,7 +59,7 @@ def work(tmp_path: Path, name: str = "out", **changes) -> Work:
 
 def settle(tmp_path: Path, source: Path, **changes) -> dict:
     asked = work(tmp_path, **changes)
-    maker = ShardMaker(asked, bundles.fetch(upscaler(tmp_path / "bundle")))
+    maker = ShardMaker(asked, BundleKit(bundles.fetch(upscaler(tmp_path / "bundle"))))
     return maker(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
 
 

@@ -12,6 +12,7 @@ import webdataset
 from PIL import Image
 
 from pipeline import bundles
+from pipeline.bulk.makers import BundleKit
 from pipeline.bulk.units import pack_unit
 from pipeline.bulk.worker import ShardMaker
 from pipeline.images import contents
@@ -28,7 +29,8 @@ def made(tmp_path: Path, **changes) -> Path:
         (tmp_path / "in" / key).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)).save(tmp_path / "in" / key)
     (tmp_path / "in/bad.png").write_bytes(b"bad")
-    maker = ShardMaker(work(tmp_path, shard_images=4, **changes), bundles.fetch(upscaler(tmp_path / "bundle")))
+    kit = BundleKit(bundles.fetch(upscaler(tmp_path / "bundle")))
+    maker = ShardMaker(work(tmp_path, shard_images=4, **changes), kit)
     maker(pack_unit(list(inventory(Source(urls=(str(tmp_path / "in"),))))))
     return tmp_path / "out"
 

@@ -1,0 +1,74 @@
+"""What makes results of a bulk job's inputs, and what the index calls it: a bundle's generator, or an anonymizer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from models.bundle import BundleError
+from pipeline import bundles
+from pipeline.bulk.generate import Generator
+from pipeline.bulk.job import BulkJob
+from pipeline.images.faults import Fault
+from pipeline.images.pictures import Picture
+
+if TYPE_CHECKING:
+    from pipeline.bulk.worker import Work
+
+
+class Mapper(Protocol):
+    """Built once in each worker."""
+
+    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | Fault]:
+        """Pictures of one shape and depth, with their keys -> their results, in order."""
+        ...
+
+
+class Kit(Protocol):
+    """All that a worker needs to build its mapper; travels by pickle from the driver to the workers of a run."""
+
+    def mapper(self, work: "Work") -> Mapper: ...
+
+
+@dataclass(frozen=True)
+class Maker:
+    """As the driver knows it, before there is any work."""
+
+    name: str
+    """For people."""
+    digest: str
+    """What decides the results, besides the job's settings."""
+    place: str
+    """Where it comes from, where it comes from somewhere."""
+    kit: Callable[[], Kit]
+    """Fetches what is to travel; asked only when there is work."""
+
+
+@dataclass(frozen=True)
+class BundleKit:
+    """A bundle's files."""
+
+    packed: bundles.Packed
+
+    def mapper(self, work: "Work") -> Generator:
+        bundle, network = self.packed.unpack()
+        return Generator(
+            network,
+            bundle.descriptor,
+            device=work.device,
+            precision=work.precision,
+            batch_size=work.batch_size,
+            noise=work.noise,
+        )
+
+
+def bundle_maker(job: BulkJob) -> Maker:
+    """The generator of the job's bundle. Raises BundleError for one that is for something else."""
+    bundle = bundles.describe(job.model)
+    d = bundle.descriptor
+    if d.task != job.job:
+        raise BundleError(f"{job.model} is a bundle for `recast {d.task}`, not for `recast {job.job}`")
+    if d.conditions:
+        raise BundleError(
+            f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
+        )
+    return Maker(bundle.name, bundle.digest, job.model, lambda: BundleKit(bundles.fetch(job.model)))

@@ -1,0 +1,120 @@
+"""Pictures in, pictures without their regions out, or a reason to hold them back: the generator of `recast deidentify`.
+
+It fails closed. What can't be looked at, what a detector is not sure about, and what is still found afterwards is held,
+not published.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.detectors import Detector
+from pipeline.deidentify.regions import Region, union
+from pipeline.deidentify.replace import replaced
+from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
+from pipeline.images.faults import Fault, Held
+from pipeline.images.pictures import Picture
+
+
+@dataclass(kw_only=True)
+class Anonymizer:
+    """Detect, replace, detect again."""
+
+    detectors: Sequence[Detector]
+    brought: Brought | None = None
+    replacement: Replacement = field(default_factory=Replacement)
+    policy: Policy = field(default_factory=Policy)
+    keep_originals: bool = False
+    """Whether results bring the pixels that were replaced with them, to be sealed."""
+
+    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | Fault]:
+        """Pictures of one shape -> each without its regions, or `Held`."""
+        found = self._found([picture.pixels for picture in pictures])
+        return [self._made(picture, key, regions) for picture, key, regions in zip(pictures, keys, found, strict=True)]
+
+    def _found(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+        """By all detectors together, those that are at least doubtful."""
+        seen = [as_seen(image) for image in images]
+        found: list[list[Region]] = [[] for _ in images]
+        for detector in self.detectors:
+            for regions, more in zip(found, detector(seen), strict=True):
+                regions += [region for region in more if region.score >= self.policy.doubt]
+        return [union([regions]) for regions in found]
+
+    def _made(self, picture: Picture, key: str, found: Sequence[Region]) -> Picture | Fault:
+        brought = self.brought.of(key) if self.brought else []
+        sure, doubtful = self._sorted(found)
+        regions = union([brought, sure])
+        if doubtful and not _covered(doubtful, regions):
+            worst = max(doubtful, key=lambda r: r.score)
+            return Held(
+                "doubtful",
+                f"{worst.detector} gives a {worst.kind} {worst.score:.2f}, between {self.policy.doubt} and "
+                f"{self.policy.threshold}",
+            )
+        if len(regions) > self.policy.most_regions:
+            return Held("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
+        if not regions:
+            return self._without(picture, key)
+        pixels, boxes = replaced(picture.pixels, regions, self.replacement)
+        done = [(region, self.replacement.method) for region in regions]
+        for stronger in (*self._stronger(), None):
+            (found,) = self._found([pixels])
+            if not found:
+                break
+            if stronger is None:
+                return Held("still-found", "a detector still finds something in what was to be published")
+            pixels, more = replaced(pixels, found, stronger)
+            boxes += more
+            done += [(region, stronger.method) for region in found]
+        return dataclasses.replace(
+            picture,
+            pixels=pixels,
+            regions=tuple({"kind": r.kind, "box": list(r.box), "score": r.score, "action": how} for r, how in done),
+            originals=tuple((box, picture.pixels[box[1] : box[3], box[0] : box[2]].copy()) for box in boxes)
+            if self.keep_originals
+            else (),
+        )
+
+    def _stronger(self) -> Iterator[Replacement]:
+        """What is tried, one after the other, where something is still found."""
+        strength = min(MOST_STRENGTH, 2 * self.replacement.strength)
+        yield dataclasses.replace(self.replacement, strength=strength, shape="box")
+        yield Replacement(method="solid", shape="box", margin=self.replacement.margin)
+
+    def _sorted(self, found: Sequence[Region]) -> tuple[list[Region], list[Region]]:
+        sure = [region for region in found if region.score >= self.policy.threshold]
+        return sure, [region for region in found if region.score < self.policy.threshold]
+
+    def _without(self, picture: Picture, key: str) -> Picture | Fault:
+        if self.policy.without == "hold":
+            return Held("nothing-found", "no detector finds anything in it, and the policy is to hold such images")
+        if self.policy.without == "sample" and _share(key) < self.policy.sample_share:
+            return Held("review", "nothing is found in it; it is of the sample that a person should look at")
+        return picture
+
+
+def as_seen(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 1 or 3] -> what detectors take: uint8 [H, W, 3]."""
+    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
+
+
+def _covered(doubtful: Sequence[Region], regions: Sequence[Region]) -> bool:
+    """Whether every doubtful region lies with most of itself in one that is replaced anyway."""
+    return all(any(_share_inside(small, large) > 0.8 for large in regions) for small in doubtful)
+
+
+def _share_inside(small: Region, large: Region) -> float:
+    across = min(small.box[2], large.box[2]) - max(small.box[0], large.box[0])
+    down = min(small.box[3], large.box[3]) - max(small.box[1], large.box[1])
+    return max(0.0, across) * max(0.0, down) / max(small.width * small.height, 1e-9)
+
+
+def _share(key: str) -> float:
+    """A number in [0, 1) that the key decides."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
