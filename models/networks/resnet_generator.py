@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.networks.layers import initialised, normalisation
+from models.networks.winograd import Conv3x3
 
 DOWNS = 2
 """Times that height and width are halved (Zhu et al. 2017, appendix 7.2: d128, d256)."""
@@ -16,12 +17,12 @@ class ResnetBlock(nn.Module):
         bias = norm == "instance"
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv3x3(channels, channels, bias=bias),
             normalisation(norm, channels),
             nn.ReLU(),
             *([nn.Dropout(dropout)] if dropout else []),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv3x3(channels, channels, bias=bias),
             normalisation(norm, channels),
         )
 

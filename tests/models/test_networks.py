@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from models.networks import NETWORKS
 from models.networks.edsr import EDSR
+from models.networks.layers import Doubling, Halving
 from models.networks.patchgan import PatchGAN, PixelGAN
 from models.networks.resnet_generator import ResnetGenerator
 from models.networks.unet import UNet
+from models.networks.winograd import Conv3x3
 
 
 def parameters(network: nn.Module) -> int:
@@ -107,3 +110,40 @@ def test_halo_is_the_receptive_field(scale):
     assert torch.equal(at_the_middle(middle - halo - 1), unchanged)
     assert not torch.equal(at_the_middle(middle + halo), unchanged)
     assert not torch.equal(at_the_middle(middle - halo), unchanged)
+
+
+@pytest.mark.parametrize(("count", "before", "after", "size"), [(1, 128, 130, (6, 10)), (3, 140, 128, (18, 14))])
+def test_winograds_convolution_is_the_convolution(count, before, after, size):
+    """Values and gradients of the direct one, in training on a CPU; a bundle's generator takes the direct one."""
+    torch.manual_seed(0)
+    layer = Conv3x3(before, after)
+    x = torch.randn(count, before, *size, requires_grad=True)
+    direct = F.conv2d(x, layer.weight, layer.bias)
+    made = layer(x)
+    assert made.grad_fn.name() != direct.grad_fn.name()
+    there = torch.randn_like(direct)
+    for one, other in zip(
+        (direct, *torch.autograd.grad(direct, (x, *layer.parameters()), there)),
+        (made, *torch.autograd.grad(made, (x, *layer.parameters()), there)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * one.detach().abs().max().item())
+    with torch.no_grad():
+        assert torch.equal(layer.eval()(x), direct)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 4, 16])
+def test_products_for_few_pixels_are_the_convolutions(pixels):
+    """A U-Net's innermost halvings and doublings, as matrix products in training, with a bias and without."""
+    torch.manual_seed(0)
+    for layer in (Halving(6, 5), Halving(6, 5, bias=False), Doubling(6, 5), Doubling(6, 5, bias=False)):
+        x = torch.randn(2, 6, 2 * pixels, 2 * pixels if pixels < 16 else 2, requires_grad=True)
+        made = layer(x)
+        direct = super(type(layer), layer).forward(x)
+        there = torch.randn_like(direct)
+        for one, other in zip(
+            (direct, *torch.autograd.grad(direct, (x, *layer.parameters()), there)),
+            (made, *torch.autograd.grad(made, (x, *layer.parameters()), there)),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
