@@ -4,13 +4,16 @@ import dataclasses
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import DeidentifyOptions, TrainOptions, TranslateOptions, UpscaleOptions, place
+from jobs.specs import DeidentifyOptions, RestoreOptions, TrainOptions, TranslateOptions, UpscaleOptions, place
+
+if TYPE_CHECKING:
+    from pipeline.deidentify.seal import Secret
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -53,8 +56,58 @@ def deidentify(
 
     options = options or DeidentifyOptions()
     asked = options.asked()
-    job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
-    return bulk.run(job, options, deidentifying(asked))
+    secret = _passcode(options) if options.seal else None
+    job = dataclasses.replace(
+        options.job("deidentify", source, output), making={**asked.deciding(), "seal": options.seal}
+    )
+    return bulk.run(job, options, deidentifying(asked), secret)
+
+
+@app.command
+def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
+    """Bring the sealed originals of SOURCE, an output of `recast deidentify --seal`, back into its images."""
+    from jobs import bulk
+    from pipeline.deidentify.restorer import restoring
+
+    options = options or RestoreOptions()
+    return bulk.run(options.job("restore", source, output), options, restoring(place(source), _passcode(options)))
+
+
+@app.command
+def rekey(
+    output: str,
+    *,
+    passcode_file: str | None = None,
+    passcode_env: str | None = None,
+    new_passcode_file: str | None = None,
+    new_passcode_env: str | None = None,
+) -> int:
+    """Let another passcode open the seals of OUTPUT; the old one no longer does.
+
+    Parameters
+    ----------
+    passcode_file
+        A file whose first line is the passcode until now.
+    passcode_env
+        The name of an environment variable that holds it.
+    new_passcode_file
+        A file whose first line is the passcode from now on.
+    new_passcode_env
+        The name of an environment variable that holds it.
+    """
+    from jobs.passcodes import passcode
+    from pipeline.deidentify.seal import rekey
+
+    old = passcode(passcode_file, passcode_env)
+    rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))
+    print(f"{output}: the new passcode opens its seals")
+    return DONE
+
+
+def _passcode(options: DeidentifyOptions | RestoreOptions) -> "Secret":
+    from jobs.passcodes import passcode
+
+    return passcode(options.passcode_file, options.passcode_env)
 
 
 @app.command
@@ -374,6 +427,7 @@ def _user_faults() -> dict[str, int]:
         "MismatchError": BAD_USAGE,
         "BundleError": BAD_USAGE,
         "BoxesError": BAD_USAGE,
+        "SealError": FAILED,
         "DetectorMissingError": FAILED,
         "ValidationError": BAD_USAGE,
     }

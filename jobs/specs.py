@@ -83,7 +83,7 @@ class BulkOptions(Spec):
     """Print the result as JSON."""
 
     def job(
-        self, job: Literal["translate", "upscale", "deidentify"], source: str, output: str, model: str = ""
+        self, job: Literal["translate", "upscale", "deidentify", "restore"], source: str, output: str, model: str = ""
     ) -> BulkJob:
         """These options with the rest of what a bulk job needs."""
         if self.prune and self.limit is not None:
@@ -170,6 +170,12 @@ class DeidentifyOptions(BulkOptions):
     """What becomes of images in which nothing is found; sample: --sample-share of them are held for review."""
     sample_share: float = Field(0.02, ge=0, le=1)
     """See --policy."""
+    seal: bool = False
+    """Keep what is replaced, encrypted under a passcode, so that `recast restore` can bring it back."""
+    passcode_file: str | None = None
+    """For --seal: a file whose first line is the passcode."""
+    passcode_env: str | None = None
+    """For --seal: the name of an environment variable that holds the passcode."""
 
     def asked(self) -> Deidentification:
         try:
@@ -191,6 +197,21 @@ class DeidentifyOptions(BulkOptions):
             )
         except ValueError as fault:
             raise SpecError(str(fault)) from fault
+
+
+class RestoreOptions(BulkOptions):
+    """Options of `recast restore`."""
+
+    format: Literal["png"] = "png"
+    """Of the results; lossless, or they would not be exact."""
+    provenance: Annotated[bool, Parameter(negative="--no-provenance")] = False
+    """Mark results as made by a machine: originals are not."""
+    max_failed: float = Field(0.0, ge=0, le=1)
+    """Share of inputs that may fail before the exit status becomes 3; a seal that doesn't open is a failure."""
+    passcode_file: str | None = None
+    """A file whose first line is the passcode."""
+    passcode_env: str | None = None
+    """The name of an environment variable that holds the passcode."""
 
 
 class TrainOptions(Spec):

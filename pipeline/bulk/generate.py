@@ -18,6 +18,7 @@ from models.pixels import LUMA
 from pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from pipeline.images.faults import Fault
+from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -58,14 +59,14 @@ class Generator:
         """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
         return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
 
-    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str] = ()) -> list[Picture | Fault]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Picture | Fault]:
         """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault.
 
-        Their keys decide what is random, where something is.
+        The inputs' keys decide what is random, where something is.
         """
         if self._dice is None:
             return self._results(pictures)
-        return [self._seeded(self._dice, picture, key) for picture, key in zip(pictures, keys, strict=True)]
+        return [self._seeded(self._dice, picture, item.key) for picture, item in zip(pictures, items, strict=True)]
 
     def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | Fault:
         """torch has one source of random numbers for all threads, so one picture has it at a time."""

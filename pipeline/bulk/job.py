@@ -18,7 +18,7 @@ from pipeline.output.shards import Container
 class BulkJob:
     """What is mapped, through what, to where, and how."""
 
-    job: Literal["translate", "upscale", "deidentify"]
+    job: Literal["translate", "upscale", "deidentify", "restore"]
     source: Source
     output: str
     model: str = ""

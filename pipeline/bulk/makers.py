@@ -9,6 +9,7 @@ from pipeline import bundles
 from pipeline.bulk.generate import Generator
 from pipeline.bulk.job import BulkJob
 from pipeline.images.faults import Fault
+from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class Mapper(Protocol):
     """Built once in each worker."""
 
-    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | Fault]:
-        """Pictures of one shape and depth, with their keys -> their results, in order."""
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+        """Pictures of one shape and depth, and the inputs that they were -> their results, in order."""
         ...
 
 

@@ -18,6 +18,8 @@ from pipeline.bulk.generate import Precision
 from pipeline.bulk.makers import Kit
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
+from pipeline.deidentify import seal
+from pipeline.deidentify.seal import Secret
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
@@ -26,6 +28,7 @@ from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 from pipeline.output.index import SHARDS, write_fragment
 from pipeline.output.rows import Row, table
+from pipeline.output.seals import write_seals
 from pipeline.output.shards import Container, Shard, shard
 
 FETCH_AHEAD = 4
@@ -59,6 +62,8 @@ class Work:
     shard_bytes: int
     max_pixels: int
     max_input_bytes: int
+    seal_key: Secret | None = None
+    """Where originals of what is replaced are to be sealed: what with."""
     fails_closed: bool = False
     """Whether an image that can't be processed is held, as one that a policy keeps back."""
     about: dict[str, str]
@@ -179,7 +184,7 @@ class ShardMaker:
         yield from groups.values()
 
     def _generated(self, group: list[Sample]) -> list[Sample]:
-        pictures = [(sample.item.key, sample.picture) for sample in group if sample.picture is not None]
+        pictures = [(sample.item, sample.picture) for sample in group if sample.picture is not None]
         if not pictures:
             return group  # a fault, on its way to its row
         with self._tally.timed("generate"):
@@ -189,10 +194,10 @@ class ShardMaker:
             sample.fault = result if isinstance(result, Fault) else None
         return group
 
-    def _results(self, pictures: list[tuple[str, Picture]]) -> list[Picture | Fault]:
+    def _results(self, pictures: list[tuple[Input, Picture]]) -> list[Picture | Fault]:
         """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
         try:
-            return self._mapper([picture for _, picture in pictures], [key for key, _ in pictures])
+            return self._mapper([picture for _, picture in pictures], [item for item, _ in pictures])
         except torch.AcceleratorError:
             raise  # the device is in disarray, and would fail every picture after this one too
         except Exception as fault:  # out of memory, above all: a picture's fault, not the run's
@@ -216,22 +221,38 @@ class ShardMaker:
         while more:
             shard_name = f"{name}-{part:03d}.{self._work.shards}"
             rows: list[Row] = []
+            seals: list[dict[str, Any]] = []
             with shard(self._work.shards) as filling:
-                more = self._fill(filling, shard_name, left, rows)
+                more = self._fill(filling, shard_name, left, rows, seals)
                 if rows:
-                    self._commit(filling, shard_name, rows)
+                    self._commit(filling, shard_name, rows, seals)
             part += 1
 
-    def _fill(self, shard: Shard, name: str, samples: Iterator[Sample], rows: list[Row]) -> bool:
+    def _fill(
+        self, shard: Shard, name: str, samples: Iterator[Sample], rows: list[Row], seals: list[dict[str, Any]]
+    ) -> bool:
         """Add samples until the shard is full. Returns whether there may be more."""
+        sealed_bytes = 0
         for sample in samples:
             if sample.untried:
                 self._tally.count(untried=1, untried_because=sample.untried)
                 continue
             rows.append(self._row(shard, name, sample))
-            if shard.images >= self._work.shard_images or shard.length >= self._work.shard_bytes:
+            new = list(self._sealed(rows[-1], sample.picture))
+            seals += new
+            sealed_bytes += sum(len(entry["sealed"]) for entry in new)
+            if shard.images >= self._work.shard_images or shard.length + sealed_bytes >= self._work.shard_bytes:
                 return True
         return False
+
+    def _sealed(self, row: Row, picture: Picture | None) -> Iterator[dict[str, Any]]:
+        """What was replaced in a published picture, sealed, where it is to be."""
+        if self._work.seal_key is None or picture is None or row.status != "ok":
+            return
+        for box, original in picture.originals:
+            assert row.sha256 is not None
+            data = seal.sealed(self._work.seal_key, row.key, row.sha256, box, original)
+            yield {"key": row.key, "box": list(box), "sealed": data}
 
     def _row(self, shard: Shard, name: str, sample: Sample) -> Row:
         row = Row(
@@ -261,14 +282,16 @@ class ShardMaker:
         self._tally.settled(row.status)
         return row
 
-    def _commit(self, shard: Shard, name: str, rows: list[Row]) -> None:
-        """The shard first, its fragment after it: what has no fragment did not happen."""
+    def _commit(self, shard: Shard, name: str, rows: list[Row], seals: list[dict[str, Any]]) -> None:
+        """The shard and its seals first, its fragment after them: what has no fragment did not happen."""
         about = dict(self._work.about)
         with self._tally.timed("write"):
             if shard.images:
                 size = shard.commit(self._fs, storage.join(self._output, SHARDS, name))
                 about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
                 self._tally.count(bytes_written=size, shards=1)
+            if seals:
+                write_seals(self._fs, self._output, name.rpartition(".")[0], seals)
             write_fragment(self._fs, self._output, name, table(rows, about))
 
 

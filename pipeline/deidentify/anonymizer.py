@@ -17,6 +17,7 @@ from pipeline.deidentify.regions import Region, union
 from pipeline.deidentify.replace import replaced
 from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from pipeline.images.faults import Fault, Held
+from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 
 
@@ -31,10 +32,13 @@ class Anonymizer:
     keep_originals: bool = False
     """Whether results bring the pixels that were replaced with them, to be sealed."""
 
-    def __call__(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | Fault]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
         """Pictures of one shape -> each without its regions, or `Held`."""
         found = self._found([picture.pixels for picture in pictures])
-        return [self._made(picture, key, regions) for picture, key, regions in zip(pictures, keys, found, strict=True)]
+        return [
+            self._made(picture, item.key, regions)
+            for picture, item, regions in zip(pictures, items, found, strict=True)
+        ]
 
     def _found(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         """By all detectors together, those that are at least doubtful."""

@@ -44,6 +44,7 @@ class AnonymizerKit:
             brought=self.brought,
             replacement=self.asked.replacement,
             policy=self.asked.policy,
+            keep_originals=work.seal_key is not None,
         )
 
 

@@ -1,5 +1,6 @@
 """An input's bytes: read, unpacked, and checked against what was said of them."""
 
+import hashlib
 import struct
 import zlib
 
@@ -27,6 +28,8 @@ def read(item: Input, max_bytes: int) -> bytes:
     fs, path = storage.filesystem(url)
     data = _unpacked(fs, path, url, item)
     _check_size(len(data), max_bytes)
+    if item.sha256 and hashlib.sha256(data).hexdigest() != item.sha256:
+        raise Fault("corrupt", "the bytes are not those that the output's index tells of")
     return data
 
 

@@ -33,6 +33,8 @@ class Input:
     """Of Parquet: which column has the image; empty where the file has one that is meant."""
     crc: int = -1
     """CRC-32 of the unpacked bytes, where the archive gives one."""
+    sha256: str = ""
+    """Of the bytes, where a former output's index gives one."""
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 

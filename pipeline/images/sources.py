@@ -155,6 +155,7 @@ def _former(fs: FileSystem, output: str) -> Iterator[Input]:
                     key=row["key"],
                     source=f"{within}::{readable(url)}",
                     fingerprint=f"sha256:{row['sha256']}",
+                    sha256=row["sha256"],
                     holder=url.encode("utf-8", "surrogateescape"),
                     packing="range",
                     offset=row["offset"],

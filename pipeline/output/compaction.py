@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.ahead import ahead
 from pipeline.output.index import INDEX, SHARDS, fragments, key_hashes, write_fragment
 from pipeline.output.rows import SCHEMA, Row, table
+from pipeline.output.seals import read_seals, remove_seals, write_seals
 from pipeline.output.shards import Container, shard
 from pipeline.output.verify import image_bytes
 from pipeline.storage import FileSystem
@@ -152,6 +153,7 @@ def _rewrite(fs: FileSystem, output: str, few: list[Standing], done: Compacted) 
     rows, about = _rows(fs, output, few)
     name = _name(rows)
     if rows:
+        _move_seals(fs, output, few, name, {row.key for row in rows})
         _write(fs, output, f"{name}.{few[0].container}", rows, about)
         done.fragments_after += 1
         done.names.append(name)
@@ -161,8 +163,16 @@ def _rewrite(fs: FileSystem, output: str, few: list[Standing], done: Compacted) 
     for standing in old:
         if standing.shard:
             storage.remove(fs, storage.join(output, SHARDS, standing.shard))
+        remove_seals(fs, output, standing.name.removesuffix(".parquet"))
     done.fragments_before += len(few)
     done.rows += sum(standing.rows - len(standing.kept) for standing in few)
+
+
+def _move_seals(fs: FileSystem, output: str, few: list[Standing], name: str, keys: set[str]) -> None:
+    """The seals of what is kept, beside the new shard."""
+    stems = [standing.name.removesuffix(".parquet") for standing in few]
+    if moved := [seal for stem in stems for seal in read_seals(fs, output, stem, keys)]:
+        write_seals(fs, output, name, moved)
 
 
 def _rows(fs: FileSystem, output: str, few: list[Standing]) -> tuple[list[Row], dict[str, str]]:

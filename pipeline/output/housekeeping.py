@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pipeline import storage
 from pipeline.output.index import DAMAGED, INDEX, SHARDS, Fragment, fragments, stale_marks
+from pipeline.output.seals import SEALS, remove_seals, sealed_stems
 from pipeline.storage import FileSystem
 
 
@@ -15,8 +16,8 @@ def sweep(
     replaced: set[tuple[str, str]],
     began_at: datetime.datetime,
 ) -> int:
-    """Remove shards without a fragment, fragments that were damaged when the run began and have been made up for, and
-    everything by the (model, spec) pairs that this run replaced. Returns how many files went.
+    """Remove shards and seals without a fragment, fragments that were damaged when the run began and have been made up
+    for, and everything by the (model, spec) pairs that this run replaced. Returns how many files went.
 
     Only the lease's holder may call it, after its last commit. A fragment goes before its shard: a crash in between
     leaves an orphan for the next sweep, never a row that points to nothing.
@@ -25,14 +26,17 @@ def sweep(
     for name in sorted(gone):
         storage.remove(fs, storage.join(output, INDEX, name))
     # Shards are listed first: one committed by a straggler in between then has its fragment in the second listing.
-    shards = storage.sizes(fs, storage.join(output, SHARDS))
+    shards, seals = storage.sizes(fs, storage.join(output, SHARDS)), sealed_stems(fs, output)
     kept = {name.rpartition(".")[0] for name in storage.sizes(fs, storage.join(output, INDEX))}
     orphans = [name for name in shards if name.rpartition(".")[0] not in kept]
     for name in orphans:
         storage.remove(fs, storage.join(output, SHARDS, name))
+    lost = [stem for stem in seals if stem not in kept]
+    for stem in lost:
+        remove_seals(fs, output, stem)
     for name in stale_marks(fs, output):
         storage.remove(fs, storage.join(output, DAMAGED, name))
-    return len(gone) + len(orphans) + _remove_parts(fs, output, began_at)
+    return len(gone) + len(orphans) + len(lost) + _remove_parts(fs, output, began_at)
 
 
 def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> set[str]:
@@ -59,7 +63,7 @@ def _remove_parts(fs: FileSystem, output: str, began_at: datetime.datetime) -> i
     if not storage.is_local(fs):
         return 0
     count = 0
-    for folder in (INDEX, SHARDS):
+    for folder in (INDEX, SHARDS, SEALS):
         for path in fs.glob(storage.join(output, folder, ".*.part")):
             if fs.modified(path).replace(tzinfo=datetime.UTC) < began_at:
                 storage.remove(fs, path)

@@ -4,15 +4,19 @@ import io
 import json
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
 from jobs import cli
 from pipeline import storage
 from pipeline.deidentify.centerface import CenterFace
 from pipeline.output.index import current
+from pipeline.output.seals import write_seals
 from pipeline.output.verify import verify
 
 
@@ -60,6 +64,76 @@ def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_l
     assert "nothing to do, 5 inputs are settled" in capsys.readouterr().out
     assert cli._status([*command, "--margin", "0.5"]) == cli.BAD_USAGE
     assert "margin 0.3 (now 0.5)" in capsys.readouterr().err
+
+
+PASSCODE = "a passcode that nobody guesses"
+
+
+def everything_below(*folders):
+    return b"".join(path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("shards", ["tar", "parquet"])
+def test_sealed_originals_come_back_bit_for_bit_to_who_has_the_passcode(photos, tmp_path, ray_local, capsys, shards):
+    """Seal, merge shards, change the passcode, restore; then a wrong passcode, a changed seal, and a search."""
+    source, output, back = tmp_path / "in", tmp_path / "out", tmp_path / "back"
+    source.mkdir()
+    for name in ("astronaut.png", "camera.png", "coffee.png"):
+        shutil.copy(photos / name, source)
+    deep = np.random.default_rng(0).integers(0, 65536, (90, 120), np.uint16)
+    Image.fromarray(deep).save(source / "deep.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({"deep.png": [{"box": [10, 10, 60, 60]}]}))
+    for name, text in (("old", PASSCODE), ("new", "another good passcode"), ("wrong", "not that one")):
+        (tmp_path / name).write_text(text + "\n")
+    how = ["--method", "pixelate", "--boxes", str(tmp_path / "boxes.json"), "--shards", shards, "--shard-images", "2"]
+    command = ["deidentify", str(source), str(output), *how, "--seal", "--passcode-file", str(tmp_path / "old")]
+    assert cli._status([*command, "--actors", "1"]) == 0
+    assert (output / "seals" / "lock.json").exists()
+    assert cli._status(["index", "compact", str(output)]) == 0
+    assert len(list((output / "seals").glob("*.parquet"))) == 1
+    keys = ["--passcode-file", str(tmp_path / "old"), "--new-passcode-file", str(tmp_path / "new")]
+    assert cli._status(["rekey", str(output), *keys]) == 0
+    restore = ["restore", str(output), str(back), "--actors", "1", "--passcode-file"]
+    for refused in ("old", "wrong"):
+        assert cli._status([*restore, str(tmp_path / refused)]) == cli.FAILED
+        assert "the passcode doesn't fit" in capsys.readouterr().err
+    assert not back.exists()
+    assert cli._status([*restore, str(tmp_path / "new")]) == 0
+    rows = view(back)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    for name, row in rows.items():
+        data = (back / "shards" / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["length"]]
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(source / name)))
+    left = everything_below(output, back, ray._private.worker._global_node.get_session_dir_path())
+    assert PASSCODE.encode() not in left
+    assert b"another good passcode" not in left
+
+    (seals,) = (output / "seals").glob("*.parquet")
+    table = pq.ParquetFile(seals, pre_buffer=False).read(use_threads=False).to_pylist()
+    table[0]["sealed"] = table[0]["sealed"][:-1] + bytes([table[0]["sealed"][-1] ^ 1])
+    write_seals(*storage.filesystem(str(output)), seals.stem, table)
+    other = ["restore", str(output), str(tmp_path / "other"), "--passcode-file", str(tmp_path / "new")]
+    assert cli._status(other) == 3
+    errors = [row["error"] for row in view(tmp_path / "other").values() if row["error"]]
+    assert errors == ["seal: its seal was changed, or belongs to another image"]
+
+
+def test_a_way_back_needs_a_passcode_that_is_no_argument(tmp_path, capsys, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "short").write_text("short\n")
+    command = ["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), "--seal"]
+    for options, says in (
+        ([], "there must be a passcode"), (["--passcode-env", "NO_SUCH"], "no variable NO_SUCH"),
+        (["--passcode-file", str(tmp_path / "short")], "has 5 bytes"), (["--passcode-file", "/no/such"], "/no/such"),
+        (["--passcode", "secret"], "--passcode"),
+    ):  # fmt: skip
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        assert cli._status([*command, *options]) != 0
+        assert says in capsys.readouterr().err
+    assert (
+        cli._status(["restore", str(tmp_path / "in"), str(tmp_path / "back"), "--passcode-env", "HOME"]) == cli.FAILED
+    )
+    assert "nothing is sealed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

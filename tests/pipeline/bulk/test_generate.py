@@ -15,6 +15,7 @@ from pipeline.bulk import tiles
 from pipeline.bulk.generate import Generator
 from pipeline.bulk.tiles import Tiling, lay
 from pipeline.images.faults import Fault
+from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 
 
@@ -63,6 +64,10 @@ def generator(network, descriptor, batch_size=1):
     return Generator(network, descriptor, device="cpu", precision="fp32", batch_size=batch_size)
 
 
+def item(key):
+    return Input(key=key, source=key, fingerprint="", holder=b"")
+
+
 def picture(height, width, channels=3, seed=0, **rest):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
     return Picture(pixels=pixels, **rest)
@@ -88,10 +93,10 @@ def test_noise_is_decided_by_the_key_alone():
     torch.manual_seed(0)
     network = UNet(num_downs=6, ngf=4).eval()
     descriptor = Descriptor(task="translate", size_multiple=64, min_size_px=128, value_range=(-1, 1))
-    same, keys = [picture(128, 128)] * 3, ["a", "b", "c"]
+    same, items = [picture(128, 128)] * 3, [item("a"), item("b"), item("c")]
     noisy = Generator(network, descriptor, device="cpu", precision="fp32", batch_size=4, noise=True)
-    first = [result.pixels for result in noisy(same, keys)]
-    again = [noisy([given], [key])[0].pixels for given, key in reversed(list(zip(same, keys, strict=True)))][::-1]
+    first = [result.pixels for result in noisy(same, items)]
+    again = [noisy([given], [one])[0].pixels for given, one in reversed(list(zip(same, items, strict=True)))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], first[1])
     calm = generator(network.eval(), descriptor)(same)

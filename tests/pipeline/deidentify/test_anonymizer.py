@@ -22,6 +22,7 @@ from pipeline.deidentify.replace import replaced
 from pipeline.deidentify.settings import Deidentification, Policy, Replacement
 from pipeline.images.faults import Held
 from pipeline.images.pictures import Picture
+from tests.pipeline.bulk.test_generate import item
 
 
 def face(box, score=0.9, kind="face", detector="test"):
@@ -130,7 +131,7 @@ def test_a_real_face_is_gone_for_every_detector(astronaut, centerface):
     """The detectors that looked before find nothing afterwards; what they had found is told."""
     for method in ("solid", "pixelate", "blur"):
         both = Anonymizer(detectors=[centerface, Cascades()], replacement=Replacement(method=method))
-        (made,) = both([Picture(pixels=astronaut)], ["a"])
+        (made,) = both([Picture(pixels=astronaut)], [item("a")])
         if isinstance(made, Held):
             assert made.kind in ("still-found", "doubtful")
             continue
@@ -150,32 +151,32 @@ def test_a_real_face_is_gone_for_every_detector(astronaut, centerface):
     ],
 )
 def test_what_a_policy_does_not_let_pass_is_held(found, policy, kind):
-    (result,) = Anonymizer(detectors=[Told(found)], policy=policy)([picture()], ["key"])
+    (result,) = Anonymizer(detectors=[Told(found)], policy=policy)([picture()], [item("key")])
     assert isinstance(result, Held)
     assert (result.kind, result.status) == (kind, "held")
 
 
 def test_what_is_found_again_is_replaced_more_strongly_and_then_held():
     there, elsewhere = face((10, 10, 30, 30)), face((40, 40, 50, 50), 0.16)
-    (made,) = Anonymizer(detectors=[Told([there], [elsewhere], [])])([picture()], ["key"])
+    (made,) = Anonymizer(detectors=[Told([there], [elsewhere], [])])([picture()], [item("key")])
     assert [(r["box"], r["action"]) for r in made.regions] == [([10, 10, 30, 30], "solid"), ([40, 40, 50, 50], "solid")]
     assert not made.pixels[40:50, 40:50].any()
-    (held,) = Anonymizer(detectors=[Told(*[[there]] * 9)])([picture()], ["key"])
+    (held,) = Anonymizer(detectors=[Told(*[[there]] * 9)])([picture()], [item("key")])
     assert held.kind == "still-found"
 
 
 def test_a_doubtful_find_inside_a_sure_one_is_no_doubt():
     found = [face((10, 10, 40, 40)), face((15, 15, 25, 25), 0.16)]
-    (made,) = Anonymizer(detectors=[Told(found)])([picture()], ["key"])
+    (made,) = Anonymizer(detectors=[Told(found)])([picture()], [item("key")])
     assert not isinstance(made, Held)
 
 
 def test_nothing_found_is_published_as_it_is():
     given_picture = picture()
-    (made,) = Anonymizer(detectors=[Told([])])([given_picture], ["key"])
+    (made,) = Anonymizer(detectors=[Told([])])([given_picture], [item("key")])
     assert np.array_equal(made.pixels, given_picture.pixels)
     sample = Anonymizer(detectors=[], policy=Policy(without="sample", sample_share=0.3))
-    held = [isinstance(sample([given_picture], [f"{n}.png"])[0], Held) for n in range(300)]
+    held = [isinstance(sample([given_picture], [item(f"{n}.png")])[0], Held) for n in range(300)]
     assert 0.2 < np.mean(held) < 0.4
 
 
@@ -201,7 +202,7 @@ def test_boxes_are_read_from_every_kind_of_table(tmp_path):
 def test_boxes_are_replaced_without_any_detector(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30]]}))
     brought = Brought(str(tmp_path / "boxes.json"))
-    made, other = Anonymizer(detectors=[], brought=brought)([picture(), picture()], ["a.png", "b.png"])
+    made, other = Anonymizer(detectors=[], brought=brought)([picture(), picture()], [item("a.png"), item("b.png")])
     assert not made.pixels[15:25, 15:25].any()
     assert np.array_equal(other.pixels, picture().pixels)
 

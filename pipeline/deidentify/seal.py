@@ -1,0 +1,171 @@
+"""Seals: originals of replaced regions, encrypted so that the passcode brings them back, and nothing else does.
+
+A random key seals everything in an output. It lies beside the seals, itself encrypted ("wrapped") under a key that
+scrypt (RFC 7914) makes of the passcode; salt and costs lie with it. So a passcode can be changed without touching a
+seal. Each image has a key of its own, derived by HKDF (RFC 5869) from the output's key and the image's key; AES-256-GCM
+(NIST SP 800-38D) with random nonces encrypts each region, and binds it to the image, its place and the published bytes:
+what is moved, cut or changed doesn't open.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from pipeline import storage
+from pipeline.storage import FileSystem
+
+FORMAT = "recast-seal/1"
+LOCK = "seals/lock.json"
+NONCE_BYTES, KEY_BYTES, SALT_BYTES = 12, 32, 16
+COSTS = {"n": 2**17, "r": 8, "p": 1}
+"""Of scrypt, as OWASP recommends: 128 MiB and some tenths of a second for each guess."""
+
+Box = tuple[int, int, int, int]
+
+
+class SealError(Exception):
+    """A seal that can't be made or opened; the message tells nothing that is sealed."""
+
+
+class Secret:
+    """Bytes that never show: not in a repr, a log or an error."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """What lies beside the seals."""
+
+    salt: str
+    n: int
+    r: int
+    p: int
+    wrapped: str
+    """The key of the seals, encrypted under what scrypt makes of the passcode."""
+
+    def key(self, passcode: Secret) -> Secret:
+        """The key of the seals. Raises SealError for another passcode, or a changed lock."""
+        try:
+            wrapping = _stretched(passcode, base64.b64decode(self.salt), self.n, self.r, self.p)
+            data = base64.b64decode(self.wrapped)
+            return Secret(AESGCM(wrapping).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], FORMAT.encode()))
+        except (InvalidTag, ValueError):
+            raise SealError("the passcode doesn't fit these seals, or their lock was changed") from None
+
+
+def lock_for(passcode: Secret, key: Secret) -> Lock:
+    """A lock with a fresh salt that this passcode opens to that key."""
+    salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
+    wrapped = nonce + AESGCM(_stretched(passcode, salt, **COSTS)).encrypt(nonce, key.reveal(), FORMAT.encode())
+    return Lock(salt=_text(salt), wrapped=_text(wrapped), **COSTS)
+
+
+def new_key() -> Secret:
+    return Secret(os.urandom(KEY_BYTES))
+
+
+def sealing_key(fs: FileSystem, output: str, passcode: Secret) -> Secret:
+    """The key to seal with in an output: a fresh one, with its lock, where nothing is sealed yet.
+
+    Raises:
+        SealError: what is sealed there was sealed under another passcode.
+    """
+    lock = read_lock(fs, output)
+    if lock is None:
+        key = new_key()
+        write_lock(fs, output, lock_for(passcode, key))
+        return key
+    return lock.key(passcode)
+
+
+def rekey(output: str, old: Secret, new: Secret) -> None:
+    """Let another passcode open an output's seals, none of which is touched.
+
+    Who kept a copy of the lock and knows the old passcode can still open them.
+
+    Raises:
+        SealError: nothing is sealed there, or the old passcode doesn't fit.
+    """
+    fs, path = storage.filesystem(output)
+    with storage.faults_as_sentences(f"changing the lock of {output}"):
+        lock = read_lock(fs, path)
+        if lock is None:
+            raise SealError(f"nothing is sealed in {output}")
+        write_lock(fs, path, lock_for(new, lock.key(old)))
+
+
+def read_lock(fs: FileSystem, output: str) -> Lock | None:
+    """An output's lock; None where nothing is sealed. Raises SealError for a damaged one."""
+    try:
+        facts = json.loads(storage.read_bytes(fs, storage.join(output, LOCK)))
+        if facts.pop("format") != FORMAT or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
+            raise ValueError
+        return Lock(**facts)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SealError(f"{LOCK} in {storage.uri(fs, output)} is damaged: without it nothing sealed opens") from None
+
+
+def write_lock(fs: FileSystem, output: str, lock: Lock) -> None:
+    data = json.dumps({"format": FORMAT, **asdict(lock)}, indent=2).encode()
+    storage.write_bytes(fs, storage.join(output, LOCK), data)
+
+
+def sealed(key: Secret, name: str, published: str, box: Box, original: np.ndarray) -> bytes:
+    """A region's original pixels, uint8 or uint16 [h, w, C], encrypted.
+
+    Args:
+        name: the image's key in the output.
+        published: the sha256 of the image as published.
+    """
+    head = json.dumps({"dtype": original.dtype.name, "shape": list(original.shape)}).encode()
+    plain = head + b"\0" + zlib.compress(np.ascontiguousarray(original).tobytes(), 6)
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + _cipher(key, name).encrypt(nonce, plain, _bound(name, published, box))
+
+
+def opened(key: Secret, name: str, published: str, box: Box, data: bytes) -> np.ndarray:
+    """What `sealed` was given. Raises SealError if any byte is not as it was."""
+    try:
+        plain = _cipher(key, name).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(name, published, box))
+    except (InvalidTag, ValueError):
+        raise SealError("its seal was changed, or belongs to another image") from None
+    head, _, body = plain.partition(b"\0")
+    facts = json.loads(head)
+    return np.frombuffer(zlib.decompress(body), facts["dtype"]).reshape(facts["shape"])
+
+
+def _stretched(passcode: Secret, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r * p, dklen=KEY_BYTES)
+
+
+def _cipher(key: Secret, name: str) -> AESGCM:
+    derived = HKDF(SHA256(), KEY_BYTES, None, f"{FORMAT}\n{name}".encode("utf-8", "surrogatepass"))
+    return AESGCM(derived.derive(key.reveal()))
+
+
+def _bound(name: str, published: str, box: Box) -> bytes:
+    """The associated data: what a seal belongs to."""
+    return json.dumps([FORMAT, name, published, list(box)]).encode()
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
