@@ -106,10 +106,8 @@ def _fit(
     quiet: bool,
 ) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
-    gpu = plan.gpus_per_worker > 0
     least = plan.least_workers or plan.workers
-    cpus = cpus_per_worker(least)
-    cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
+    cluster.demand(least, cpus_per_worker(plan.workers), plan.gpus_per_worker, f"a training with {least} workers")
     watch = ray.remote(num_cpus=0)(Watch).remote()
     job = Job(
         plan=plan,
@@ -119,22 +117,14 @@ def _fit(
         watch=watch,
         versions=run["versions"],
     )
-    workers = plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers)
-    resources = {"CPU": cpus, **({"GPU": plan.gpus_per_worker} if gpu else {})}
     rows = example_files.dataset(found, plan.sizes_multiple, recipes.RECIPES[plan.recipe].recipe.images_in(config))
-    scaling = ScalingConfig(
-        num_workers=workers,
-        use_gpu=gpu,
-        resources_per_worker=resources,
-        placement_strategy="PACK" if gpu else "SPREAD",  # each node's cores are its own workers'
-    )
 
     def trainer(scratch: str) -> TorchTrainer:
         return TorchTrainer(
             work,
             train_loop_config={"job": job},
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=scaling,
+            torch_config=TorchConfig(backend="nccl" if plan.gpus_per_worker else "gloo"),
+            scaling_config=_scaling(plan),
             run_config=RunConfig(storage_path=scratch),
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
@@ -143,6 +133,17 @@ def _fit(
     with shown(watch, config.steps, quiet), _interruptible():
         _fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
+
+
+def _scaling(plan: TrainingPlan) -> ScalingConfig:
+    """What to ask the cluster for, as it is now: nodes may have been lost since the training began."""
+    cpus, gpus = cpus_per_worker(plan.workers), plan.gpus_per_worker
+    return ScalingConfig(
+        num_workers=plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers),
+        use_gpu=gpus > 0,
+        resources_per_worker={"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus},
+        placement_strategy="PACK" if gpus else "SPREAD",  # each node's cores are its own workers'
+    )
 
 
 def _fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPlan, watch: Any) -> None:
@@ -190,8 +191,9 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
 
 
 def cpus_per_worker(workers: int) -> float:
-    """Logical CPUs to claim for each worker: at most half of all together, for Ray Data must find some to read with."""
-    return min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
+    """Logical CPUs to claim for each worker: at most half of all together, for Ray Data must find some to read with;
+    and at most half of one each, for there must be room for all of them when nodes are lost."""
+    return min(0.5, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
 
 
 def _threads(plan: TrainingPlan, run: Mapping[str, Any]) -> dict[str, int]:

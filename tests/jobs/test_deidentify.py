@@ -130,9 +130,9 @@ def test_a_way_back_needs_a_passcode_that_is_no_argument(tmp_path, capsys, monke
         monkeypatch.setattr("sys.stdin", io.StringIO())
         assert cli._status([*command, *options]) != 0
         assert says in capsys.readouterr().err
-    assert (
-        cli._status(["restore", str(tmp_path / "in"), str(tmp_path / "back"), "--passcode-env", "HOME"]) == cli.FAILED
-    )
+    (tmp_path / "long").write_text("long enough for one")
+    restore = ["restore", str(tmp_path / "in"), str(tmp_path / "back"), "--passcode-file", str(tmp_path / "long")]
+    assert cli._status(restore) == cli.FAILED
     assert "nothing is sealed" in capsys.readouterr().err
 
 
