@@ -161,7 +161,7 @@ WGAN_GP = dataclasses.replace(
 SMALL = dataclasses.replace(
     PAPER, steps=3_000, batch_size=64, size_px=32, latent=32, ngf=32, ndf=32, ema_decay=0.995, constant_share=0.5
 )
-"""32 px at half the width: some ten minutes on two CPU cores."""
+"""32 px at half the width: for a CPU."""
 
 TINY = GANConfig(steps=6, batch_size=4, learning_rate=2e-4, size_px=16, latent=8, ngf=4, ndf=4, d_steps=2)
 """For tests: seconds on a CPU; learns next to nothing."""

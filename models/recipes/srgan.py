@@ -150,7 +150,7 @@ SMALL = SRGANConfig(
     scale=4, network="edsr", blocks=10, patch_px=24, steps=4_000, batch_size=8, learning_rate=1e-4, ndf=32,
     perceptual_layers="relu3_2", distance="l1", pixel_weight=1.0, perceptual_weight=0.1, adversarial_weight=5e-3,
 )  # fmt: skip
-"""From the x4 upscaler that ships, with a loss network of the classifier recipe: half an hour on two CPU cores."""
+"""From the x4 upscaler that ships, with a loss network of the classifier recipe: for a CPU."""
 
 TINY = SRGANConfig(
     steps=6, batch_size=2, learning_rate=1e-4, channels=8, blocks=2, patch_px=16, ndf=4, perceptual_layers="relu2_1",

@@ -125,7 +125,7 @@ SMALL = dataclasses.replace(
     PAPER, steps=1_500, size_px=128, style_px=128, width=16, content_layers="relu2_2",
     style_layers="relu1_2,relu2_2,relu3_2,relu4_2",
 )  # fmt: skip
-"""128 px at half the width, with a loss network of the classifier recipe: some ten minutes on two CPU cores."""
+"""128 px at half the width, with a loss network of the classifier recipe: for a CPU."""
 
 TINY = StyleTransferConfig(
     steps=6, batch_size=2, learning_rate=1e-3, size_px=32, style_px=32, width=4, content_layers="relu2_1",
