@@ -84,7 +84,7 @@ class Classifier(Recipe):
 
 
 SMALL = ClassifierConfig(steps=1_500, batch_size=32, learning_rate=1e-3)
-"""A fifth of VGG16's width and depth: for a CPU."""
+"""VGG's five blocks at a quarter of the width: for a CPU."""
 
 TINY = ClassifierConfig(steps=6, batch_size=4, learning_rate=1e-3, size_px=32, width=4, depth=1)
 """For tests: seconds on a CPU; learns next to nothing."""

@@ -179,6 +179,6 @@ TINY = CycleGANConfig(
 SMALL = dataclasses.replace(
     PAPER, steps=20_000, size_px=128, load_px=143, blocks=6, ngf=32, ndf=32, batch_size=4, ema_decay=0.999
 )
-"""128 px with the paper's six blocks at half the width: an evening on two CPU cores, minutes on a GPU."""
+"""128 px with the paper's six blocks at half the width."""
 
 PRESETS = {"paper": PAPER, "small": SMALL, "tiny": TINY}
