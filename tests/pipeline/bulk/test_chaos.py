@@ -23,7 +23,7 @@ from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
 
 INPUTS = 150
-KILLS = int(os.environ.get("RECAST_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("RECAST_TEST_KILLS", "4"))
 """Of each run under fire."""
 
 

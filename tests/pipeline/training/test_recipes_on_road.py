@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models import bundle, recipes
 from models.networks.vgg import VGG
 from pipeline import bundles
 from pipeline.training.plan import TrainingError, TrainingPlan
@@ -49,6 +50,15 @@ def trained(recipe, data, output, **changes) -> str:
     return f"{output}/bundle"
 
 
+def written(recipe, folder, overrides) -> str:
+    """The bundle of a recipe's product as it begins."""
+    made = recipes.build(recipe, recipes.configured(recipe, "tiny", overrides))
+    product, network = made.product, made.networks[made.product.part]
+    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
+    bundle.write(bundle.Bundle(name="begun", recipe=recipe, **facts), network, folder)
+    return str(folder)
+
+
 def test_a_cgan_is_told_what_to_make(ray_local, shapes, tmp_path):
     """Here with a critic whose penalty is differentiated twice, under DDP."""
     changes = {"adversarial": "wgan-gp", "norm": "instance"}
@@ -72,8 +82,8 @@ def test_classes_need_folders(ray_local, tmp_path):
 
 
 def test_a_style_is_learned_with_a_loss_network_of_ones_own(classifier, shapes, style, tmp_path):
-    bundle = trained("style_transfer", shapes, tmp_path, loss_network=classifier, style_image=style)
-    described, network = bundles.fetch(bundle).unpack()
+    ended = trained("style_transfer", shapes, tmp_path, loss_network=classifier, style_image=style)
+    described, network = bundles.fetch(ended).unpack()
     assert (described.descriptor.task, described.descriptor.value_range) == ("translate", (0.0, 255.0))
     assert network(torch.rand(1, 3, 32, 32) * 255).shape == (1, 3, 32, 32)
     again = plan(
@@ -90,10 +100,10 @@ def test_srgan_starts_from_srresnet_with_a_published_loss_network(ray_local, sha
     torch.save(VGG(blocks=[[4], [8], [8]]).state_dict(), buffer)
     (tmp_path / "vgg.pth").write_bytes(buffer.getvalue())
     small = {"channels": "8", "blocks": "2", "patch_px": "8", "reduce_from": "1", "reduce_to": "1"}
-    start = trained("srresnet", shapes, tmp_path / "srresnet", overrides=small)
+    start = written("srresnet", tmp_path / "srresnet", small)
     settings = {"loss_network": str(tmp_path / "vgg.pth"), "start_from": start}
-    bundle = trained("srgan", shapes, tmp_path / "srgan", overrides=small | {"learning_rate": "1e-9"}, **settings)
-    before, after = (bundles.fetch(url).unpack()[1].state_dict() for url in (start, bundle))
+    ended = trained("srgan", shapes, tmp_path / "srgan", overrides=small | {"learning_rate": "1e-9"}, **settings)
+    before, after = (bundles.fetch(url).unpack()[1].state_dict() for url in (start, ended))
     assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in before)
     with pytest.raises(TrainingError, match="can't start from .*: size mismatch"):
         train(plan("srgan", shapes, tmp_path / "other", overrides=small | {"channels": "4"}, **settings), quiet=True)
