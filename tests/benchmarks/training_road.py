@@ -2,13 +2,18 @@
 
 The ceiling: as many bare processes as there are workers, one thread each, that take the same steps with the same
 exchange of gradients on one resident batch. The product: `pipeline.training.road.train` on files, with augmentation,
-logs, sample grids and checkpoints. Both are medians of twenty steps' means; the ceiling is taken before and after.
+logs, sample grids and checkpoints. In between, to tell the road's own code from Ray's processes, which share the cores:
+the bare processes with the road's examples, read, augmented and drawn as in the product. All are medians of twenty
+steps' means; the ceiling is taken before and after.
 """
 
+import dataclasses
+import itertools
 import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,9 +22,11 @@ import torch.multiprocessing as mp
 
 from models import recipes
 from models.recipes import NOTHING
+from models.recipes.recipe import Batch
 from pipeline import cluster
 from pipeline.samples.facades import write_facades
-from pipeline.training import road
+from pipeline.training import example_files, road
+from pipeline.training.examples import Draw, Shard
 from pipeline.training.plan import TrainingPlan
 from pipeline.training.step import WorkerRoad
 
@@ -27,58 +34,70 @@ WORKERS, STEPS, LINE_STEPS, EXAMPLES = 2, 160, 20, 64
 RECIPE, PRESET = "pix2pix", "demo"
 
 
-def bare(rank: int, folder: str) -> None:
-    """Steps on a resident batch; the first process leaves its images per second."""
+def bare(rank: int, folder: str, data: str) -> None:
+    """Steps on a resident batch, or on examples drawn from data; the first process leaves its images per second."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORKERS)
     config = recipes.configured(RECIPE, PRESET)
-    plan = TrainingPlan(recipe=RECIPE, data="", output="")
+    recipe = recipes.build(RECIPE, config, NOTHING)
     bare_road = WorkerRoad(
-        recipes.build(RECIPE, config, NOTHING), plan, device=torch.device("cpu"), ema_decay=config.ema_decay,
-        batch_size=config.batch_size, world=WORKERS,
+        recipe, TrainingPlan(recipe=RECIPE, data="", output=""), device=torch.device("cpu"),
+        ema_decay=config.ema_decay, batch_size=config.batch_size, world=WORKERS,
     )  # fmt: skip
-    images = torch.randint(256, (config.batch_size // WORKERS, 3, config.size_px, config.size_px), dtype=torch.uint8)
-    batch, rates = {"x": images, "y": images.flip(0)}, []
-    for line in range(STEPS // LINE_STEPS // 2):
-        began = time.monotonic()
-        for step in range(LINE_STEPS):
-            bare_road.step(batch, line * LINE_STEPS + step)
-        rates.append(LINE_STEPS * config.batch_size / (time.monotonic() - began))
+    share, steps, rates = config.batch_size // WORKERS, STEPS // 2, []
+    images = torch.randint(256, (share, 3, config.size_px, config.size_px), dtype=torch.uint8)
+    batches: Iterator[Batch] = itertools.repeat({"x": images, "y": images.flip(0)}, steps)
+    if data:
+        batches = Draw(shard=shard(data, rank), recipe=recipe, seed=0, rank=rank, batch_size=share).batches(0, steps)
+    began = time.monotonic()
+    for step, batch in enumerate(batches, 1):
+        bare_road.step(batch, step)
+        if step % LINE_STEPS == 0:
+            rates.append(LINE_STEPS * config.batch_size / (time.monotonic() - began))
+            began = time.monotonic()
     if rank == 0:
         Path(folder, "rate").write_text(str(statistics.median(rates[1:])))
     dist.destroy_process_group()
 
 
-def ceiling() -> float:
+def shard(data: str, rank: int) -> Shard:
+    """A worker's part of the examples, without Ray Data."""
+    found = example_files.listed(data, 2)[rank::WORKERS]
+    rows = [{"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
+    return Shard((example_files.read_row(row, 2) for row in rows), 1 << 30)
+
+
+def processes(data: str = "") -> float:
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(bare, (folder,), nprocs=WORKERS)
+        mp.spawn(bare, (folder, data), nprocs=WORKERS)
         return float(Path(folder, "rate").read_text())
 
 
-def product() -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        write_facades(f"{folder}/data", train=EXAMPLES, val=1, test=1, seed=0, size_px=128)
-        plan = TrainingPlan(
-            recipe=RECIPE, preset=PRESET, data=f"{folder}/data/train", output=f"{folder}/out", workers=WORKERS,
-            steps=STEPS, log_every=LINE_STEPS, checkpoint_every=STEPS // 2,
-        )  # fmt: skip
-        with cluster.connected():
-            road.train(plan, quiet=True)
-        lines = [
-            json.loads(line)
-            for log in sorted(Path(folder, "out", "logs").glob("scalars-*.jsonl"))
-            for line in log.read_text().splitlines()
-        ]
-        print(f"  waiting for examples: {statistics.median(line['waiting'] for line in lines):.1%} of the time")
-        return statistics.median(line["images_per_s"] for line in lines[1:])
+def product(data: str, output: str) -> float:
+    plan = TrainingPlan(
+        recipe=RECIPE, preset=PRESET, data=data, output=output, workers=WORKERS, steps=STEPS, log_every=LINE_STEPS,
+        checkpoint_every=STEPS // 2,
+    )  # fmt: skip
+    with cluster.connected():
+        road.train(plan, quiet=True)
+    lines = [
+        json.loads(line)
+        for log in sorted(Path(output, "logs").glob("scalars-*.jsonl"))
+        for line in log.read_text().splitlines()
+    ]
+    print(f"  waiting for examples: {statistics.median(line['waiting'] for line in lines):.1%} of the time")
+    return statistics.median(line["images_per_s"] for line in lines[1:])
 
 
 def main() -> None:
-    before, made, after = ceiling(), product(), ceiling()
+    with tempfile.TemporaryDirectory() as folder:
+        write_facades(f"{folder}/data", train=EXAMPLES, val=1, test=1, seed=0, size_px=128)
+        data = f"{folder}/data/train"
+        before, drawn, made, after = processes(), processes(data), product(data, f"{folder}/out"), processes()
     most = (before + after) / 2
     print(
         f"{RECIPE} {PRESET}, {WORKERS} workers: {made:.1f} images/s of {most:.1f} ({before:.1f} before, {after:.1f} "
-        f"after): {made / most:.2f} (aim 0.93)",
+        f"after): {made / most:.2f} (aim 0.93); the road's examples in bare processes: {drawn / most:.2f}",
         flush=True,
     )
 
