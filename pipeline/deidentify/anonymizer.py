@@ -51,6 +51,9 @@ class Anonymizer:
 
     def _made(self, picture: Picture, key: str, found: Sequence[Region]) -> Picture | Fault:
         brought = self.brought.of(key) if self.brought else []
+        if outside := [r for r in brought if not _inside(r, picture)]:
+            box = ", ".join(f"{side:g}" for side in outside[0].box)
+            return Held("box-outside", f"the box {box} lies outside of {picture.width} x {picture.height} px")
         sure, doubtful = self._sorted(found)
         regions = union([brought, sure])
         if doubtful and not _covered(doubtful, regions):
@@ -106,6 +109,12 @@ def as_seen(pixels: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, 1 or 3] -> what detectors take: uint8 [H, W, 3]."""
     eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
     return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
+
+
+def _inside(region: Region, picture: Picture) -> bool:
+    """Whether some of it is in the picture; a box that isn't was meant for other pixels."""
+    left, top, right, bottom = region.box
+    return left < picture.width and top < picture.height and right > 0 and bottom > 0
 
 
 def _covered(doubtful: Sequence[Region], regions: Sequence[Region]) -> bool:

@@ -93,8 +93,7 @@ class Lookout:
         return "exploding", "", 3
 
     def _overpowered(self, scalars: Mapping[str, float]) -> tuple[str, str, int]:
-        real, generated = scalars.get(REAL), scalars.get(GENERATED)
-        shows = real is not None and generated is not None and real > SURE and generated < 1 - SURE
+        shows = scalars.get(REAL, 0.0) > SURE and scalars.get(GENERATED, 1.0) < 1 - SURE
         return "overpowered", (
             f"the discriminator has won ({REAL} above {SURE}, {GENERATED} below {1 - SURE:.2f}): the generator hardly "
             "learns from it any more. Give D less (a smaller ndf, a lower learning rate), give it more data, or try "
@@ -102,8 +101,7 @@ class Lookout:
         ) if shows else "", LINES  # fmt: skip
 
     def _stalemate(self, scalars: Mapping[str, float]) -> tuple[str, str, int]:
-        real, generated = scalars.get(REAL), scalars.get(GENERATED)
-        shows = real is not None and generated is not None and abs(real - generated) < SAME
+        shows = abs(scalars.get(REAL, np.inf) - scalars.get(GENERATED, 0.0)) < SAME
         return "stalemate", (
             f"the discriminator says the same of real and generated images ({REAL} and {GENERATED} within {SAME}): "
             "unless the samples are perfect it has collapsed. Start again with a lower learning_rate, or another seed"

@@ -207,6 +207,15 @@ def test_boxes_are_replaced_without_any_detector(tmp_path):
     assert np.array_equal(other.pixels, picture().pixels)
 
 
+def test_a_box_that_misses_the_image_holds_it(tmp_path):
+    """It was meant for other pixels (another size, not upright): what it should hide may be in plain view."""
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30], [500, 10, 530, 30]]}))
+    brought = Brought(str(tmp_path / "boxes.json"))
+    (held,) = Anonymizer(detectors=[], brought=brought)([picture()], [item("a.png")])
+    assert isinstance(held, Held)
+    assert (held.kind, held.sentence) == ("box-outside", "the box 500, 10, 530, 30 lies outside of 80 x 60 px")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
