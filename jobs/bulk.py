@@ -9,12 +9,11 @@ from jobs.specs import BulkOptions
 from pipeline.bulk import road
 from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.makers import Maker
-from pipeline.deidentify.seal import Secret
 
 DONE, TOO_MANY_FAILED = 0, 3
 
 
-def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None, passcode: Secret | None = None) -> int:
+def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
     """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
     if options.dry_run:
         summary = road.plan_only(job, maker)
@@ -26,7 +25,7 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None, passcode
         )
         return DONE
     with BulkProgress(job.job) as progress:
-        summary = road.run(job, progress, maker, passcode)
+        summary = road.run(job, progress, maker)
     print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
     if not summary.inputs:
         print(f"warning: {job.source} holds no inputs", file=sys.stderr)

@@ -60,15 +60,16 @@ def import_file(url: str, target: str, *, name: str | None) -> int:
         _preview(network, whole).save(Path(folder) / "preview.png")
         bundles.upload(Path(folder), target)
     d = whole.descriptor
-    print(
-        f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `recast {d.task} --model {target}`"
-    )
+    use = f"recast deidentify --detector {target}" if d.task == "detect" else f"recast {d.task} --model {target}"
+    print(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `{use}`")
     return DONE
 
 
 def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
     """A drawn house front and what the generator makes of it, side by side."""
     picture = Picture(pixels=draw_facade(0, "val", 0, PREVIEW_PX).photo)
+    if bundle.descriptor.task == "detect":
+        return Image.fromarray(picture.pixels)  # there is no picture of what a detector makes
     generator = Generator(network.eval(), bundle.descriptor, device="cpu", precision="fp32", batch_size=1)
     (result,) = generator([picture])
     if isinstance(result, Fault):

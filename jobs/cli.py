@@ -4,16 +4,15 @@ import dataclasses
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import DeidentifyOptions, RestoreOptions, TrainOptions, TranslateOptions, UpscaleOptions, place
-
-if TYPE_CHECKING:
-    from pipeline.deidentify.seal import Secret
+from jobs import deidentify_commands
+from jobs.evaluate_commands import evaluate_app
+from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -26,6 +25,8 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+for command in deidentify_commands.COMMANDS:
+    app.command(command)
 
 
 @app.command
@@ -44,70 +45,6 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
 
     options = options or UpscaleOptions()
     return bulk.run(options.job("upscale", source, output, options.bundle()), options)
-
-
-@app.command
-def deidentify(
-    source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
-) -> int:
-    """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
-    from jobs import bulk
-    from pipeline.deidentify.maker import deidentifying
-
-    options = options or DeidentifyOptions()
-    asked = options.asked()
-    secret = _passcode(options) if options.seal else None
-    job = dataclasses.replace(
-        options.job("deidentify", source, output), making={**asked.deciding(), "seal": options.seal}
-    )
-    return bulk.run(job, options, deidentifying(asked), secret)
-
-
-@app.command
-def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
-    """Bring the sealed originals of SOURCE, an output of `recast deidentify --seal`, back into its images."""
-    from jobs import bulk
-    from pipeline.deidentify.restorer import restoring
-
-    options = options or RestoreOptions()
-    return bulk.run(options.job("restore", source, output), options, restoring(place(source), _passcode(options)))
-
-
-@app.command
-def rekey(
-    output: str,
-    *,
-    passcode_file: str | None = None,
-    passcode_env: str | None = None,
-    new_passcode_file: str | None = None,
-    new_passcode_env: str | None = None,
-) -> int:
-    """Let another passcode open the seals of OUTPUT; the old one no longer does.
-
-    Parameters
-    ----------
-    passcode_file
-        A file whose first line is the passcode until now.
-    passcode_env
-        The name of an environment variable that holds it.
-    new_passcode_file
-        A file whose first line is the passcode from now on.
-    new_passcode_env
-        The name of an environment variable that holds it.
-    """
-    from jobs.passcodes import passcode
-    from pipeline.deidentify.seal import rekey
-
-    old = passcode(passcode_file, passcode_env)
-    rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))
-    print(f"{output}: the new passcode opens its seals")
-    return DONE
-
-
-def _passcode(options: DeidentifyOptions | RestoreOptions) -> "Secret":
-    from jobs.passcodes import passcode
-
-    return passcode(options.passcode_file, options.passcode_env)
 
 
 @app.command
@@ -134,15 +71,15 @@ def demo(folder: str = "demo-out", *, local: bool = False) -> int:
 
 @app.command
 def sample(
-    kind: Literal["facades", "leaves", "photos", "shapes"],
+    kind: Literal["facades", "faces", "leaves", "photos", "shapes"],
     folder: str,
     *,
     count: int = 400,
     size: int = 256,
     seed: int = 0,
 ) -> int:
-    """Write a data set for trying things out into FOLDER: facades (photo | labels), dead leaves, shapes (a folder for
-    each class), real photographs.
+    """Write a data set for trying things out into FOLDER: facades (photo | labels), faces (scenes and people, with
+    tables of their faces), dead leaves, shapes (a folder for each class), real photographs.
 
     Parameters
     ----------
@@ -198,6 +135,8 @@ def submit(
     app.parse_args(list(command), exit_on_error=False, print_error=False)
     return submission.submit(command, address=address, follow=follow, name=name)
 
+
+app.command(evaluate_app)
 
 jobs_app = App(name="jobs", help="Recast's jobs on a Ray cluster: which there are, what they say, and how to end one.")
 app.command(jobs_app)

@@ -3,12 +3,13 @@
 from typing import Literal
 
 from pipeline.samples.facades import write_facades
+from pipeline.samples.faces import write_faces
 from pipeline.samples.leaves import write_leaves
 from pipeline.samples.photos import write_photos
 from pipeline.samples.shapes import write_shapes
 
 DONE = 0
-Kind = Literal["facades", "leaves", "photos", "shapes"]
+Kind = Literal["facades", "faces", "leaves", "photos", "shapes"]
 
 
 def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
@@ -21,6 +22,9 @@ def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
         case "shapes":
             counts = write_shapes(folder, count=count, seed=seed, size_px=size)
             print(f"{folder}: {sum(counts.values())} drawings of {len(counts)} classes, in a folder for each")
+        case "faces":
+            counts = write_faces(folder, count=count, seed=seed, size_px=size)
+            print(f"{folder}: {', '.join(f'{n} in {name}' for name, n in counts.items())}; their faces in .parquet")
         case "facades":
             held_out = max(count // 10, 1)
             counts = write_facades(folder, train=count, val=held_out, test=held_out, seed=seed, size_px=size)

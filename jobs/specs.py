@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from models.shipped import shipped
 from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.settings import Deidentification, Policy, Replacement
+from pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
 
@@ -152,8 +152,14 @@ class DeidentifyOptions(BulkOptions):
     """What is replaced: the ellipse that fills a region and its margin, or all of it."""
     margin: float = Field(0.3, ge=0, le=4)
     """How much wider and higher than a region, of its own width and height."""
-    detector: tuple[Literal["centerface", "cascades", "none"], ...] = ("centerface",)
-    """What looks for faces; given several times, their finds are joined."""
+    model: str | None = None
+    """A bundle of `recast train deidentify` or `passcode`: faces get new faces; --method is for all other regions."""
+    consistent_by: str = "image"
+    """With --model: new identities for each image (image), the same ones throughout each folder (folder), or
+    throughout what a regular expression finds in the key."""
+    detector: tuple[str, ...] = ("centerface",)
+    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface`; given several times,
+    their finds are joined."""
     scales: tuple[float, ...] = (1.0,)
     """Sizes of the image, relative to its own, at which centerface looks; given several times."""
     mirrored: bool = False
@@ -173,17 +179,23 @@ class DeidentifyOptions(BulkOptions):
     seal: bool = False
     """Keep what is replaced, encrypted under a passcode, so that `recast restore` can bring it back."""
     passcode_file: str | None = None
-    """For --seal: a file whose first line is the passcode."""
+    """For --seal, --model and --keys hmac: a file whose first line is the passcode."""
     passcode_env: str | None = None
-    """For --seal: the name of an environment variable that holds the passcode."""
+    """The name of an environment variable that holds the passcode."""
+    keys: Literal["plain", "hmac"] = "plain"
+    """What images are called in the output: as in the source, or by a keyed hash that the passcode leads back from."""
 
     def asked(self) -> Deidentification:
         try:
             return Deidentification(
-                detectors=self.detector,
+                detectors=tuple(name if name in DETECTORS else place(name) for name in self.detector),
                 scales=self.scales,
                 mirrored=self.mirrored,
                 boxes=place(self.boxes) if self.boxes else "",
+                model=place(self.model) if self.model else "",
+                consistent_by=self.consistent_by,
+                seal=self.seal,
+                names=self.keys,
                 replacement=Replacement(
                     method=self.method, shape=self.shape, margin=self.margin, strength=self.strength
                 ),
@@ -208,6 +220,9 @@ class RestoreOptions(BulkOptions):
     """Mark results as made by a machine: originals are not."""
     max_failed: float = Field(0.0, ge=0, le=1)
     """Share of inputs that may fail before the exit status becomes 3; a seal that doesn't open is a failure."""
+    model: str | None = None
+    """The bundle of `recast train passcode` that painted the faces, to bring them back from their pixels; without it,
+    what was sealed is brought back, exactly."""
     passcode_file: str | None = None
     """A file whose first line is the passcode."""
     passcode_env: str | None = None
@@ -241,6 +256,9 @@ class TrainOptions(Spec):
     """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a classifier's bundle."""
     style_image: str | None = None
     """For style_transfer: the image whose style is learned."""
+    faces: str | None = None
+    """For retinaface, deidentify, passcode, recognizer: a Parquet, CSV or JSON table of the faces in the images: key;
+    left, top, right, bottom (or box); perhaps landmarks, identity."""
     start_from: str | None = None
     """Begin with this bundle's weights: srgan with srresnet's, or any training with an earlier one's."""
     sync_batchnorm: bool = False

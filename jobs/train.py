@@ -32,6 +32,7 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
         least_workers=least if least != most else None,
         loss_network=place(options.loss_network) if options.loss_network else "",
         style_image=place(options.style_image) if options.style_image else "",
+        faces=place(options.faces) if options.faces else "",
         start_from=place(options.start_from) if options.start_from else "",
         sync_batchnorm=options.sync_batchnorm,
         compile=options.compile,

@@ -12,7 +12,7 @@ class Descriptor:
         ValueError: a value is out of its range.
     """
 
-    task: Literal["translate", "upscale", "deidentify", "generate", "classify"]
+    task: Literal["translate", "upscale", "deidentify", "generate", "classify", "detect", "recognise"]
     """What it is for; the bulk jobs refuse a generator of another task."""
     in_channels: int = 3
     """Channels it takes: 1 (greyscale) or 3 (RGB)."""

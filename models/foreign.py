@@ -70,7 +70,7 @@ def recognise(state: State, name: str) -> Recognised:
     raise BundleError(
         f"{name} holds no generator that is known here; its parameters begin with {some or 'nothing'}. Known are the "
         f"ResNet and U-Net of pytorch-CycleGAN-and-pix2pix, MSRResNet, RRDBNet and SRVGGNetCompact of BasicSR and "
-        f"Real-ESRGAN, and fast neural style's transform network"
+        f"Real-ESRGAN, fast neural style's transform network, and Pytorch_Retinaface's detectors"
     )
 
 
@@ -284,4 +284,16 @@ def _transform_net(state: State) -> Recognised | None:
     )  # fmt: skip
 
 
-RECOGNISERS = (_resnet_generator, _unet, _msrresnet, _rrdb, _srvgg, _transform_net)
+def _retinaface(state: State) -> Recognised | None:
+    """Pytorch_Retinaface's files; the classifier that its backbones were trained with may still be in them."""
+    if "ssh1.conv3X3.0.weight" not in state:
+        return None
+    backbone = "mobilenet0.25" if "body.stage1.0.0.weight" in state else "resnet50"
+    return Recognised(
+        family=f"RetinaFace ({backbone})", network="retinaface", arguments={"backbone": backbone},
+        state={key: tensor for key, tensor in state.items() if not key.startswith("body.fc.")},
+        descriptor=Descriptor(task="detect", size_multiple=32, min_size_px=32, value_range=(0.0, 255.0)),
+    )  # fmt: skip
+
+
+RECOGNISERS = (_resnet_generator, _unet, _msrresnet, _rrdb, _srvgg, _transform_net, _retinaface)

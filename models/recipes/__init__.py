@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipes import cgan, classifier, cyclegan, gan, pix2pix, srgan, srresnet, style_transfer
+from models.recipes import (
+    cgan,
+    classifier,
+    cyclegan,
+    deidentify,
+    gan,
+    passcode,
+    pix2pix,
+    recognizer,
+    retinaface,
+    srgan,
+    srresnet,
+    style_transfer,
+)
 from models.recipes.recipe import Recipe, RecipeConfig, Supplies
 
 NOTHING = Supplies()
@@ -33,6 +46,12 @@ RECIPES: dict[str, Entry] = {
         recipe=style_transfer.StyleTransfer, config=style_transfer.StyleTransferConfig, presets=style_transfer.PRESETS
     ),
     "classifier": Entry(recipe=classifier.Classifier, config=classifier.ClassifierConfig, presets=classifier.PRESETS),
+    "retinaface": Entry(
+        recipe=retinaface.FaceDetection, config=retinaface.RetinaFaceConfig, presets=retinaface.PRESETS
+    ),
+    "deidentify": Entry(recipe=deidentify.Deidentify, config=deidentify.DeidentifyConfig, presets=deidentify.PRESETS),
+    "passcode": Entry(recipe=passcode.Passcode, config=passcode.PasscodeConfig, presets=passcode.PRESETS),
+    "recognizer": Entry(recipe=recognizer.Recognizer, config=recognizer.RecognizerConfig, presets=recognizer.PRESETS),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -98,6 +98,9 @@ class Recipe(ABC):
     """Whether the images of an example belong together; if not, they are put together anew each time."""
     labelled: ClassVar[bool] = False
     """Whether examples belong to classes; batches then have `label`, int64 [N], too."""
+    faces: ClassVar[Literal["", "each", "all"]] = ""
+    """Whether a table of faces belongs to the images: `each` face is an example, or each image with `all` of its faces.
+    An example's images then end with its faces, float32 [N, FACE_COLUMNS], and are cut to what is around the face."""
     channels_last: ClassVar[bool] = True
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -1,6 +1,6 @@
 """What makes results of a bulk job's inputs, and what the index calls it: a bundle's generator, or an anonymizer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -8,6 +8,7 @@ from models.bundle import BundleError
 from pipeline import bundles
 from pipeline.bulk.generate import Generator
 from pipeline.bulk.job import BulkJob
+from pipeline.deidentify.seal import Secret
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
@@ -27,6 +28,11 @@ class Mapper(Protocol):
 class Kit(Protocol):
     """All that a worker needs to build its mapper; travels by pickle from the driver to the workers of a run."""
 
+    @property
+    def seal_key(self) -> Secret | None:
+        """What originals of what is replaced are to be sealed with; None: they aren't."""
+        ...
+
     def mapper(self, work: "Work") -> Mapper: ...
 
 
@@ -42,6 +48,12 @@ class Maker:
     """Where it comes from, where it comes from somewhere."""
     kit: Callable[[], Kit]
     """Fetches what is to travel; asked only when there is work."""
+    renames: Callable[[Iterator[Input], bool], Iterator[Input]] | None = None
+    """Gives the listed inputs other keys, where the output's are not the source's."""
+
+    def listed(self, items: Iterator[Input], *, run: bool) -> Iterator[Input]:
+        """A listing under the output's keys; outside of a `run`, nothing is written for it."""
+        return self.renames(items, run) if self.renames else items
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class BundleKit:
     """A bundle's files."""
 
     packed: bundles.Packed
+    seal_key: Secret | None = None
 
     def mapper(self, work: "Work") -> Generator:
         bundle, network = self.packed.unpack()

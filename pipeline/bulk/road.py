@@ -18,7 +18,6 @@ from pipeline.bulk.manifest import write_manifest
 from pipeline.bulk.settled import Settled, read_settled
 from pipeline.bulk.units import Seen, legs, todo, units
 from pipeline.bulk.worker import Work
-from pipeline.deidentify.seal import Secret, sealing_key
 from pipeline.images.sources import inventory
 from pipeline.output.compaction import Gone, drop, standings
 from pipeline.output.housekeeping import sweep
@@ -44,12 +43,11 @@ class Progress(Protocol):
     def says(self, sentence: str) -> None: ...
 
 
-def run(job: BulkJob, progress: Progress, maker: Maker | None = None, passcode: Secret | None = None) -> Summary:
+def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary:
     """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
 
     Args:
         maker: what makes the results; None: the generator of the job's bundle.
-        passcode: opens the seals that originals of what is replaced go under; None: nothing is sealed.
 
     Raises:
         BulkError, BundleError, StorageError, LeaseError, ClusterError: with a sentence each; nothing half done counts.
@@ -64,11 +62,12 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None, passcode: 
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
         seen = Seen(remember=job.prune)
+        listing = maker.listed(listing, run=True)
         plan = legs(todo(islice(listing, job.limit), settled, seen))
         if first := next(plan, None):
-            kit, key = maker.kit(), sealing_key(fs, output, passcode) if passcode else None
+            kit = maker.kit()
             with cluster.connected():
-                _map(job, maker, kit, key, chain([first], plan), seen, summary, lease, progress)
+                _map(job, maker, kit, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         lease.check()
         if summary.untried:
@@ -93,7 +92,8 @@ def plan_only(job: BulkJob, maker: Maker | None = None) -> Summary:
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
         seen = Seen(remember=job.prune)
-        for _ in todo(islice(inventory(job.source), job.limit), _settled(fs, output, job, maker), seen):
+        listing = maker.listed(inventory(job.source), run=False)
+        for _ in todo(islice(listing, job.limit), _settled(fs, output, job, maker), seen):
             pass
         if job.prune:
             summary.pruned = sum(standing.gone for standing in standings(fs, output, _vanished(job, seen)))
@@ -146,7 +146,7 @@ def _begun(items: Iterator[T]) -> Iterator[T]:
 
 
 def _map(
-    job: BulkJob, maker: Maker, kit: Kit, key: Secret | None, plan: Iterator[list[Any]], seen: Seen,
+    job: BulkJob, maker: Maker, kit: Kit, plan: Iterator[list[Any]], seen: Seen,
     summary: Summary, lease: Lease, progress: Progress,
 ) -> None:  # fmt: skip
     """Every leg of the plan through a pool of ShardMakers on Ray Data."""
@@ -155,7 +155,7 @@ def _map(
     )
 
     with contextlib.closing(Pool(job, kit, progress)) as pool:
-        work = _work(job, maker, key, summary.run, pool.device, pool.threads)
+        work = _work(job, maker, summary.run, pool.device, pool.threads)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
@@ -166,7 +166,7 @@ def _map(
                     raise BulkError(report["run_fault"])
 
 
-def _work(job: BulkJob, maker: Maker, key: Secret | None, run: str, device: str, threads: int) -> Work:
+def _work(job: BulkJob, maker: Maker, run: str, device: str, threads: int) -> Work:
     return Work(
         output=job.output,
         run=run,
@@ -183,7 +183,6 @@ def _work(job: BulkJob, maker: Maker, key: Secret | None, run: str, device: str,
         shard_bytes=job.shard_bytes,
         max_pixels=job.max_pixels,
         max_input_bytes=job.max_input_bytes,
-        seal_key=key,
         fails_closed=job.job == "deidentify",
         about={"recast.bundle": maker.name, "recast.settings": json.dumps(job.deciding())},
     )

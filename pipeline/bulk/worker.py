@@ -19,7 +19,7 @@ from pipeline.bulk.makers import Kit
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
 from pipeline.deidentify import seal
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.names import without_names
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
@@ -62,8 +62,6 @@ class Work:
     shard_bytes: int
     max_pixels: int
     max_input_bytes: int
-    seal_key: Secret | None = None
-    """Where originals of what is replaced are to be sealed: what with."""
     fails_closed: bool = False
     """Whether an image that can't be processed is held, as one that a policy keeps back."""
     about: dict[str, str]
@@ -93,7 +91,7 @@ class ShardMaker:
         torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
         self._work = work
         self._fs, self._output = storage.filesystem(work.output)
-        self._mapper = kit.mapper(work)
+        self._mapper, self._seal_key = kit.mapper(work), kit.seal_key
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
         self._streams = _streams(work.device)
@@ -238,20 +236,26 @@ class ShardMaker:
                 self._tally.count(untried=1, untried_because=sample.untried)
                 continue
             rows.append(self._row(shard, name, sample))
-            new = list(self._sealed(rows[-1], sample.picture))
+            new = list(self._sealed(rows[-1], sample))
             seals += new
             sealed_bytes += sum(len(entry["sealed"]) for entry in new)
             if shard.images >= self._work.shard_images or shard.length + sealed_bytes >= self._work.shard_bytes:
                 return True
         return False
 
-    def _sealed(self, row: Row, picture: Picture | None) -> Iterator[dict[str, Any]]:
-        """What was replaced in a published picture, sealed, where it is to be."""
-        if self._work.seal_key is None or picture is None or row.status != "ok":
+    def _sealed(self, row: Row, sample: Sample) -> Iterator[dict[str, Any]]:
+        """What was replaced in a published picture, and its name where the key hides it, sealed."""
+        if self._seal_key is None:
+            return
+        if sample.item.alias:
+            data = seal.sealed_text(self._seal_key, row.key, sample.item.alias)
+            yield {"key": row.key, "box": [], "sealed": data}
+        picture = sample.picture
+        if picture is None or row.status != "ok":
             return
         for box, original in picture.originals:
             assert row.sha256 is not None
-            data = seal.sealed(self._work.seal_key, row.key, row.sha256, box, original)
+            data = seal.sealed(self._seal_key, row.key, row.sha256, box, original)
             yield {"key": row.key, "box": list(box), "sealed": data}
 
     def _row(self, shard: Shard, name: str, sample: Sample) -> Row:
@@ -268,7 +272,7 @@ class ShardMaker:
             finished_at=datetime.datetime.now(datetime.UTC),
         )
         if sample.fault is not None:
-            row.error = f"{sample.fault.kind}: {sample.fault.sentence}"
+            row.error = without_names(f"{sample.fault.kind}: {sample.fault.sentence}", sample.item)
             row.status = "held" if self._work.fails_closed else sample.fault.status
             self._tally.settled(row.status, sample.fault.kind)
             return row

@@ -13,12 +13,29 @@ import numpy as np
 
 from pipeline.deidentify.brought import Brought
 from pipeline.deidentify.detectors import Detector
+from pipeline.deidentify.painter import FacePainter, ordered
 from pipeline.deidentify.regions import Region, union
 from pipeline.deidentify.replace import replaced
 from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from pipeline.images.faults import Fault, Held
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
+
+FACE = "face"
+"""The kind of regions that a painter gives new faces."""
+
+
+@dataclass
+class _Draft:
+    """A picture that is being made ready: what was replaced in it, by what, and which of its pixels changed."""
+
+    picture: Picture
+    item: Input
+    pixels: np.ndarray
+    done: list[tuple[Region, str]] = field(default_factory=list)
+    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    painted: list[Region] = field(default_factory=list)
+    """Faces that have new ones, which a detector may well find."""
 
 
 @dataclass(kw_only=True)
@@ -29,27 +46,38 @@ class Anonymizer:
     brought: Brought | None = None
     replacement: Replacement = field(default_factory=Replacement)
     policy: Policy = field(default_factory=Policy)
+    painter: FacePainter | None = None
+    """Gives faces new ones; None: they are replaced like everything else."""
     keep_originals: bool = False
     """Whether results bring the pixels that were replaced with them, to be sealed."""
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
         """Pictures of one shape -> each without its regions, or `Held`."""
         found = self._found([picture.pixels for picture in pictures])
-        return [
-            self._made(picture, item.key, regions)
-            for picture, item, regions in zip(pictures, items, found, strict=True)
-        ]
+        results: list[Picture | Fault | None] = []
+        drafts: dict[int, tuple[_Draft, list[Region]]] = {}
+        for n, (picture, item, regions) in enumerate(zip(pictures, items, found, strict=True)):
+            decided = self._decided(picture, item.alias or item.key, regions)
+            results.append(None if isinstance(decided, list) else decided)
+            if isinstance(decided, list):
+                drafts[n] = _Draft(picture, item, picture.pixels), decided
+        self._replace(list(drafts.values()))
+        left = self._left([draft for draft, _ in drafts.values()])
+        for (n, (draft, _)), still in zip(drafts.items(), left, strict=True):
+            results[n] = self._finished(draft, still)
+        return [result for result in results if result is not None]
 
     def _found(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         """By all detectors together, those that are at least doubtful."""
         seen = [as_seen(image) for image in images]
         found: list[list[Region]] = [[] for _ in images]
-        for detector in self.detectors:
+        for detector in self.detectors if images else ():
             for regions, more in zip(found, detector(seen), strict=True):
                 regions += [region for region in more if region.score >= self.policy.doubt]
         return [union([regions]) for regions in found]
 
-    def _made(self, picture: Picture, key: str, found: Sequence[Region]) -> Picture | Fault:
+    def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Picture | Fault:
+        """What is to be replaced in a picture; or the picture as it is; or why it is held."""
         brought = self.brought.of(key) if self.brought else []
         if outside := [r for r in brought if not _inside(r, picture)]:
             box = ", ".join(f"{side:g}" for side in outside[0].box)
@@ -65,24 +93,57 @@ class Anonymizer:
             )
         if len(regions) > self.policy.most_regions:
             return Held("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
-        if not regions:
-            return self._without(picture, key)
-        pixels, boxes = replaced(picture.pixels, regions, self.replacement)
-        done = [(region, self.replacement.method) for region in regions]
-        for stronger in (*self._stronger(), None):
-            (found,) = self._found([pixels])
-            if not found:
+        return regions or self._without(picture, key)
+
+    def _replace(self, drafts: Sequence[tuple[_Draft, list[Region]]]) -> None:
+        """Faces by the painter, of all pictures together; everything else by the classical replacement."""
+        plain = [(draft, [r for r in regions if not (self.painter and r.kind == FACE)]) for draft, regions in drafts]
+        for draft, regions in plain:
+            self._replace_in(draft, regions, self.replacement)
+        if self.painter is None:
+            return
+        for draft, regions in drafts:
+            draft.painted = ordered([region for region in regions if region.kind == FACE])
+        made = self.painter(
+            [draft.pixels for draft, _ in drafts],
+            [draft.painted for draft, _ in drafts],
+            [draft.item for draft, _ in drafts],
+        )
+        for (draft, _), (pixels, boxes) in zip(drafts, made, strict=True):
+            draft.pixels = pixels
+            draft.boxes += boxes
+            draft.done = [(face, self.painter.action) for face in draft.painted] + draft.done
+
+    def _replace_in(self, draft: _Draft, regions: Sequence[Region], how: Replacement) -> None:
+        draft.pixels, boxes = replaced(draft.pixels, regions, how)
+        draft.boxes += boxes
+        draft.done += [(region, how.method) for region in regions]
+
+    def _left(self, drafts: Sequence[_Draft]) -> list[list[Region]]:
+        """What detectors still find in each where no new face was put."""
+        found = self._found([draft.pixels for draft in drafts])
+        return [
+            [region for region in regions if not _covered([region], draft.painted)]
+            for draft, regions in zip(drafts, found, strict=True)
+        ]
+
+    def _finished(self, draft: _Draft, left: list[Region]) -> Picture | Fault:
+        """The picture, once nothing is found in it that should not be."""
+        for stronger in self._stronger():
+            if not left:
                 break
-            if stronger is None:
-                return Held("still-found", "a detector still finds something in what was to be published")
-            pixels, more = replaced(pixels, found, stronger)
-            boxes += more
-            done += [(region, stronger.method) for region in found]
+            self._replace_in(draft, left, stronger)
+            (left,) = self._left([draft])
+        if left:
+            return Held("still-found", "a detector still finds something in what was to be published")
+        original = draft.picture.pixels
         return dataclasses.replace(
-            picture,
-            pixels=pixels,
-            regions=tuple({"kind": r.kind, "box": list(r.box), "score": r.score, "action": how} for r, how in done),
-            originals=tuple((box, picture.pixels[box[1] : box[3], box[0] : box[2]].copy()) for box in boxes)
+            draft.picture,
+            pixels=draft.pixels,
+            regions=tuple(
+                {"kind": r.kind, "box": list(r.box), "score": r.score, "action": how} for r, how in draft.done
+            ),
+            originals=tuple((box, original[box[1] : box[3], box[0] : box[2]].copy()) for box in draft.boxes)
             if self.keep_originals
             else (),
         )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from models.faces import LANDMARKS
 from pipeline import storage
 from pipeline.deidentify.regions import Region
 
@@ -26,7 +27,8 @@ class Brought:
     """Regions by image key, from Parquet, CSV or JSON.
 
     Columns: `key`; `left`, `top`, `right`, `bottom` in pixels of the upright image, or one `box` of the four; perhaps
-    `kind` (default `region`) and `score` (default 1). JSON: a list of such objects, or an object of lists by key.
+    `kind` (default `region`), `score` (default 1), `landmarks` (x and y of five points) and `identity`. JSON: a list of
+    such objects, or an object of lists by key.
 
     Raises:
         BoxesError, StorageError: it can't be read, or a row makes no sense.
@@ -82,12 +84,17 @@ def _by_key(rows: list[dict[str, Any]]) -> Mapping[str, list[Region]]:
         if not (left < right and top < bottom):
             raise ValueError(f"row {number}, {row['key']}: the box {left:g}, {top:g}, {right:g}, {bottom:g} is empty")
         score = row.get("score")
+        landmarks = tuple(map(float, row.get("landmarks") or ()))
+        if len(landmarks) not in (0, 2 * LANDMARKS):
+            raise ValueError(f"row {number}, {row['key']}: landmarks are {len(landmarks)} numbers, not {2 * LANDMARKS}")
         regions[str(row["key"])].append(
             Region(
                 kind=str(row.get("kind") or "region"),
                 box=(left, top, right, bottom),
                 score=1.0 if score is None else float(score),
                 detector="boxes",
+                landmarks=landmarks,
+                identity=str(row.get("identity") or ""),
             )
         )
     return dict(regions)

@@ -1,58 +1,120 @@
 """The maker of a de-identification, as the driver describes it and as workers build it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.bundle import BundleError
+from pipeline import bundles, storage
 from pipeline.bulk.makers import Maker
+from pipeline.bundles import Packed
 from pipeline.deidentify.anonymizer import Anonymizer
 from pipeline.deidentify.brought import Brought
 from pipeline.deidentify.cascades import Cascades
 from pipeline.deidentify.centerface import CenterFace
+from pipeline.deidentify.codes import codes_key
 from pipeline.deidentify.detectors import Detector
+from pipeline.deidentify.names import hiding
+from pipeline.deidentify.painter import BY_IMAGE, FacePainter
+from pipeline.deidentify.retinaface import RetinaFaceDetector
+from pipeline.deidentify.seal import Secret, sealing_key
 from pipeline.deidentify.settings import Deidentification
 
 if TYPE_CHECKING:
     from pipeline.bulk.worker import Work
 
 
-def deidentifying(asked: Deidentification) -> Maker:
-    """The maker of a de-identification.
+def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Maker:
+    """The maker of a de-identification into an output.
 
     Raises:
         DetectorMissingError: a detector's package is not installed.
-        BoxesError, StorageError: the boxes can't be used.
+        BundleError: a bundle that can't be used for this.
+        BoxesError, StorageError: the boxes can't be used, or a place can't be read.
     """
+    hides = asked.names == "hmac"
+    assert passcode or not (asked.seal or asked.model or hides)
     brought = Brought(asked.boxes) if asked.boxes else None
-    names = [detector.name for detector in _built(asked, threads=1)] + ([brought.name] if brought else [])
-    digest = "sha256:" + hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    name = f"{asked.replacement.method} over {' and '.join(names)}"
-    return Maker(name, digest, "", lambda: AnonymizerKit(asked, brought))
+    packed = {name: bundles.fetch(name) for name in asked.bundles()}
+    names = [detector.name for detector in _built(asked, packed, "cpu")] + ([brought.name] if brought else [])
+    deciding, how = list(names), str(asked.replacement.method)
+    if asked.model:
+        painter = FacePainter(packed[asked.model], Secret(b""), consistent_by=asked.consistent_by)
+        if painter.action == "passcode" and asked.consistent_by != BY_IMAGE:
+            raise BundleError(f"{asked.model} takes each image's own code; it can't be consistent by anything else")
+        described = bundles.describe(asked.model)
+        deciding, how = [*names, described.digest], f"{described.name} ({described.digest})"
+    digest = "sha256:" + hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:16]
+
+    def kit() -> AnonymizerKit:
+        fs, path = storage.filesystem(output)
+        return AnonymizerKit(
+            asked,
+            brought,
+            packed,
+            sealing_key(fs, path, passcode) if passcode and (asked.seal or hides) else None,
+            codes_key(fs, path, passcode, fresh=True) if asked.model and passcode else None,
+        )
+
+    renames = hiding(output, passcode) if passcode and hides else None
+    return Maker(f"{how} over {' and '.join(names)}", digest, asked.model, kit, renames)
 
 
 @dataclass(frozen=True)
 class AnonymizerKit:
-    """Settings, and the user's boxes."""
+    """Settings, the user's boxes, bundles and keys."""
 
     asked: Deidentification
     brought: Brought | None
+    packed: dict[str, Packed]
+    seal_key: Secret | None
+    codes_key: Secret | None
 
     def mapper(self, work: "Work") -> Anonymizer:
+        painter = None
+        if self.codes_key is not None:
+            painter = FacePainter(
+                self.packed[self.asked.model],
+                self.codes_key,
+                device=work.device,
+                consistent_by=self.asked.consistent_by,
+            )
         return Anonymizer(
-            detectors=_built(self.asked, threads=1 if work.device == "cpu" else 0),
+            detectors=_built(self.asked, self.packed, work.device),
             brought=self.brought,
             replacement=self.asked.replacement,
             policy=self.asked.policy,
-            keep_originals=work.seal_key is not None,
+            painter=painter,
+            keep_originals=self.asked.seal,
         )
 
 
-def _built(asked: Deidentification, threads: int) -> Sequence[Detector]:
+def _built(asked: Deidentification, packed: dict[str, Packed], device: str) -> Sequence[Detector]:
+    return built_detectors(asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, device=device)
+
+
+def built_detectors(
+    names: Sequence[str],
+    packed: Mapping[str, Packed] | None = None,
+    *,
+    scales: Sequence[float] = (1.0,),
+    mirrored: bool = False,
+    device: str = "cpu",
+) -> list[Detector]:
+    """The detectors of those names; places of bundles among them are fetched, where they aren't `packed`.
+
+    Raises:
+        DetectorMissingError: a detector's package is not installed.
+        BundleError, StorageError: a bundle can't be used.
+    """
     made: list[Detector] = []
-    for name in dict.fromkeys(asked.detectors):
+    for name in dict.fromkeys(names):
         if name == "centerface":
-            made.append(CenterFace(scales=asked.scales, mirrored=asked.mirrored, threads=threads))
+            made.append(CenterFace(scales=scales, mirrored=mirrored, threads=1 if device == "cpu" else 0))
         elif name == "cascades":
             made.append(Cascades())
+        elif name != "none":
+            bundle = packed[name] if packed else bundles.fetch(name)
+            made.append(RetinaFaceDetector(bundle, scales=scales, mirrored=mirrored, device=device))
     return made

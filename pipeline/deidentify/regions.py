@@ -17,6 +17,10 @@ class Region:
     score: float
     """In [0, 1]; 1 for a box that a user brought."""
     detector: str
+    landmarks: tuple[float, ...] = ()
+    """Of a face: x and y of the eyes, the nose and the corners of the mouth, left to right as the image shows them."""
+    identity: str = ""
+    """Whose face it is, where a user's table says so."""
 
     @property
     def width(self) -> float:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ class Lock:
     def key(self, passcode: Secret) -> Secret:
         """The key of the seals. Raises SealError for another passcode, or a changed lock."""
         try:
-            wrapping = _stretched(passcode, base64.b64decode(self.salt), self.n, self.r, self.p)
+            wrapping = stretched(passcode, base64.b64decode(self.salt), self.n, self.r, self.p)
             data = base64.b64decode(self.wrapped)
             return Secret(AESGCM(wrapping).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], FORMAT.encode()))
         except (InvalidTag, ValueError):
@@ -73,7 +74,7 @@ class Lock:
 def lock_for(passcode: Secret, key: Secret) -> Lock:
     """A lock with a fresh salt that this passcode opens to that key."""
     salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
-    wrapped = nonce + AESGCM(_stretched(passcode, salt, **COSTS)).encrypt(nonce, key.reveal(), FORMAT.encode())
+    wrapped = nonce + AESGCM(stretched(passcode, salt, **COSTS)).encrypt(nonce, key.reveal(), FORMAT.encode())
     return Lock(salt=_text(salt), wrapped=_text(wrapped), **COSTS)
 
 
@@ -81,13 +82,16 @@ def new_key() -> Secret:
     return Secret(os.urandom(KEY_BYTES))
 
 
-def sealing_key(fs: FileSystem, output: str, passcode: Secret) -> Secret:
-    """The key to seal with in an output: a fresh one, with its lock, where nothing is sealed yet.
+def sealing_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool = True) -> Secret | None:
+    """The key to seal with in an output: where nothing is sealed yet a fresh one, with its lock, or with `fresh` off
+    None.
 
     Raises:
         SealError: what is sealed there was sealed under another passcode.
     """
     lock = read_lock(fs, output)
+    if lock is None and not fresh:
+        return None
     if lock is None:
         key = new_key()
         write_lock(fs, output, lock_for(passcode, key))
@@ -153,7 +157,27 @@ def opened(key: Secret, name: str, published: str, box: Box, data: bytes) -> np.
     return np.frombuffer(zlib.decompress(body), facts["dtype"]).reshape(facts["shape"])
 
 
-def _stretched(passcode: Secret, salt: bytes, n: int, r: int, p: int) -> bytes:
+def sealed_text(key: Secret, name: str, text: str) -> bytes:
+    """A text that belongs to an image, encrypted."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + _cipher(key, name).encrypt(nonce, text.encode("utf-8", "surrogatepass"), _bound(name, "text", ()))
+
+
+def opened_text(key: Secret, name: str, data: bytes) -> str:
+    """What `sealed_text` was given. Raises SealError if any byte is not as it was."""
+    try:
+        plain = _cipher(key, name).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(name, "text", ()))
+    except (InvalidTag, ValueError):
+        raise SealError("a sealed name was changed, or belongs to another image") from None
+    return plain.decode("utf-8", "surrogatepass")
+
+
+def derived(key: Secret, purpose: str) -> Secret:
+    """A key for another purpose, from which nothing of this one follows."""
+    return Secret(HKDF(SHA256(), KEY_BYTES, None, f"{FORMAT}\n\n{purpose}".encode()).derive(key.reveal()))
+
+
+def stretched(passcode: Secret, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r * p, dklen=KEY_BYTES)
 
 
@@ -162,7 +186,7 @@ def _cipher(key: Secret, name: str) -> AESGCM:
     return AESGCM(derived.derive(key.reveal()))
 
 
-def _bound(name: str, published: str, box: Box) -> bytes:
+def _bound(name: str, published: str, box: Sequence[int]) -> bytes:
     """The associated data: what a seal belongs to."""
     return json.dumps([FORMAT, name, published, list(box)]).encode()
 

@@ -6,7 +6,9 @@ from typing import Any, Literal
 Method = Literal["solid", "pixelate", "blur"]
 Shape = Literal["ellipse", "box"]
 Without = Literal["publish", "hold", "sample"]
-DetectorName = Literal["centerface", "cascades", "none"]
+Names = Literal["plain", "hmac"]
+DETECTORS = ("centerface", "cascades", "none")
+"""By name; anything else is the place of a detector's bundle."""
 
 
 MOST_STRENGTH = 4.0
@@ -72,14 +74,23 @@ class Deidentification:
         ValueError: they leave nothing to look for.
     """
 
-    detectors: tuple[DetectorName, ...] = ("centerface",)
-    """Their finds are joined; `none` where a user's boxes are all there is to replace."""
+    detectors: tuple[str, ...] = ("centerface",)
+    """Their finds are joined: names in DETECTORS (`none` where a user's boxes are all there is), or URLs of bundles."""
     scales: tuple[float, ...] = (1.0,)
     """Of the image, at which centerface looks."""
     mirrored: bool = False
     """Whether centerface looks at each image's mirror image, too."""
     boxes: str = ""
     """URL of a table of regions by image key."""
+    model: str = ""
+    """URL of the bundle that paints new faces; empty: faces are replaced classically, like everything else."""
+    consistent_by: str = "image"
+    """Which faces the model gives one identity: those of an `image` each its own, those of a `folder` by their order,
+    or those of a track, named by what a regular expression finds in the key."""
+    seal: bool = False
+    """Whether originals of what is replaced are kept, encrypted."""
+    names: Names = "plain"
+    """Of images in the output: as they are, or a keyed hash of them."""
     replacement: Replacement = field(default_factory=Replacement)
     policy: Policy = field(default_factory=Policy)
 
@@ -89,7 +100,20 @@ class Deidentification:
         if not self.scales or not all(0.1 <= scale <= 4 for scale in self.scales):
             raise ValueError(f"scales are {self.scales}; each must be in [0.1, 4]")
 
+    @property
+    def needs_passcode(self) -> bool:
+        return bool(self.seal or self.model or self.names == "hmac")
+
+    def bundles(self) -> tuple[str, ...]:
+        """The URLs of all bundles that are needed."""
+        named = [name for name in self.detectors if name not in DETECTORS]
+        return (*named, self.model) if self.model else tuple(named)
+
     def deciding(self) -> dict[str, Any]:
         """As settings of the job: flat, in JSON's types, without places."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("boxes", "replacement", "policy")}
+        facts = {k: v for k, v in asdict(self).items() if k not in ("boxes", "model", "replacement", "policy")}
+        for name, neutral in (("consistent_by", "image"), ("names", "plain")):
+            if facts[name] == neutral:  # absent from the digests of outputs older than the setting
+                del facts[name]
+        facts["detectors"] = [name if name in DETECTORS else "bundle" for name in self.detectors]
         return {**facts, **asdict(self.replacement), **asdict(self.policy)}

@@ -14,7 +14,7 @@ class Input:
     """An image to be processed; found by listing, not yet read."""
 
     key: str
-    """Its path relative to the source root, with its extension."""
+    """Its path relative to the source root, with its extension; or what stands for that in the output."""
     source: str
     """Full URI: `s3://…`, `file://…`, `tar://member::s3://…`, `zip://member::…`, `parquet://row::…`."""
     fingerprint: str
@@ -35,6 +35,8 @@ class Input:
     """CRC-32 of the unpacked bytes, where the archive gives one."""
     sha256: str = ""
     """Of the bytes, where a former output's index gives one."""
+    alias: str = ""
+    """Another name, where its key was changed: the source's, if keys hide it; the output's, if it was brought back."""
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 

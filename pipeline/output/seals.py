@@ -19,7 +19,8 @@ SCHEMA = pa.schema(
         pa.field("sealed", pa.binary(), nullable=False),
     ]
 )
-"""`key`: of the index's row. `box`: left, top, right, bottom of what was replaced. `sealed`: see docs/deidentify.md."""
+"""`key`: of the index's row. `box`: left, top, right, bottom of what was replaced; empty: the image's name is sealed.
+`sealed`: see docs/deidentify.md."""
 
 
 def write_seals(fs: FileSystem, output: str, stem: str, seals: Sequence[dict[str, Any]]) -> None:

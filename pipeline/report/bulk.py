@@ -82,11 +82,11 @@ def gather(output: Output) -> BulkFacts:
     rows = index.current(output.fs, output.root, COLUMNS).cast(pa.schema([SCHEMA.field(name) for name in COLUMNS]))
     job = runs[0].job if runs else ""
     withheld = job in SECRETIVE if job else _has_regions(output)
-    counts = {row["status"]: row["count"] for row in _counted(rows, "status")}
+    counts = {row["status"]: row["count"] for row in counted(rows, "status")}
     good = rows.filter(pc.equal(rows["status"], "ok"))
-    bad = _bad(rows)
-    kinds = _counted(bad, "status", "kind")
-    sizes = _counted(good, "source_width", "source_height", "width", "height")
+    bad = bad_rows(rows)
+    kinds = counted(bad, "status", "kind")
+    sizes = counted(good, "source_width", "source_height", "width", "height")
     chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
     return BulkFacts(
         url=output.url,
@@ -100,18 +100,18 @@ def gather(output: Output) -> BulkFacts:
         runs=runs,
         runs_unread=unread,
         totals=total(runs),
-        kinds=tuple(_kind(bad, kind) for kind in kinds[:MOST_KINDS]),
+        kinds=tuple(kind_of(bad, kind) for kind in kinds[:MOST_KINDS]),
         kinds_left_out=sum(kind["count"] for kind in kinds[MOST_KINDS:]),
         pairs=read_pairs(output, chosen, befores=not withheld),
         befores_withheld=withheld,
         formats=tuple(_formats(good)),
         sizes=tuple(sizes[:MOST_SIZES]),
         sizes_left_out=sum(size["count"] for size in sizes[MOST_SIZES:]),
-        makers=tuple(_counted(rows, "model", "spec")),
+        makers=tuple(counted(rows, "model", "spec")),
     )
 
 
-def _counted(rows: pa.Table, *names: str) -> list[dict[str, Any]]:
+def counted(rows: pa.Table, *names: str) -> list[dict[str, Any]]:
     """Each combination of values and its `count`, most frequent first."""
     if not len(rows):
         return []
@@ -126,7 +126,7 @@ def _formats(good: pa.Table) -> list[dict[str, Any]]:
     return grouped.rename_columns(["format", "count", "bytes"]).sort_by([("count", "descending")]).to_pylist()
 
 
-def _bad(rows: pa.Table) -> pa.Table:
+def bad_rows(rows: pa.Table) -> pa.Table:
     """Failed and held inputs, with the `kind` (the text before the first colon) and the `sentence` of each error."""
     bad = rows.filter(pc.not_equal(rows["status"], "ok")).select(["key", "status", "error"])
     error = pc.fill_null(bad["error"], "no reason given")
@@ -136,7 +136,7 @@ def _bad(rows: pa.Table) -> pa.Table:
     return bad
 
 
-def _kind(bad: pa.Table, found: Mapping[str, Any]) -> Kind:
+def kind_of(bad: pa.Table, found: Mapping[str, Any]) -> Kind:
     same = pc.and_(pc.equal(bad["status"], found["status"]), pc.equal(bad["kind"], found["kind"]))
     examples = bad.filter(same).slice(0, EXAMPLES)
     return Kind(

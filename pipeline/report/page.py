@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from pipeline import storage
-from pipeline.report import bulk, training, wording
+from pipeline.report import audit, bulk, training, wording
 from pipeline.report.output import Output
 
 HERE = Path(__file__).parent
@@ -29,10 +29,14 @@ def render(url: str) -> str:
     with storage.faults_as_sentences(f"reading {url}"):
         kind = _kind(output)
         facts: Any = training.gather(output) if kind == "training" else bulk.gather(output)
+    return _rendered(f"{kind}.html", facts)
+
+
+def _rendered(template: str, facts: Any) -> str:
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
     return (
         _templates()
-        .get_template(f"{kind}.html")
+        .get_template(template)
         .render(
             facts=facts,
             style=Markup(style),  # our own file, as the next one
@@ -56,6 +60,32 @@ def write(url: str, target: str | None = None) -> str:
     return place
 
 
+def write_audit(
+    url: str, target: str | None = None, *, sample: int = 24, show_held: bool = False, signed_off_by: str | None = None
+) -> tuple[str, str]:
+    """Write the audit of a de-identified output, a page and the JSON beside it. Returns where they are.
+
+    Args:
+        target: of the page; by default `audit.html` in the output. The JSON has the same name with another ending.
+        sample: images of each kind on the page.
+        show_held: put the originals of held images on it.
+
+    Raises:
+        StorageError: it is no output of `recast deidentify`, or the target can't be written.
+    """
+    output = Output.at(url)
+    with storage.faults_as_sentences(f"reading {url}"):
+        facts = audit.gather(output, sample=sample, show_held=show_held)
+    page = _rendered("audit.html", facts).encode()
+    place = target or storage.join(url, f"{audit.AUDIT}.html")
+    beside = place.removesuffix(".html") + ".json"
+    fs, path = storage.filesystem(place)
+    with storage.faults_as_sentences(f"writing {place}"):
+        storage.write_bytes(fs, path, page)
+        storage.write_bytes(fs, storage.filesystem(beside)[1], audit.sign(facts, page, signed_off_by))
+    return place, beside
+
+
 def _kind(output: Output) -> str:
     if any(output.has(name) for name in BULK):
         return "bulk"
@@ -63,7 +93,7 @@ def _kind(output: Output) -> str:
         return "training"
     if output.fs.isdir(output.root):
         found = {str(path).rstrip("/").rsplit("/", 1)[-1] for path in output.fs.ls(output.root, detail=False)}
-        if found <= {REPORT}:
+        if found <= {REPORT, f"{audit.AUDIT}.html", f"{audit.AUDIT}.json"}:
             return "bulk"
     raise storage.StorageError(
         f"there is no output of Recast at {output.url}: neither a bulk job's index/ or runs/ nor a training's run.json"

@@ -62,7 +62,7 @@ def read_pairs(output: Output, keys: Sequence[str], *, befores: bool) -> tuple[P
     """The pictures of some keys, in their order."""
     rows = {row["key"]: row for row in _rows(output, keys)}
     found = [rows[key] for key in keys if key in rows]
-    read = _read_sources([row["source"] for row in found]) if befores else {}
+    read = read_sources([row["source"] for row in found]) if befores else {}
     made = (_pair(output, row, read.get(row["source"]), befores=befores) for row in found)
     return tuple(replace(pair, remarks=tuple(row.get("notes") or ())) for pair, row in zip(made, found, strict=True))
 
@@ -78,16 +78,16 @@ def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["finished_at"])
 
 
-def _read_sources(uris: Sequence[str]) -> dict[str, bytes]:
+def read_sources(uris: Sequence[str]) -> dict[str, bytes]:
     """What can still be read of some sources, those of one archive by listing it once."""
     found: dict[str, bytes] = {}
     for holder in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
         of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == holder]
-        _tried(lambda wanted: found.update(sources.read_sources(wanted, MOST_BYTES)), of_holder)
+        tried(lambda wanted: found.update(sources.read_sources(wanted, MOST_BYTES)), of_holder)
     return found
 
 
-def _tried(read: Callable[..., T], *arguments: Any) -> T | None:
+def tried(read: Callable[..., T], *arguments: Any) -> T | None:
     """What `read` returns, or None where an image or the storage is at fault: one picture less is no failed report."""
     try:
         return read(*arguments)
@@ -100,12 +100,12 @@ def _tried(read: Callable[..., T], *arguments: Any) -> T | None:
 
 
 def _pair(output: Output, row: Mapping[str, Any], source: bytes | None, *, befores: bool) -> Pair:
-    data = _tried(_result, output, row)
-    after = _tried(_opened, data)
+    data = tried(_result, output, row)
+    after = tried(_opened, data)
     if data is None or after is None:
         note = "The result can’t be read: its shard is missing, damaged or too large to open here."
         return Pair(key=row["key"], note=note)
-    before = _tried(_opened, source)
+    before = tried(_opened, source)
     if before is not None and before.size != (row["source_width"], row["source_height"]):
         return _alone(row["key"], data, after, "The source has changed since, so it isn’t shown.")
     if before is None:

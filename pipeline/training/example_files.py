@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import ray
 
+from models.faces import FACE_COLUMNS
+from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.regions import Region
 from pipeline.images import parquet, sources
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
@@ -17,6 +20,8 @@ from pipeline.training.plan import TrainingError
 
 MAX_PIXELS = 1 << 28
 MAX_FILE_BYTES = 1 << 30
+AROUND = 3.0
+"""Of an image of which one face is an example, the square around it that is kept, in longer sides of the face's box."""
 READ_CPUS = 0.25
 """Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
 LEAST_BLOCKS = 16
@@ -35,6 +40,8 @@ class Example:
     inputs: tuple[Input, ...]
     label: str = ""
     """Its class, where examples have classes."""
+    faces: tuple[Region, ...] | None = None
+    """What a table says of its image; None where there is no table."""
 
 
 def listed(url: str, images_per_example: int, *, paired: bool = True, labelled: bool = False) -> list[Example]:
@@ -61,6 +68,31 @@ def listed(url: str, images_per_example: int, *, paired: bool = True, labelled: 
     if images_per_example == 2 and inputs[0].packing == "parquet":
         return _columns(inputs)
     return [Example(key=item.key, inputs=(item,)) for item in inputs]
+
+
+def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False) -> list[Example]:
+    """The examples at a URL whose faces a table knows: one a face, or one an image with all its faces (or none).
+
+    Labelled, each identity is a class.
+
+    Raises:
+        StorageError: no such place, or no permission.
+        TrainingError: the table and the images have no key in common, or an identity is missing.
+    """
+    inputs = list(sources.inventory(sources.Source(urls=(url,))))
+    if not any(table.of(item.key) for item in inputs):
+        raise TrainingError(f"no face of the table belongs to an image at {url}; its keys are paths relative to that")
+    if not each:
+        return [Example(key=item.key, inputs=(item,), faces=tuple(table.of(item.key))) for item in inputs]
+    found = [
+        Example(key=f"{item.key} ({n})" if n else item.key, inputs=(item,), label=face.identity, faces=(face,))
+        for item in inputs
+        for n, face in enumerate(table.of(item.key))
+    ]
+    nameless = next((example.key for example in found if labelled and not example.label), None)
+    if nameless is not None:
+        raise TrainingError(f"the table of faces gives no identity for {nameless}, and this training learns identities")
+    return found
 
 
 def _labelled(inputs: Sequence[Input], url: str) -> list[Example]:
@@ -107,33 +139,68 @@ def classes(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(sorted({example.label for example in examples}))
 
 
-def dataset(examples: Sequence[Example], multiple: int, images_per_example: int) -> ray.data.Dataset:
+def dataset(
+    examples: Sequence[Example], multiple: int, images_per_example: int, *, each_face: bool = False
+) -> ray.data.Dataset:
     """Rows that hold decoded images, one an example; the first repeat up to a multiple of so many, so that workers get
     equally many each."""
     missing = -len(examples) % multiple
     padded = [*examples, *(examples[i % len(examples)] for i in range(missing))]
     labels = {name: number for number, name in enumerate(classes(examples))}
     rows = [
-        {"key": e.key, "label": labels[e.label], "inputs": [dataclasses.asdict(item) for item in e.inputs]}
+        {
+            "key": e.key,
+            "label": labels[e.label],
+            "inputs": [dataclasses.asdict(item) for item in e.inputs],
+            "faces": face_rows(e.faces or ()).tobytes(),
+        }
         for e in padded
     ]
     blocks = min(len(rows), max(LEAST_BLOCKS, len(rows) // 64))
     return ray.data.from_items(rows, override_num_blocks=blocks).map(
-        read_row, fn_kwargs={"images_per_example": images_per_example}, num_cpus=READ_CPUS
+        read_row, fn_kwargs={"images_per_example": images_per_example, "each_face": each_face}, num_cpus=READ_CPUS
     )
 
 
-def read_row(row: dict[str, Any], images_per_example: int) -> dict[str, Any]:
+def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = False) -> dict[str, Any]:
     """Decode a row's images; what can't be decoded becomes a row with a problem, for the workers to count."""
     try:
         images = [_decoded(Input(**item)) for item in row["inputs"]]
         if images_per_example == 2 and len(images) == 1:
             images = _halves(images[0])
     except Fault as fault:
-        return {"key": row["key"], "label": row["label"], "shapes": [], "pixels": b"", "problem": str(fault)}
+        return {**_named(row), "shapes": [], "pixels": b"", "problem": str(fault)}
+    faces = np.frombuffer(row["faces"], np.float32).reshape(-1, FACE_COLUMNS)
+    if each_face:
+        images[0], faces = _around(images[0], faces)
     shapes = [list(image.shape) for image in images]
     pixels = b"".join(image.tobytes() for image in images)
-    return {"key": row["key"], "label": row["label"], "shapes": shapes, "pixels": pixels, "problem": ""}
+    return {**_named(row), "faces": faces.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
+
+
+def face_rows(faces: Sequence[Region]) -> np.ndarray:
+    """Boxes and landmarks, float32 [N, FACE_COLUMNS], NaN where landmarks aren't known."""
+    rows = np.full((len(faces), FACE_COLUMNS), np.nan, np.float32)
+    for row, face in zip(rows, faces, strict=True):
+        row[:4] = face.box
+        row[4 : 4 + len(face.landmarks)] = face.landmarks
+    return rows
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("key", "label", "faces")}
+
+
+def _around(image: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image around its one face, and the face where it now lies: all that is worth keeping."""
+    box = faces[0, :4]
+    reach = AROUND / 2 * max(box[2] - box[0], box[3] - box[1])
+    x, y = (box[:2] + box[2:]) / 2
+    height, width = image.shape[:2]
+    left, top = max(0, int(x - reach)), max(0, int(y - reach))
+    part = image[top : max(top + 1, min(height, int(y + reach))), left : max(left + 1, min(width, int(x + reach)))]
+    corner = np.tile(np.array([left, top], np.float32), FACE_COLUMNS // 2)
+    return np.ascontiguousarray(part), faces - corner
 
 
 def _decoded(item: Input) -> np.ndarray:

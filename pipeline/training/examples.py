@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.faces import FACE_COLUMNS
 from models.recipes.recipe import Batch, Recipe
 from pipeline.ahead import ahead
 from pipeline.training.plan import TrainingError
@@ -37,7 +38,9 @@ class _Place(NamedTuple):
 class Shard:
     """One worker's examples, decoded: in memory as far as it goes, the others in a scratch file on the local disk."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int) -> None:
+    def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int, *, with_faces: bool = False) -> None:
+        """`with_faces`: images end with their faces, float32 [N, FACE_COLUMNS]."""
+        self._faces: list[np.ndarray] | None = [] if with_faces else None
         self.keys: list[str] = []
         self.labels: list[int] = []
         self.unreadable: list[str] = []
@@ -51,6 +54,8 @@ class Shard:
                 continue
             self.keys.append(row["key"])
             self.labels.append(int(row["label"]))
+            if self._faces is not None:
+                self._faces.append(np.frombuffer(row["faces"], np.float32).reshape(-1, FACE_COLUMNS))
             shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
             held += len(row["pixels"])
             if held <= cache_bytes:
@@ -65,6 +70,10 @@ class Shard:
         return len(self._kept)
 
     def __getitem__(self, index: int) -> Images:
+        images = self._images(index)
+        return images if self._faces is None else (*images, self._faces[index])
+
+    def _images(self, index: int) -> Images:
         kept = self._kept[index]
         if not isinstance(kept, _Place):
             return kept

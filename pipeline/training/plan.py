@@ -43,6 +43,8 @@ class TrainingPlan:
     """For recipes that compare features: a VGG's published file, or a bundle of the classifier recipe."""
     style_image: str = ""
     """For style transfer."""
+    faces: str = ""
+    """For recipes that learn from faces: a table of them by image key (see `pipeline.deidentify.brought`)."""
     start_from: str = ""
     """A bundle whose weights the product begins with."""
     sync_batchnorm: bool = False

@@ -42,18 +42,18 @@ class Provisions:
             raise TrainingError(f"can't start from {self.start_from.url}: {reason}") from fault
 
 
-def fetched(plan: TrainingPlan, classes: tuple[str, ...]) -> Provisions:
-    """Everything that a plan names.
+def fetched(plan: TrainingPlan, classes: tuple[str, ...], *, faces: str = "") -> Provisions:
+    """Everything that a plan names; `faces` is what its table of faces calls itself.
 
     Raises:
         BundleError: the loss network or the bundle to start from can't be used.
         StorageError: a place can't be read.
         TrainingError: the style image is none.
     """
-    digests: dict[str, str] = {}
+    digests = {"faces": faces} if faces else {}
     loss_network, style_image, start_from = None, None, None
     if plan.loss_network:
-        loss_network, digests["loss_network"] = _weights(plan.loss_network)
+        loss_network, digests["loss_network"] = loss_network_weights(plan.loss_network)
     if plan.style_image:
         style_image, digests["style_image"] = _image(plan.style_image)
     if plan.start_from:
@@ -65,7 +65,7 @@ def fetched(plan: TrainingPlan, classes: tuple[str, ...]) -> Provisions:
     return Provisions(supplies=supplies, start_from=start_from, digests=digests)
 
 
-def _weights(url: str) -> tuple[Mapping[str, Tensor], str]:
+def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:
     """A classifier's weights, from a bundle or from a published file."""
     fs, path = storage.filesystem(url)
     with storage.faults_as_sentences(f"reading the loss network {url}"):

@@ -16,6 +16,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from models import recipes
 from models.recipes.recipe import RecipeConfig
 from pipeline import cluster, storage
+from pipeline.deidentify.brought import Brought
 from pipeline.training import example_files
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.example_files import Example
@@ -60,8 +61,9 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     if reached >= config.steps and run.get("status") == "finished":
         return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
     recipe = recipes.RECIPES[plan.recipe].recipe
-    found = example_files.listed(plan.data, recipe.images_in(config), paired=recipe.paired, labelled=recipe.labelled)
-    provisions = fetched(plan, example_files.classes(found) if recipe.labelled else ())
+    found, table = _listed(plan, config)
+    classes = example_files.classes(found) if recipe.labelled else ()
+    provisions = fetched(plan, classes, faces=table.name if table else "")
     same_provisions(run, provisions.digests)
     counts = {"examples": len(found), "parameters": _parameters(plan, config, provisions)}
     run |= {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
@@ -88,6 +90,23 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         warnings=tuple(facts["warnings"]),
         unreadable=tuple(facts["unreadable"]),
     )
+
+
+def _listed(plan: TrainingPlan, config: RecipeConfig) -> tuple[list[Example], Brought | None]:
+    """The examples, and the table of faces where they come with one. Raises ValueError for one too many or too few."""
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    if bool(recipe.faces) != bool(plan.faces):
+        raise ValueError(
+            f"{plan.recipe} needs --faces, a table of the faces in the images"
+            if recipe.faces
+            else f"{plan.recipe} has no use for --faces"
+        )
+    if not recipe.faces:
+        images = recipe.images_in(config)
+        return example_files.listed(plan.data, images, paired=recipe.paired, labelled=recipe.labelled), None
+    table = Brought(plan.faces)
+    each = recipe.faces == "each"
+    return example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled), table
 
 
 def _parameters(plan: TrainingPlan, config: RecipeConfig, provisions: Provisions) -> dict[str, int]:
@@ -117,7 +136,8 @@ def _fit(
         watch=watch,
         versions=run["versions"],
     )
-    rows = example_files.dataset(found, plan.sizes_multiple, recipes.RECIPES[plan.recipe].recipe.images_in(config))
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    rows = example_files.dataset(found, plan.sizes_multiple, recipe.images_in(config), each_face=recipe.faces == "each")
 
     def trainer(scratch: str) -> TorchTrainer:
         return TorchTrainer(

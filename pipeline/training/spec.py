@@ -18,7 +18,7 @@ DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision", "sync_batchn
 """Entries of run.json's spec that a training can't change on the way."""
 OF_ONE_RUN = ("problem", "warnings")
 """What run.json says of the last run alone."""
-PLACES = ("data", "output", "loss_network", "style_image", "start_from")
+PLACES = ("data", "output", "loss_network", "style_image", "faces", "start_from")
 
 
 def placed(plan: TrainingPlan) -> TrainingPlan:

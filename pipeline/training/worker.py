@@ -113,7 +113,7 @@ class Worker:
         shard, problem = None, ""
         try:
             rows = ray.train.get_dataset_shard("examples").iter_rows()
-            shard = Shard(rows, self.plan.cache_bytes)
+            shard = Shard(rows, self.plan.cache_bytes, with_faces=bool(self.recipe.faces))
             shard.try_out(self.recipe)
         except TrainingError as fault:
             problem = str(fault)

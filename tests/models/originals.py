@@ -204,3 +204,119 @@ class Style(nn.Module):
         y = F.relu(self.in3(self.conv3(F.relu(self.in2(self.conv2(F.relu(self.in1(self.conv1(x)))))))))
         y = self.res5(self.res4(self.res3(self.res2(self.res1(y)))))
         return self.deconv3(F.relu(self.in5(self.deconv2(F.relu(self.in4(self.deconv1(y)))))))
+
+
+def conv_bn(before, after, kernel=3, stride=1, leaky=0.0, relu=True):
+    layers = [nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(after)]
+    return nn.Sequential(*layers, *([nn.LeakyReLU(leaky)] if relu else []))
+
+
+def conv_dw(before, after, stride):
+    return nn.Sequential(
+        nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False), nn.BatchNorm2d(before), nn.LeakyReLU(0.1),
+        nn.Conv2d(before, after, 1, 1, 0, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.1),
+    )  # fmt: skip
+
+
+class Ssh(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        leaky = 0.1 if width <= 64 else 0
+        self.conv3X3 = conv_bn(width, width // 2, relu=False)
+        self.conv5X5_1 = conv_bn(width, width // 4, leaky=leaky)
+        self.conv5X5_2 = conv_bn(width // 4, width // 4, relu=False)
+        self.conv7X7_2 = conv_bn(width // 4, width // 4, leaky=leaky)
+        self.conv7x7_3 = conv_bn(width // 4, width // 4, relu=False)
+
+    def forward(self, x):
+        five = self.conv5X5_1(x)
+        seven = self.conv7x7_3(self.conv7X7_2(five))
+        return F.relu(torch.cat([self.conv3X3(x), self.conv5X5_2(five), seven], dim=1))
+
+
+class Head(nn.Module):
+    def __init__(self, width, values):
+        super().__init__()
+        self.values = values
+        self.conv1x1 = nn.Conv2d(width, 2 * values, 1)
+
+    def forward(self, x):
+        out = self.conv1x1(x).permute(0, 2, 3, 1).contiguous()
+        return out.view(out.shape[0], -1, self.values)
+
+
+class Bottleneck(nn.Module):
+    """torchvision's."""
+
+    def __init__(self, before, width, stride=1, downsample=False):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, width * 4, 1, bias=False), nn.BatchNorm2d(width * 4)
+        if downsample:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(before, width * 4, 1, stride, bias=False), nn.BatchNorm2d(width * 4)
+            )
+        self.has = downsample
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + (self.downsample(x) if self.has else x))
+
+
+class Retina(nn.Module):
+    """Pytorch_Retinaface's RetinaFace: BGR less its mean -> boxes, class logits, landmarks."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.body, self.fpn = nn.Module(), nn.Module()
+        self.small = backbone == "mobilenet0.25"
+        if self.small:
+            taken, width = (64, 128, 256), 64
+            self.body.stage1 = nn.Sequential(
+                conv_bn(3, 8, stride=2, leaky=0.1), conv_dw(8, 16, 1), conv_dw(16, 32, 2), conv_dw(32, 32, 1),
+                conv_dw(32, 64, 2), conv_dw(64, 64, 1),
+            )  # fmt: skip
+            self.body.stage2 = nn.Sequential(conv_dw(64, 128, 2), *[conv_dw(128, 128, 1) for _ in range(5)])
+            self.body.stage3 = nn.Sequential(conv_dw(128, 256, 2), conv_dw(256, 256, 1))
+        else:
+            taken, width = (512, 1024, 2048), 256
+            self.body.conv1, self.body.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+            before = 64
+            for n, (w, depth) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 1):
+                blocks = [Bottleneck(before, w, 1 if n == 1 else 2, downsample=True)]
+                blocks += [Bottleneck(w * 4, w) for _ in range(depth - 1)]
+                setattr(self.body, f"layer{n}", nn.Sequential(*blocks))
+                before = w * 4
+        leaky = 0.1 if width <= 64 else 0
+        for n, channels in enumerate(taken, 1):
+            setattr(self.fpn, f"output{n}", conv_bn(channels, width, 1, leaky=leaky))
+        self.fpn.merge1, self.fpn.merge2 = (conv_bn(width, width, leaky=leaky) for _ in range(2))
+        self.ssh1, self.ssh2, self.ssh3 = Ssh(width), Ssh(width), Ssh(width)
+        self.ClassHead, self.BboxHead, self.LandmarkHead = (
+            nn.ModuleList(Head(width, values) for _ in range(3)) for values in (2, 4, 10)
+        )
+
+    def forward(self, x):
+        b = self.body
+        if self.small:
+            one = b.stage1(x)
+            two = b.stage2(one)
+            three = b.stage3(two)
+        else:
+            x = b.layer1(F.max_pool2d(F.relu(b.bn1(b.conv1(x))), 3, 2, 1))
+            one = b.layer2(x)
+            two = b.layer3(one)
+            three = b.layer4(two)
+        f = self.fpn
+        three = f.output3(three)
+        two = f.output2(two)
+        two = f.merge2(two + F.interpolate(three, size=two.shape[2:], mode="nearest"))
+        one = f.output1(one)
+        one = f.merge1(one + F.interpolate(two, size=one.shape[2:], mode="nearest"))
+        features = [self.ssh1(one), self.ssh2(two), self.ssh3(three)]
+        return tuple(
+            torch.cat([head(feature) for head, feature in zip(heads, features, strict=True)], dim=1)
+            for heads in (self.BboxHead, self.ClassHead, self.LandmarkHead)
+        )

@@ -102,9 +102,11 @@ def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
+    if recipe.faces:
+        images = (*images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32))
     one, same, other = (recipe.example(images, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert all(torch.equal(one[k], same[k]) for k in one)
-    assert any(not torch.equal(one[k], other[k]) for k in one)
+    assert all(torch.equal(one[k].nan_to_num(), same[k].nan_to_num()) for k in one)
+    assert any(not torch.equal(one[k], other[k]) for k in one if k != "faces")
 
 
 @pytest.mark.parametrize(("layers", "patch_px"), [(0, 1), (1, 16), (3, 70), (5, 286)])

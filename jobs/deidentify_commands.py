@@ -1,0 +1,107 @@
+"""The commands of de-identification: `recast deidentify`, `restore`, `rekey` and `audit`."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
+
+if TYPE_CHECKING:
+    from pipeline.deidentify.seal import Secret
+
+DONE = 0
+
+
+def deidentify(
+    source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
+) -> int:
+    """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
+    from jobs import bulk
+    from pipeline.deidentify.maker import deidentifying
+
+    options = options or DeidentifyOptions()
+    asked = options.asked()
+    secret = _passcode(options) if asked.needs_passcode else None
+    job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
+    if asked.names == "hmac" and options.prune and (options.include or options.exclude):
+        raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
+    return bulk.run(job, options, deidentifying(asked, job.output, secret))
+
+
+def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
+    """Bring the originals of SOURCE, an output of `recast deidentify`, back: sealed ones exactly, or by --model those
+    that its faces were made from.
+    """
+    from jobs import bulk
+    from pipeline.deidentify.restorer import restoring
+
+    options = options or RestoreOptions()
+    job = options.job("restore", source, output)
+    model = place(options.model) if options.model else ""
+    return bulk.run(job, options, restoring(place(source), _passcode(options), model))
+
+
+def rekey(
+    output: str,
+    *,
+    passcode_file: str | None = None,
+    passcode_env: str | None = None,
+    new_passcode_file: str | None = None,
+    new_passcode_env: str | None = None,
+) -> int:
+    """Let another passcode open the seals of OUTPUT; the old one no longer does.
+
+    Parameters
+    ----------
+    passcode_file
+        A file whose first line is the passcode until now.
+    passcode_env
+        The name of an environment variable that holds it.
+    new_passcode_file
+        A file whose first line is the passcode from now on.
+    new_passcode_env
+        The name of an environment variable that holds it.
+    """
+    from jobs.passcodes import passcode
+    from pipeline.deidentify.seal import rekey
+
+    old = passcode(passcode_file, passcode_env)
+    rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))
+    print(f"{output}: the new passcode opens its seals")
+    return DONE
+
+
+def audit(
+    output: str, *, to: str | None = None, sample: int = 24, show_held: bool = False, signed_off_by: str | None = None
+) -> int:
+    """Write an audit of OUTPUT, made by `recast deidentify`: a page for a person to judge, and JSON beside it.
+
+    Parameters
+    ----------
+    to
+        Where the page goes; by default audit.html in OUTPUT.
+    sample
+        How many published images, and how many held ones, are on the page, drawn by chance.
+    show_held
+        Put the originals of held images on the page; it is then as sensitive as they are.
+    signed_off_by
+        Who has looked at the page and signs the published images off; goes into the JSON.
+    """
+    from pipeline import report
+
+    page, beside = report.write_audit(
+        place(output), place(to) if to else None, sample=sample, show_held=show_held, signed_off_by=signed_off_by
+    )
+    print(page)
+    print(beside)
+    return DONE
+
+
+COMMANDS = (deidentify, restore, rekey, audit)
+
+
+def _passcode(options: DeidentifyOptions | RestoreOptions) -> "Secret":
+    from jobs.passcodes import passcode
+
+    return passcode(options.passcode_file, options.passcode_env)

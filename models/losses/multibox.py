@@ -1,0 +1,72 @@
+"""What a detector by anchors pays: for the wrong class, for boxes and for landmarks that are off."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.networks.retinaface import encoded
+
+MATCHED = 0.35
+"""An anchor that overlaps a face by so much answers for it (the public training's threshold)."""
+NEGATIVES = 7
+"""Of the anchors that answer for no face, the hardest so many for each that does count (OHEM)."""
+
+
+def multibox(
+    boxes: Tensor, logits: Tensor, landmarks: Tensor, anchors: Tensor, faces: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses of class, boxes and landmarks, each a sum over anchors per anchor that answers for a face.
+
+    Liu et al. 2016 (SSD, arXiv:1512.02325), section 2.2, with RetinaFace's landmarks (equation 1).
+
+    Args:
+        boxes, logits, landmarks: [N, A, 4], [N, A, 2] and [N, A, 10], as `RetinaFace` gives them.
+        anchors: [A, 4].
+        faces: [N, M, 14], boxes and landmarks in pixels; NaN in the first column where there is no face, NaN landmarks
+            where they are not known.
+    """
+    loss_class, loss_boxes, loss_landmarks = (boxes.new_zeros(()) for _ in range(3))
+    matched_all, landmarked_all = 0, 0
+    for n in range(len(faces)):
+        there = faces[n][~torch.isnan(faces[n, :, 0])]
+        owner = matched(anchors, there[:, :4])
+        positive = owner >= 0
+        count = int(positive.sum())
+        surprise = F.cross_entropy(logits[n].float(), positive.long(), reduction="none")
+        hardest = surprise.detach().masked_fill(positive, -1.0)
+        negatives = min(NEGATIVES * max(count, 1), len(anchors) - count)
+        loss_class = loss_class + surprise[positive].sum() + surprise[hardest.topk(negatives).indices].sum()
+        if not count:
+            continue
+        mine = there[owner[positive]]
+        known = torch.isfinite(mine[:, 4:]).all(1)
+        wanted, points = encoded(mine[:, :4], mine[:, 4:].nan_to_num(), anchors[positive])
+        loss_boxes = loss_boxes + F.smooth_l1_loss(boxes[n][positive].float(), wanted, reduction="sum")
+        off = F.smooth_l1_loss(landmarks[n][positive].float(), points, reduction="none").sum(1)
+        loss_landmarks = loss_landmarks + (off * known).sum()
+        matched_all += count
+        landmarked_all += int(known.sum())
+    return (
+        loss_class / max(matched_all, 1),
+        loss_boxes / max(matched_all, 1),
+        loss_landmarks / max(landmarked_all, 1),
+    )
+
+
+def matched(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """Which box [M, 4] each anchor [A, 4] (centre, size) answers for, int64 [A]; -1: none.
+
+    An anchor answers for the box that it overlaps most, if by MATCHED; and for every box, its best anchor does.
+    """
+    if not len(boxes):
+        return torch.full((len(anchors),), -1, device=anchors.device)
+    corners = torch.cat([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], 1)
+    low = torch.maximum(corners[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(corners[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clamp_min(0).prod(-1)
+    areas = anchors[:, 2:].prod(1)[:, None] + (boxes[:, 2:] - boxes[:, :2]).prod(1)[None]
+    overlaps = shared / (areas - shared).clamp_min(1e-6)
+    best, owner = overlaps.max(1)
+    owner = owner.masked_fill(best < MATCHED, -1)
+    owner[overlaps.argmax(0)] = torch.arange(len(boxes), device=anchors.device)
+    return owner

@@ -1,0 +1,137 @@
+"""New faces for old: G paints a face that nobody has into the surroundings of one that it never sees.
+
+After Hukkelås et al. 2019, "DeepPrivacy" (arXiv:1909.04538): conditional inpainting from surroundings and landmarks. In
+training, an encoder E reads each face into a latent code that G paints it from, beside faces from codes drawn at
+random, which D judges (Larsen et al. 2016, VAE-GAN, arXiv:1512.09300): G learns what faces are in a fraction of the
+steps, and can't forget its code. E is no part of the bundle.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.descriptor import Descriptor
+from models.losses.adversarial import ADVERSARIAL, Adversarial
+from models.networks.face_generator import FaceEncoder, FaceGenerator, crowding, noisy, on_sphere, spots
+from models.networks.patchgan import PatchGAN
+from models.pixels import to_range, to_unit
+from models.recipes.decay import constant_then_linear
+from models.recipes.face_examples import FaceConfig, face_example
+from models.recipes.recipe import Batch, Preview, Product, Recipe, Road, Supplies
+
+SIGNED = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeidentifyConfig(FaceConfig):
+    """Settings of the deidentify recipe."""
+
+    ndf: int = 64
+    """Features of the discriminator's first layer."""
+    patch_layers: int = 4
+    """Layers of the discriminator; 4 judge patches of 142 px, 3 of 70 px."""
+    adversarial: Adversarial = "vanilla"
+    """Name of the adversarial loss."""
+    lambda_painted: float = 20.0
+    """Weight of |x - G(E(x))|."""
+    lambda_spread: float = 1.0
+    """Weight of how crowded the latent codes of different faces are: they are to fill the sphere that z is drawn on."""
+    noise: float = 0.1
+    """Share of noise in the latent codes that E reads."""
+    constant_share: float = 0.6
+    """Share of the steps at the full learning rate; then it falls linearly to 0."""
+
+
+class Deidentify(Recipe):
+    """min_{G,E} max_D L(D(x), D(G(surroundings, landmarks, z))) + lambda |x - G(surroundings, landmarks, E(x))|."""
+
+    images_per_example = 1
+    faces = "each"
+
+    def __init__(self, config: DeidentifyConfig, supplies: Supplies) -> None:
+        self.config = config
+        self.adversarial = ADVERSARIAL[config.adversarial]
+        arguments = config.arguments()
+        G = FaceGenerator(**arguments)
+        E = FaceEncoder(size_px=config.size_px, width=config.width, latent=config.latent)
+        D = PatchGAN(in_channels=3 + 1 + 5, ndf=config.ndf, layers=config.patch_layers, norm="none")
+        self.networks: dict[str, nn.Module] = {"G": G, "E": E, "D": D}
+        parameters = {"G": [*G.parameters(), *E.parameters()], "D": list(D.parameters())}
+        self.optimizers = {
+            name: torch.optim.Adam(of, lr=config.learning_rate, betas=(0.5, 0.99), fused=True)
+            for name, of in parameters.items()
+        }
+        descriptor = Descriptor(
+            task="deidentify",
+            size_multiple=config.size_px,
+            min_size_px=config.size_px,
+            value_range=SIGNED,
+            conditions=("hole", "landmarks", "latent"),
+        )
+        self.product = Product(part="G", network="face_generator", arguments=arguments, descriptor=descriptor)
+
+    def example(
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+    ) -> dict[str, Tensor]:
+        """See `face_example`."""
+        image, face = images
+        return face_example(image, face[0], rng, self.config, varied=varied)
+
+    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+        G, E, D, gan, c = *(self.networks[name] for name in "GED"), self.adversarial, self.config
+        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
+        surroundings, landmarks = to_range(batch["surroundings"], *SIGNED), batch["landmarks"]
+        x = torch.lerp(surroundings, x, hole)  # differs from a fake in the hole alone
+        given = torch.cat([hole, spots(landmarks, c.size_px)], 1)
+        read = E(x, hole)
+        z = on_sphere(torch.randn(len(x), c.latent, device=x.device))
+        twice = [torch.cat([t, t]) for t in (surroundings, hole, landmarks)]
+        painted, fake = G(*twice, torch.cat([noisy(read, c.noise), z])).float().chunk(2)
+
+        real_verdicts = D(torch.cat([x, given], 1)).float()
+        fake_verdicts = D(torch.cat([fake.detach(), given], 1)).float()
+        d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
+        road.update("D", d_real + d_fake)
+
+        with road.frozen("D") as judge:
+            g_adversarial = gan.fooling(judge(torch.cat([fake, given], 1)).float())
+        g_painted = (painted - x).abs().sum() / (3 * hole.sum())
+        g_spread = crowding(read)
+        road.update("G", g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread)
+        return {
+            "D real": d_real,
+            "D fake": d_fake,
+            "G adversarial": g_adversarial,
+            "G painted L1": g_painted,
+            "G spread": g_spread,
+            **gan.balance(real_verdicts, fake_verdicts),
+        }
+
+    def lr_factor(self, step: int) -> float:
+        return constant_then_linear(step, self.config.steps, self.config.constant_share)
+
+    def preview(self, batch: Batch, generator: nn.Module) -> Preview:
+        """What G sees; a face for it; the face that was there."""
+        surroundings, hole = to_range(batch["surroundings"], *SIGNED), to_range(batch["hole"], 0, 1)
+        random = torch.Generator().manual_seed(0)
+        z = on_sphere(torch.randn(len(hole), self.config.latent, generator=random)).to(hole.device)
+        made = generator(surroundings, hole, batch["landmarks"], z)
+        return Preview(to_range(batch["surroundings"], 0, 1), to_unit(made, *SIGNED), to_range(batch["face"], 0, 1))
+
+
+BASE = DeidentifyConfig(steps=100_000, batch_size=32, learning_rate=2e-4, size_px=128, ema_decay=0.999)
+"""Photographs of faces at 128 px, on a GPU."""
+
+SMALL = dataclasses.replace(
+    BASE, steps=1_500, batch_size=16, learning_rate=1e-3, size_px=64, width=24, latent=64, ndf=16, patch_layers=3,
+    ema_decay=0.99,
+)  # fmt: skip
+"""Drawn faces (`recast sample faces`) in minutes on two CPU cores."""
+
+TINY = dataclasses.replace(SMALL, steps=6, batch_size=2, size_px=16, width=4, latent=8, ndf=4, patch_layers=1)
+"""For tests: seconds on a CPU; learns next to nothing."""
+
+PRESETS = {"base": BASE, "small": SMALL, "tiny": TINY}

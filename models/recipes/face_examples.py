@@ -1,0 +1,73 @@
+"""Training examples that are one face each: its square, the hole where it is, its landmarks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.faces import FACE_COLUMNS, MIRRORED, Window, pose, resized, seen
+from models.recipes.recipe import RecipeConfig
+
+SHIFT = 0.06
+"""How far windows are moved and resized at random, in shares of the face's longer side: detectors aren't exact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceConfig(RecipeConfig):
+    """Settings of recipes that paint faces."""
+
+    size_px: int = 128
+    """Side of the square that the networks see; 4 times a power of 2."""
+    context: float = 1.6
+    """That square's side, in longer sides of the face's box."""
+    margin: float = 0.3
+    """How much wider and higher than its box the ellipse is that a new face takes."""
+    width: int = 32
+    """Features of the networks' first level."""
+    latent: int = 512
+    """Numbers that a face is made of."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.context <= 1 + self.margin:
+            raise ValueError(f"context is {self.context}; it must be more than 1 + margin, {1 + self.margin}")
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the network that is the product."""
+        return {name: getattr(self, name) for name in ("size_px", "width", "latent", "context", "margin")}
+
+
+def face_example(
+    image: np.ndarray, face: np.ndarray, rng: np.random.Generator, config: FaceConfig, *, varied: bool
+) -> dict[str, Tensor]:
+    """One face of an image uint8 [H, W, 3], its row of the table float32 [14].
+
+    Returns:
+        `face` uint8 [3, S, S], the square with the face; `surroundings` uint8 [3, S, S], without it;
+        `hole` uint8 [1, S, S], 255 where it is; `landmarks` float32 [10].
+    """
+    assert face.shape == (FACE_COLUMNS,)
+    box, landmarks = face[:4].astype(float), face[4:]
+    if varied:
+        reach = max(box[2] - box[0], box[3] - box[1])
+        box = box + np.tile(rng.uniform(-SHIFT, SHIFT, 2), 2) * reach / 2
+        box = box + np.array([-1, -1, 1, 1]) * rng.uniform(-SHIFT, SHIFT) * reach / 2
+    window = Window.around(box, config.context)
+    square = window.cut(image)
+    surroundings, hole = seen(square, window.inside(box, config.margin) <= 1, config.size_px)
+    whole, points = resized(square, config.size_px), pose(box, landmarks, window).reshape(-1, 2)
+    if varied and rng.random() < 0.5:
+        whole, surroundings, hole = whole[:, ::-1], surroundings[:, ::-1], hole[:, ::-1]
+        points = (points * (-1, 1) + (1, 0))[list(MIRRORED)]
+    return {
+        "face": _planes(whole),
+        "surroundings": _planes(surroundings),
+        "hole": _planes(hole[..., None]),
+        "landmarks": torch.from_numpy(points.ravel().astype(np.float32)),
+    }
+
+
+def _planes(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

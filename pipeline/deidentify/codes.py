@@ -1,0 +1,69 @@
+"""Codes for the faces of an output: 128 bits for each, from a passcode and the face's name, by scrypt and HKDF.
+
+Unlike the lock of the seals, nothing here tells a right passcode from a wrong one: whoever tries must look at faces.
+"""
+
+import base64
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from models.face_codes import CODE_BYTES
+from pipeline import storage
+from pipeline.deidentify.seal import COSTS, SALT_BYTES, SealError, Secret, stretched
+from pipeline.storage import FileSystem
+
+FORMAT = "recast-codes/1"
+CODES = "seals/codes.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Salt:
+    """What lies in the output, for nobody's secret."""
+
+    salt: str
+    n: int
+    r: int
+    p: int
+
+
+def codes_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool) -> Secret:
+    """What the codes of an output's faces are derived from.
+
+    Args:
+        fresh: write a salt where there is none.
+
+    Raises:
+        SealError: there is none, or it is damaged.
+    """
+    salt = _read(fs, output)
+    if salt is None:
+        if not fresh:
+            raise SealError(f"no face in {storage.uri(fs, output)} was made from a code; there is no {CODES}")
+        salt = Salt(salt=base64.b64encode(os.urandom(SALT_BYTES)).decode(), **COSTS)
+        data = json.dumps({"format": FORMAT, **asdict(salt)}, indent=2).encode()
+        storage.write_bytes(fs, storage.join(output, CODES), data)
+    return Secret(stretched(passcode, base64.b64decode(salt.salt), salt.n, salt.r, salt.p))
+
+
+def code(key: Secret, name: str) -> bytes:
+    """The code of one face."""
+    derived = HKDF(SHA256(), CODE_BYTES, None, f"{FORMAT}\n{name}".encode("utf-8", "surrogatepass"))
+    return derived.derive(key.reveal())
+
+
+def _read(fs: FileSystem, output: str) -> Salt | None:
+    try:
+        facts = json.loads(storage.read_bytes(fs, storage.join(output, CODES)))
+        if facts.pop("format") != FORMAT or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
+            raise ValueError
+        return Salt(**facts)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SealError(
+            f"{CODES} in {storage.uri(fs, output)} is damaged: no face made from a code comes back"
+        ) from None

@@ -1,0 +1,132 @@
+"""What of a face reaches a generator, where a new one shows, and what a code does to it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.face_codes import latent_of, signs_of
+from models.faces import EYES, Window, fading, pose, resized, seen
+from models.networks.face_generator import FaceGenerator, hadamard, on_sphere, rotated
+from models.recipes.face_examples import face_example
+from models.recipes.passcode import TINY
+
+boxes = st.tuples(st.floats(-30, 90), st.floats(-30, 90), st.floats(2, 60), st.floats(2, 60)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+def noise(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+@given(box=boxes, size=st.sampled_from([8, 16, 64]), margin=st.floats(0, 0.5))
+@settings(max_examples=60, deadline=None)
+def test_nothing_of_a_face_is_in_what_a_generator_sees(box, size, margin):
+    """Whatever is in the hole, and at whatever size, the surroundings are the same to the last bit."""
+    image = noise(0, 70, 80, 3)
+    window = Window.around(box, 1.7)
+    hole = window.inside(box, margin) <= 1
+    one = window.cut(image)
+    other = np.where(hole[..., None], noise(1, *one.shape), one)
+    (surroundings, small), (again, same) = seen(one, hole, size), seen(other, hole, size)
+    assert np.array_equal(surroundings, again)
+    assert np.array_equal(small, same)
+    if hole.any():
+        assert (small == 255).sum() >= hole.mean() * size * size * 0.9
+
+
+@given(box=boxes)
+@settings(max_examples=40, deadline=None)
+def test_windows_reach_beyond_borders(box):
+    image = noise(0, 50, 60, 3)
+    window = Window.around(box, 1.6)
+    square = window.cut(image)
+    assert square.shape == (window.side, window.side, 3)
+    assert abs(window.left + window.side / 2 - (box[0] + box[2]) / 2) <= 1
+    y, x = np.clip(window.top, 0, 49), np.clip(window.left, 0, 59)
+    assert np.array_equal(square[0, 0], image[y, x])
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.3, 1.0])
+def test_a_new_face_hides_all_of_the_box_and_fades_outside_of_it(margin):
+    window = Window(0, 0, 100)
+    box = (20.0, 30.0, 70.0, 80.0)
+    share = fading(window.inside(box, margin), margin)
+    assert share[window.inside(box, 0) <= 1].min() == 1
+    assert share[window.inside(box, margin) > 1].max() == 0
+    assert ((share >= 0) & (share <= 1)).all()
+
+
+def test_a_pose_tells_place_and_turn_but_not_whose_face_it_is():
+    """Eyes further apart, or a longer nose, give the same points; a turned face gives turned ones."""
+    window, box = Window(0, 0, 100), (20.0, 20.0, 80.0, 80.0)
+    face = np.array([[40, 45], [60, 45], [50, 55], [43, 65], [57, 65]], float)
+    wider = face + np.array([[-5, 0], [5, 0], [0, 0], [3, 0], [-3, 0]])
+    assert np.allclose(pose(box, face.ravel(), window), pose(box, wider.ravel(), window), atol=1e-6)
+    eyes = pose(box, face.ravel(), window).reshape(5, 2)[:2] * 100
+    assert eyes[1, 0] - eyes[0, 0] == pytest.approx(2 * EYES[0] * 60, abs=1e-3)
+    angle = math.radians(20)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    turned = pose(box, ((face - 50) @ turn + 50).ravel(), window).reshape(5, 2)
+    across = turned[1] - turned[0]
+    assert math.atan2(across[1], across[0]) == pytest.approx(angle, abs=1e-3)
+    looking = face.copy()
+    looking[2, 0] += 6
+    assert pose(box, looking.ravel(), window).reshape(5, 2)[2, 0] > pose(box, face.ravel(), window).reshape(5, 2)[2, 0]
+    assert np.isfinite(pose(box, None, window)).all()
+    assert np.allclose(pose(box, [math.nan] * 10, window), pose(box, None, window))
+
+
+def test_a_generator_ignores_what_is_in_the_hole():
+    torch.manual_seed(0)
+    G = FaceGenerator(size_px=16, width=4, latent=8).eval()
+    hole = (torch.rand(2, 1, 16, 16) > 0.5).float()
+    image, points, z = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 10), on_sphere(torch.randn(2, 8))
+    other = torch.where(hole > 0, torch.rand_like(image), image)
+    with torch.no_grad():
+        made = G(image, hole, points, z)
+        assert torch.equal(made, G(other, hole, points, z))
+        assert not torch.equal(made, G(image, hole, points, -z))
+        assert torch.equal(made * (1 - hole), image * (1 - hole))
+
+
+def test_a_code_turns_and_its_inverse_turns_back():
+    """An orthogonal map for each code; another code, if only by one bit, leads elsewhere."""
+    z = on_sphere(torch.randn(5, 64, generator=torch.Generator().manual_seed(0)))
+    code = bytes(range(16))
+    signs = signs_of(code, 64).expand(5, -1, -1)
+    turned = rotated(z, signs)
+    torch.testing.assert_close(rotated(turned, signs, back=True), z)
+    torch.testing.assert_close(turned.norm(dim=1), z.norm(dim=1))
+    torch.testing.assert_close(hadamard(hadamard(z)), z)
+    one_bit = signs_of(bytes([1, *code[1:]]), 64).expand(5, -1, -1)
+    astray = torch.nn.functional.cosine_similarity(rotated(turned, one_bit, back=True), z)
+    assert astray.abs().max() < 0.6
+    assert torch.equal(signs_of(code, 64), signs_of(code, 64))
+
+
+def test_latent_codes_are_spread_over_the_sphere():
+    points = torch.stack([latent_of(n.to_bytes(16, "big"), 32) for n in range(400)])
+    torch.testing.assert_close(points.norm(dim=1), torch.full((400,), math.sqrt(32)))
+    assert points.mean(0).abs().max() < 0.2
+    assert torch.equal(latent_of(b"x" * 16, 32), latent_of(b"x" * 16, 32))
+
+
+def test_an_example_is_a_face_its_hole_and_what_is_around():
+    image, rng = noise(0, 60, 60, 3), np.random.default_rng(0)
+    face = np.array([15, 15, 45, 45, *np.linspace(20, 40, 10)], np.float32)
+    made = face_example(image, face, rng, TINY, varied=False)
+    assert {name: tuple(t.shape) for name, t in made.items()} == {
+        "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "landmarks": (10,),
+    }  # fmt: skip
+    outside = made["hole"][0] == 0
+    assert outside.any()
+    assert (made["hole"][0] == 255).float().mean() > 0.4
+    varied = [face_example(image, face, np.random.default_rng(n), TINY, varied=True)["face"] for n in range(2)]
+    assert not torch.equal(*varied)
+    window = Window.around(face[:4], TINY.context)
+    assert np.array_equal(made["face"].numpy().transpose(1, 2, 0), resized(window.cut(image), 16))
