@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from jobs import deidentify_commands
 from jobs.evaluate_commands import evaluate_app
+from jobs.schedule_commands import schedule_app
 from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -137,6 +138,7 @@ def submit(
 
 
 app.command(evaluate_app)
+app.command(schedule_app)
 
 jobs_app = App(name="jobs", help="Recast's jobs on a Ray cluster: which there are, what they say, and how to end one.")
 app.command(jobs_app)
@@ -367,6 +369,7 @@ def _user_faults() -> dict[str, int]:
         "BundleError": BAD_USAGE,
         "BoxesError": BAD_USAGE,
         "SealError": FAILED,
+        "ScheduleError": FAILED,
         "DetectorMissingError": FAILED,
         "ValidationError": BAD_USAGE,
     }

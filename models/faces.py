@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ FACE_COLUMNS = 4 + 2 * LANDMARKS
 """Of a table of faces: left, top, right, bottom, then x and y of each landmark (NaN where they aren't known)."""
 HIDDEN = 128
 """What stands where a face was cut out, before it is made smaller."""
-FEATHER = 0.15
+FEATHER = 0.08
 """Share of the cut-out's radius, at most, over which the new face fades into its surroundings."""
 EYES, NOSE, MOUTH = (0.18, -0.17), 0.03, (0.14, 0.18)
 """A standard face's landmarks from their middle, in heights of its box: across (to both sides) and down."""
@@ -63,6 +64,23 @@ def resized(square: np.ndarray, side: int) -> np.ndarray:
     if square.shape[0] == side:
         return square
     return np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def enlarged(square: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [S, S, 3] -> float32 [side, side, 3] of which `resized` makes the same square again, to the last number
+    that rounding leaves: the smallest of all images that do (the pseudo-inverse of making smaller)."""
+    size = square.shape[0]
+    if side <= size:
+        return resized(square, side).astype(np.float32)
+    inverse = _enlarging(size, side)
+    return np.einsum("yi,ijc,xj->yxc", inverse, square.astype(np.float32), inverse, optimize=True)
+
+
+@lru_cache(maxsize=256)
+def _enlarging(size: int, side: int) -> np.ndarray:
+    """float32 [side, size]"""
+    rows = Image.fromarray(np.eye(side, dtype=np.float32)).resize((side, size), Image.Resampling.BICUBIC)
+    return np.linalg.pinv(np.asarray(rows, np.float64)).astype(np.float32)
 
 
 def seen(square: np.ndarray, hole: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:

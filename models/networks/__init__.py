@@ -5,7 +5,8 @@ from torch import nn
 from models.networks.dcgan import DCGANGenerator
 from models.networks.edsr import EDSR
 from models.networks.face_embedder import FaceEmbedder
-from models.networks.face_generator import FaceGenerator, FaceTransformer
+from models.networks.face_generator import FaceGenerator
+from models.networks.face_transformer import FaceTransformer
 from models.networks.identity import Identity
 from models.networks.msrresnet import MSRResNet
 from models.networks.patchgan import PatchGAN

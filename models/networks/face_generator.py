@@ -1,7 +1,6 @@
-"""Faces painted into their surroundings: a U-Net that a latent code tells whose face, and its inverse, an encoder."""
+"""Faces painted into their surroundings: a U-Net that a latent code tells whose face, and an encoder to learn with."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,8 +12,6 @@ from models.faces import LANDMARKS
 WIDEST = 8
 BLUR = 1 / 24
 """Standard deviation of a landmark's spot, in shares of the image's side."""
-ROUNDS = 3
-"""Of signs and sums in a rotation: after three, every number depends on every other and on every sign."""
 SMALLEST_PX = 4
 FOLD = 2
 """Squares of so many pixels a side are folded into channels before the first layer, and unfolded after the last: what
@@ -114,41 +111,6 @@ class FaceEncoder(nn.Module):
         return on_sphere(self.code(self.layers(F.pixel_unshuffle(torch.cat([images, hole], 1), FOLD)).flatten(1)))
 
 
-class FaceTransformer(nn.Module):
-    """A face to another one and back, as a code of signs says.
-
-    The encoder reads the face into a latent code; the signs rotate it; the generator, which sees no face, paints what
-    it then says. The rotation back restores the face, from the new one's pixels alone. Every point of the sphere is a
-    face, so a wrong code leads to a face, too.
-    """
-
-    def __init__(self, *, size_px: int, width: int, latent: int, context: float = 1.6, margin: float = 0.3) -> None:
-        """`context` and `margin`: how it is to be fed; see `models.faces`."""
-        super().__init__()
-        self.context, self.margin = context, margin
-        if latent & (latent - 1):
-            raise ValueError(f"latent is {latent}; it must be a power of 2")
-        self.size_px, self.latent = size_px, latent
-        self.encoder = FaceEncoder(size_px=size_px, width=width, latent=latent)
-        self.generator = FaceGenerator(size_px=size_px, width=width, latent=latent)
-
-    def forward(
-        self, images: Tensor, hole: Tensor, *codes: Tensor | None, back: bool = False, noise: float = 0.0
-    ) -> tuple[list[Tensor], Tensor]:
-        """The faces that the codes lead to, or with `back` lead back to, and the latent code that was read.
-
-        Args:
-            images: [N, 3, S, S] in [-1, 1].
-            hole: [N, 1, S, S], 1 where the face is.
-            codes: signs [N, ROUNDS, latent] each; None leaves the latent code as it was read.
-            noise: for training: standard deviation of noise on the latent code that None leaves.
-        """
-        read = self.encoder(images, hole)
-        middle = images.new_full((len(images), 2 * LANDMARKS), 0.5)
-        turned = [noisy(read, noise) if signs is None else rotated(read, signs, back=back) for signs in codes]
-        return [self.generator(images, hole, middle, latent) for latent in turned], read
-
-
 def on_sphere(latent: Tensor) -> Tensor:
     """[N, latent] -> the same directions, of length sqrt(latent): as long as a normal draw is on average."""
     return F.normalize(latent.float(), dim=1) * math.sqrt(latent.shape[1])
@@ -166,29 +128,6 @@ def crowding(latent: Tensor) -> Tensor:
     """
     points = F.normalize(latent.float(), dim=1)
     return torch.pdist(points).square().mul(-2).exp().mean().log()
-
-
-def rotated(latent: Tensor, signs: Tensor, *, back: bool = False) -> Tensor:
-    """[N, latent], [N, ROUNDS, latent] -> [N, latent]: rounds of a change of signs and a Hadamard transform.
-
-    An orthogonal map that the signs choose (Yu et al. 2016, "Orthogonal random features", section 4: three rounds mix
-    as well as a random rotation); `back` is its inverse.
-    """
-    order: Sequence[int] = range(signs.shape[1])
-    for n in reversed(order) if back else order:
-        latent = hadamard(latent) * signs[:, n] if back else hadamard(latent * signs[:, n])
-    return latent
-
-
-def hadamard(x: Tensor) -> Tensor:
-    """[N, 2^k] -> its orthonormal Walsh-Hadamard transform, which is its own inverse."""
-    size = x.shape[1]
-    half = 1
-    while half < size:
-        pairs = x.view(len(x), -1, 2, half)
-        x = torch.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], 2).reshape(len(x), size)
-        half *= 2
-    return x / math.sqrt(size)
 
 
 def spots(landmarks: Tensor, size_px: int) -> Tensor:

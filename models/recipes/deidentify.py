@@ -8,6 +8,7 @@ steps, and can't forget its code. E is no part of the bundle.
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ SIGNED = (-1.0, 1.0)
 class DeidentifyConfig(FaceConfig):
     """Settings of the deidentify recipe."""
 
+    latent: int = 512
+    """Numbers that a face is made of."""
     ndf: int = 64
     """Features of the discriminator's first layer."""
     patch_layers: int = 4
@@ -43,6 +46,10 @@ class DeidentifyConfig(FaceConfig):
     """Share of noise in the latent codes that E reads."""
     constant_share: float = 0.6
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the network that is the product."""
+        return {name: getattr(self, name) for name in ("size_px", "width", "latent", "context", "margin")}
 
 
 class Deidentify(Recipe):

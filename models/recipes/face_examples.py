@@ -1,13 +1,12 @@
 """Training examples that are one face each: its square, the hole where it is, its landmarks."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.faces import FACE_COLUMNS, MIRRORED, Window, pose, resized, seen
+from models.faces import FACE_COLUMNS, MIRRORED, Window, fading, pose, resized, seen
 from models.recipes.recipe import RecipeConfig
 
 SHIFT = 0.06
@@ -26,17 +25,11 @@ class FaceConfig(RecipeConfig):
     """How much wider and higher than its box the ellipse is that a new face takes."""
     width: int = 32
     """Features of the networks' first level."""
-    latent: int = 512
-    """Numbers that a face is made of."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.context <= 1 + self.margin:
             raise ValueError(f"context is {self.context}; it must be more than 1 + margin, {1 + self.margin}")
-
-    def arguments(self) -> dict[str, Any]:
-        """Of the network that is the product."""
-        return {name: getattr(self, name) for name in ("size_px", "width", "latent", "context", "margin")}
 
 
 def face_example(
@@ -46,7 +39,8 @@ def face_example(
 
     Returns:
         `face` uint8 [3, S, S], the square with the face; `surroundings` uint8 [3, S, S], without it;
-        `hole` uint8 [1, S, S], 255 where it is; `landmarks` float32 [10].
+        `hole` uint8 [1, S, S], 255 where it is; `fade` uint8 [1, S, S], how much of a new face shows;
+        `landmarks` float32 [10].
     """
     assert face.shape == (FACE_COLUMNS,)
     box, landmarks = face[:4].astype(float), face[4:]
@@ -56,18 +50,21 @@ def face_example(
         box = box + np.array([-1, -1, 1, 1]) * rng.uniform(-SHIFT, SHIFT) * reach / 2
     window = Window.around(box, config.context)
     square = window.cut(image)
-    surroundings, hole = seen(square, window.inside(box, config.margin) <= 1, config.size_px)
+    inside = window.inside(box, config.margin)
+    surroundings, hole = seen(square, inside <= 1, config.size_px)
+    fade = resized((fading(inside, config.margin) * 255).astype(np.uint8), config.size_px)
     whole, points = resized(square, config.size_px), pose(box, landmarks, window).reshape(-1, 2)
     if varied and rng.random() < 0.5:
-        whole, surroundings, hole = whole[:, ::-1], surroundings[:, ::-1], hole[:, ::-1]
+        whole, surroundings, hole, fade = (image[:, ::-1] for image in (whole, surroundings, hole, fade))
         points = (points * (-1, 1) + (1, 0))[list(MIRRORED)]
     return {
         "face": _planes(whole),
         "surroundings": _planes(surroundings),
         "hole": _planes(hole[..., None]),
+        "fade": _planes(fade[..., None]),
         "landmarks": torch.from_numpy(points.ravel().astype(np.float32)),
     }
 
 
 def _planes(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

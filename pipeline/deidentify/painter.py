@@ -9,8 +9,9 @@ from torch import Tensor
 
 from models.bundle import BundleError
 from models.face_codes import latent_of, signs_of
-from models.faces import Window, fading, pose, resized, seen
-from models.networks.face_generator import FaceGenerator, FaceTransformer
+from models.faces import Window, enlarged, fading, pose, resized, seen
+from models.networks.face_generator import FaceGenerator
+from models.networks.face_transformer import FaceTransformer
 from models.pixels import LUMA, to_range
 from pipeline.bundles import Packed
 from pipeline.deidentify.codes import code
@@ -127,13 +128,13 @@ class Cut:
         right, bottom = min(width, w.left + w.side), min(height, w.top + w.side)
         rows, columns = slice(top - w.top, bottom - w.top), slice(left - w.left, right - w.left)
         share = fading(self.inside, self.margin)[rows, columns, None]
-        large = resized(new, w.side)[rows, columns].astype(np.float32)
+        large = enlarged(new, w.side)[rows, columns]
         if image.shape[2] == 1:
             large = large @ np.array(LUMA, np.float32)[:, None]
         if image.dtype == np.uint16:
             large *= 257
         part = image[top:bottom, left:right]
-        part[:] = np.where(share > 0, part + (large - part) * share, part).round()
+        part[:] = np.where(share > 0, part + (large - part) * share, part).round().clip(0, np.iinfo(image.dtype).max)
         touched_rows, touched_columns = (np.flatnonzero((share[..., 0] > 0).any(axis)) for axis in (1, 0))
         if not len(touched_rows):
             return left, top, left, top

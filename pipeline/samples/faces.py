@@ -54,7 +54,7 @@ def write_faces(target: str, *, count: int, seed: int = 0, size_px: int = 256) -
         "scenes/train": count,
         "scenes/test": max(1, round(count * HELD_OUT_SHARE)),
         "people/train": portraits,
-        "people/test": max(people, round(portraits * HELD_OUT_SHARE)),
+        "people/test": max(4 * people, round(portraits * HELD_OUT_SHARE)),
     }
     with storage.faults_as_sentences(f"writing {target}"):
         for number, (folder, wanted) in enumerate(counts.items()):

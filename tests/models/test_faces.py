@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.face_codes import latent_of, signs_of
 from models.faces import EYES, Window, fading, pose, resized, seen
-from models.networks.face_generator import FaceGenerator, hadamard, on_sphere, rotated
+from models.networks.face_generator import FaceGenerator, on_sphere
+from models.networks.face_transformer import hadamard, rotated
 from models.recipes.face_examples import face_example
 from models.recipes.passcode import TINY
 

@@ -1,0 +1,169 @@
+"""`recast schedule`: the same job, recurring."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+DONE = 0
+
+schedule_app = App(name="schedule", help="Put a job on a schedule: on this machine, in Kubernetes, or in Airflow.")
+
+Command = Annotated[str, Parameter(allow_leading_hyphen=True)]
+
+
+def _checked(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command, as `recast` itself understands it."""
+    from jobs.cli import app
+
+    if not command:
+        raise cyclopts.CycloptsError(msg="a schedule needs a job: recast schedule … deidentify SOURCE OUTPUT")
+    app.parse_args(list(command), exit_on_error=False, print_error=False)
+    return command
+
+
+@schedule_app.command
+def render(
+    *command: Command,
+    to: Literal["kubernetes", "raycronjob", "rayjob", "systemd", "airflow"],
+    cron: str = "@daily",
+    name: str | None = None,
+    folder: str | None = None,
+    image: str = "recast:latest",
+    namespace: str = "default",
+    passcode_secret: str = "",
+    storage_secret: str = "",
+    cpu_workers: str = "0:4",
+    gpu_workers: str = "0:0",
+) -> int:
+    """Write the files that put a job on a schedule elsewhere: `recast schedule render --to T --cron C JOB ARGS…`.
+
+    Parameters
+    ----------
+    to
+        kubernetes: a CronJob that creates RayJobs and waits for them; raycronjob: KubeRay's own, alpha; rayjob: one
+        run; systemd: a service and its timer; airflow: a DAG.
+    cron
+        Minute, hour, day of the month, month, day of the week; or @hourly, @daily, ….
+    name
+        By default the job and where its results go.
+    folder
+        Write the files there; by default they are printed.
+    image
+        Of Kubernetes' pods: with Recast and Ray (infra/docker).
+    namespace
+        Of Kubernetes' objects.
+    passcode_secret
+        A Secret whose key `passcode` becomes the file /var/run/secrets/recast/passcode.
+    storage_secret
+        A Secret whose key `credentials` is an AWS credentials file for the job and its workers.
+    cpu_workers
+        Least and most nodes of 8 CPUs, as 0:4.
+    gpu_workers
+        Least and most nodes of 8 CPUs and a GPU, as 0:2.
+    """
+    from jobs.schedules.render import RENDERERS, Place
+    from jobs.schedules.schedule import Schedule, named_after
+
+    schedule = Schedule(name=name or named_after(_checked(command)), cron=cron, command=command)
+    place = Place(
+        image=image, namespace=namespace, passcode_secret=passcode_secret, storage_secret=storage_secret,
+        cpu_workers=_range(cpu_workers), gpu_workers=_range(gpu_workers),
+    )  # fmt: skip
+    files = RENDERERS[to](schedule, place)
+    for file, text in files.items():
+        if folder is None:
+            print(f"# {file}\n{text}" if len(files) > 1 else text, end="")
+            continue
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / file).write_text(text)
+        print(Path(folder) / file)
+    return DONE
+
+
+@schedule_app.command
+def install(
+    *command: Command, cron: str, name: str | None = None, keeper: Literal["crontab", "systemd"] = "crontab"
+) -> int:
+    """Put a job on a schedule on this machine: `recast schedule install --cron C JOB ARGS…`. Again replaces it.
+
+    Parameters
+    ----------
+    cron
+        Minute, hour, day of the month, month, day of the week; or @hourly, @daily, ….
+    name
+        By default the job and where its results go.
+    keeper
+        Who keeps it: this user's crontab, or this user's systemd.
+    """
+    from jobs.schedules import local
+    from jobs.schedules.schedule import Schedule, named_after
+
+    schedule = Schedule(name=name or named_after(_checked(command)), cron=cron, command=command)
+    log = local.install(schedule, keeper)
+    print(f"{schedule.name}: {schedule.shell}, {schedule.cron}, kept by {keeper}; its log is {log}")
+    return DONE
+
+
+@schedule_app.command(name="list")
+def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """List this machine's schedules, and how the last run of each went."""
+    from jobs.schedules import local
+
+    rows = []
+    for name in local.names():
+        schedule, facts = local.read(name)
+        last = local.last_run(name)
+        rows.append(
+            {
+                "name": name, "cron": schedule.cron, "keeper": facts["keeper"], "command": schedule.shell,
+                "last_run": last.finished_at if last else None, "status": last.status if last else None,
+                "outcome": last.outcome if last else "not run yet", "said": last.said if last else "",
+            }
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps(rows))
+        return DONE
+    for row in rows:
+        print(f"{row['name']:24} {row['cron']:14} {row['last_run'] or '':26} {row['outcome']:12} {row['command']}")
+    if not rows:
+        print("no schedules on this machine", file=sys.stderr)
+    return DONE
+
+
+@schedule_app.command
+def remove(name: str) -> int:
+    """Take a job off its schedule on this machine; what it made stays, and so does its log."""
+    from jobs.schedules import local
+
+    local.remove(name)
+    print(f"{name} is no longer on a schedule")
+    return DONE
+
+
+@schedule_app.command
+def run(name: str) -> int:
+    """Run a schedule's job now, as cron does; its log and how it went are written down. Returns the job's status."""
+    from jobs.schedules import local
+
+    return local.run(name)
+
+
+@schedule_app.command
+def fire(manifest: str) -> int:
+    """Inside a Kubernetes cluster: create the RayJob of a file, wait for its end, and end as it did."""
+    from jobs.schedules.fire import fire
+
+    return fire(manifest)
+
+
+def _range(text: str) -> tuple[int, int]:
+    from jobs.schedules.schedule import ScheduleError
+
+    least, colon, most = text.partition(":")
+    if not (least.isdecimal() and (most.isdecimal() if colon else True)):
+        raise ScheduleError(f"{text!r} is no number of nodes; it must be so many, or least:most")
+    return int(least), int(most if colon else least)

@@ -1,0 +1,1 @@
+"""A job on a schedule: on this machine, under systemd, in Kubernetes or in Airflow."""

@@ -1,0 +1,187 @@
+"""A face to another one and back, as a code of signs says: the network of the passcode recipe."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROUNDS = 3
+"""Of signs and sums in a turn: after three, every number depends on every other and on every sign."""
+FOLD = 2
+"""Squares of so many pixels a side are folded into channels before the first layer, and unfolded after the last."""
+READ_PX, HIDDEN_PX = 8, 4
+"""Sides of the squares that a face is read by, and of those that numbers are hidden in."""
+LEFT_ALONE = 8
+"""Of a hiding square's components, from the lowest frequency on, those that are the new face's own."""
+ACROSS, DOWN = 8, 10
+"""Hiding squares of a face at 64 px: where every face is, however narrow."""
+BRIGHTEST = 0.9
+"""Of a new face, so that there is room for what is hidden in it."""
+CHROMA = 1.6
+"""By how many steps of frequency colour counts for finer than brightness."""
+
+
+class FaceTransformer(nn.Module):
+    """Reads a face into numbers, turns them by a code, hides them in a new face; and finds, turns back and restores.
+
+    A face is *read* into its frequencies by squares of 8 px, scaled to be about equally large. The code's signs turn
+    all of them about by an orthogonal map. The *painter*, which sees the surroundings and the turned numbers but
+    not the face, paints a new face, whose finer components then make room for the turned numbers. There they are
+    *found*, the inverse map turns them back, and the *restorer* paints the face that was. With another code it paints
+    another face. Painter and restorer learn; reading, turning, hiding and finding are fixed.
+    """
+
+    analysis: Tensor
+    synthesis: Tensor
+    carrier: Tensor
+
+    def __init__(
+        self, *, size_px: int, width: int, channels: int, context: float = 1.35, margin: float = 0.3, loud: float = 0.05
+    ) -> None:
+        """`channels`: numbers for each square of 8 px. `context`, `margin`: how it is to be fed; see `models.faces`.
+        `loud`: about the standard deviation of what is hidden, in [-1, 1]."""
+        super().__init__()
+        side = size_px // READ_PX
+        self.size_px, self.context, self.margin, self.loud = size_px, context, margin, loud
+        self.shape, self.latent = (channels, side, side), channels * side**2
+        if self.latent & (self.latent - 1) or side < 2:
+            raise ValueError(f"size_px is {size_px} and channels {channels}; they must be powers of 2, 16 at least")
+        self.area = (max(1, DOWN * size_px // 64), max(1, ACROSS * size_px // 64))
+        self.hidden = -(-self.latent // (self.area[0] * self.area[1]))
+        if LEFT_ALONE + self.hidden > 3 * HIDDEN_PX**2:
+            raise ValueError(f"channels is {channels}; there is no room to hide so many numbers")
+        basis, typical = cosines(READ_PX, 0, channels)
+        carrier, _ = cosines(HIDDEN_PX, LEFT_ALONE, self.hidden)
+        self.register_buffer("analysis", basis / typical.view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("synthesis", basis * typical.view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("carrier", carrier, persistent=False)
+        self.painter = _Painting(4, width, channels)
+        self.restorer = _Painting(4 + 3, width, channels)
+
+    def forward(self, images: Tensor, hole: Tensor, *codes: Tensor, back: bool = False) -> tuple[list[Tensor], Tensor]:
+        """The faces that the codes lead to, or with `back` lead back to, and the numbers that were read or found.
+
+        Args:
+            images: [N, 3, S, S] in [-1, 1].
+            hole: [N, 1, S, S], 1 where the face is.
+            codes: signs [N, ROUNDS, latent] each.
+        """
+        read = self._found(images) if back else F.conv2d(images * hole, self.analysis, stride=READ_PX).flatten(1)
+        made = self._restored if back else self._painted
+        return [made(images, hole, rotated(read, signs, back=back)) for signs in codes], read
+
+    def _painted(self, images: Tensor, hole: Tensor, turned: Tensor) -> Tensor:
+        outside = images * (1 - hole)
+        laid = turned.view(-1, *self.shape)
+        face = BRIGHTEST * torch.tanh(self.painter(torch.cat([outside, hole], 1), laid))
+        face = self._hide(face, F.pad(turned, (0, self.hidden * self.area[0] * self.area[1] - self.latent)))
+        return outside + face.clamp(-1, 1) * hole
+
+    def _hide(self, face: Tensor, numbers: Tensor) -> Tensor:
+        """The face with these numbers as its finer components, wherever numbers are hidden."""
+        own = F.conv2d(face, self.carrier, stride=HIDDEN_PX)
+        wanted = self._spread(numbers.view(-1, self.hidden, *self.area) * self.loud * HIDDEN_PX)
+        there = self._spread(torch.ones_like(wanted[:1, :1, : self.area[0], : self.area[1]]))
+        return face + F.conv_transpose2d((wanted - own) * there, self.carrier, stride=HIDDEN_PX)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """[N, C, *area] in the middle of zeros, a number for each hiding square of the image."""
+        squares = self.size_px // HIDDEN_PX
+        rows, columns = (squares - self.area[0]) // 2, (squares - self.area[1]) // 2
+        return F.pad(x, (columns, squares - self.area[1] - columns, rows, squares - self.area[0] - rows))
+
+    def _found(self, images: Tensor) -> Tensor:
+        found = F.conv2d(images, self.carrier, stride=HIDDEN_PX) / (self.loud * HIDDEN_PX)
+        rows, columns = ((found.shape[2 + n] - self.area[n]) // 2 for n in (0, 1))
+        middle = found[:, :, rows : rows + self.area[0], columns : columns + self.area[1]]
+        return middle.flatten(1)[:, : self.latent]
+
+    def _restored(self, images: Tensor, hole: Tensor, numbers: Tensor) -> Tensor:
+        outside, laid = images * (1 - hole), numbers.view(-1, *self.shape)
+        rough = F.conv_transpose2d(laid, self.synthesis, stride=READ_PX) * hole
+        face = rough + self.restorer(torch.cat([outside, hole, rough], 1), laid)
+        return outside + face.clamp(-1, 1) * hole
+
+
+class _Painting(nn.Module):
+    """[N, C, S, S] and numbers [N, channels, S / 8, S / 8] -> [N, 3, S, S]: a U-Net; zeros before it has learned."""
+
+    def __init__(self, before: int, width: int, channels: int) -> None:
+        super().__init__()
+        w = width
+        self.first = nn.Sequential(nn.Conv2d(before * FOLD**2, w, 3, padding=1), nn.LeakyReLU(0.2))
+        self.down = nn.ModuleList(_halved(a, b) for a, b in ((w, 2 * w), (2 * w, 4 * w), (4 * w, 4 * w)))
+        self.up = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2),
+                nn.Conv2d(after, after, 3, padding=1), nn.LeakyReLU(0.2),
+            )
+            for before, after in ((8 * w + channels, 4 * w), (6 * w, 2 * w), (3 * w, w))
+        )  # fmt: skip
+        self.last = nn.Conv2d(w, 3 * FOLD**2, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # there is one
+
+    def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
+        x = self.first(F.pixel_unshuffle(x, FOLD))
+        skips = []
+        for layer in self.down:
+            skips.append(x)
+            x = layer(x)
+        for n, (up, skip) in enumerate(zip(self.up, reversed(skips), strict=True)):
+            larger = [F.interpolate(x, scale_factor=2.0, mode="nearest"), skip]
+            x = up(torch.cat(larger if n else [*larger, numbers], 1))
+        return F.pixel_shuffle(self.last(x), FOLD)
+
+
+def _halved(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
+
+
+def cosines(side: int, first: int, count: int) -> tuple[Tensor, Tensor]:
+    """Components of squares of RGB pixels, [count, 3, side, side], orthonormal, from the lowest frequency on but for
+    the `first`; and how large each typically is in photographs, whose spectra fall with frequency.
+
+    Cosines of brightness and of two colour differences (Ahmed et al. 1974; the order is that of JPEG's zigzag).
+    """
+    colours = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], float)
+    colours /= np.linalg.norm(colours, axis=1, keepdims=True)
+    place = (2 * np.arange(side) + 1) * math.pi / (2 * side)
+    waves = np.cos(np.arange(side)[:, None] * place)
+    waves /= np.linalg.norm(waves, axis=1, keepdims=True)
+    every = [
+        (math.hypot(u, v) + (CHROMA + 0.2 * (c == 2) if c else 0), c, u, v)
+        for c in range(3)
+        for u in range(side)
+        for v in range(side)
+    ]
+    chosen: Sequence[tuple[float, int, int, int]] = sorted(every)[first : first + count]
+    waved = [np.einsum("c,y,x->cyx", colours[c], waves[v], waves[u]) for _, c, u, v in chosen]
+    typical = [side / (1 + frequency) ** 1.2 / 2 for frequency, *_ in chosen]
+    return torch.tensor(np.stack(waved), dtype=torch.float32), torch.tensor(typical)
+
+
+def rotated(latent: Tensor, signs: Tensor, *, back: bool = False) -> Tensor:
+    """[N, latent], [N, ROUNDS, latent] -> [N, latent]: rounds of a change of signs and a Hadamard transform.
+
+    An orthogonal map that the signs choose (Yu et al. 2016, "Orthogonal random features", section 4: three rounds mix
+    as well as a random rotation); `back` is its inverse.
+    """
+    order: Sequence[int] = range(signs.shape[1])
+    for n in reversed(order) if back else order:
+        latent = hadamard(latent) * signs[:, n] if back else hadamard(latent * signs[:, n])
+    return latent
+
+
+def hadamard(x: Tensor) -> Tensor:
+    """[N, 2^k] -> its orthonormal Walsh-Hadamard transform, which is its own inverse."""
+    size = x.shape[1]
+    half = 1
+    while half < size:
+        pairs = x.view(len(x), -1, 2, half)
+        x = torch.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], 2).reshape(len(x), size)
+        half *= 2
+    return x / math.sqrt(size)
