@@ -127,6 +127,8 @@ def crowding(latent: Tensor) -> Tensor:
     Wang and Isola 2020 (arXiv:2005.10242), equation 2, t = 2: least where they are spread evenly over the sphere.
     """
     points = F.normalize(latent.float(), dim=1)
+    if len(points) < 2:
+        return points.sum() * 0.0  # alone, nothing is crowded
     return torch.pdist(points).square().mul(-2).exp().mean().log()
 
 

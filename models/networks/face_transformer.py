@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.faces import LANDMARKS
+from models.networks.face_generator import FaceGenerator, on_sphere
 
 ROUNDS = 3
 """Of signs and sums in a turn: after three, every number depends on every other and on every sign."""
@@ -20,6 +24,8 @@ ACROSS, DOWN = 8, 10
 """Hiding squares of a face at 64 px: where every face is, however narrow."""
 BRIGHTEST = 0.9
 """Of a new face, so that there is room for what is hidden in it."""
+SURE = 0.0
+"""Logit from which on numbers are taken for a face's, and not for what a wrong code makes of them."""
 CHROMA = 1.6
 """By how many steps of frequency colour counts for finer than brightness."""
 
@@ -28,10 +34,11 @@ class FaceTransformer(nn.Module):
     """Reads a face into numbers, turns them by a code, hides them in a new face; and finds, turns back and restores.
 
     A face is *read* into its frequencies by squares of 8 px, scaled to be about equally large. The code's signs turn
-    all of them about by an orthogonal map. The *painter*, which sees the surroundings and the turned numbers but
-    not the face, paints a new face, whose finer components then make room for the turned numbers. There they are
-    *found*, the inverse map turns them back, and the *restorer* paints the face that was. With another code it paints
-    another face. Painter and restorer learn; reading, turning, hiding and finding are fixed.
+    all of them about by an orthogonal map. The *generator*, which sees the surroundings and some of the turned numbers
+    but not the face, paints a new face, whose finer components then make room for the turned numbers. There they are
+    *found*, the inverse map turns them back, and the *restorer* paints the face that was. With another code they make
+    no face; the *judge* sees that, and the generator paints another one. Generator, restorer and judge learn; reading,
+    turning, hiding and finding are fixed.
     """
 
     analysis: Tensor
@@ -39,14 +46,17 @@ class FaceTransformer(nn.Module):
     carrier: Tensor
 
     def __init__(
-        self, *, size_px: int, width: int, channels: int, context: float = 1.35, margin: float = 0.3, loud: float = 0.05
-    ) -> None:
-        """`channels`: numbers for each square of 8 px. `context`, `margin`: how it is to be fed; see `models.faces`.
-        `loud`: about the standard deviation of what is hidden, in [-1, 1]."""
+        self, *, size_px: int, width: int, channels: int, features: int, context: float = 1.35, margin: float = 0.3,
+        loud: float = 0.05,
+    ) -> None:  # fmt: skip
+        """`channels`: numbers for each square of 8 px; `features`: how many of them say what the new face is like.
+        `context`, `margin`: how it is to be fed; see `models.faces`. `loud`: about the standard deviation of what is
+        hidden, in [-1, 1].
+        """
         super().__init__()
         side = size_px // READ_PX
         self.size_px, self.context, self.margin, self.loud = size_px, context, margin, loud
-        self.shape, self.latent = (channels, side, side), channels * side**2
+        self.features, self.shape, self.latent = features, (channels, side, side), channels * side**2
         if self.latent & (self.latent - 1) or side < 2:
             raise ValueError(f"size_px is {size_px} and channels {channels}; they must be powers of 2, 16 at least")
         self.area = (max(1, DOWN * size_px // 64), max(1, ACROSS * size_px // 64))
@@ -58,29 +68,71 @@ class FaceTransformer(nn.Module):
         self.register_buffer("analysis", basis / typical.view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("synthesis", basis * typical.view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("carrier", carrier, persistent=False)
-        self.painter = _Painting(4, width, channels)
+        self.generator = FaceGenerator(size_px=size_px, width=width, latent=features, context=context, margin=margin)
         self.restorer = _Painting(4 + 3, width, channels)
+        self.judge = nn.Sequential(
+            *_halved((3 + 1) * FOLD**2, width), *_halved(width, 2 * width),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, 1),
+        )  # fmt: skip
 
-    def forward(self, images: Tensor, hole: Tensor, *codes: Tensor, back: bool = False) -> tuple[list[Tensor], Tensor]:
-        """The faces that the codes lead to, or with `back` lead back to, and the numbers that were read or found.
+    def forward(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        signs: Tensor | None = None,
+        back: bool = False,
+        *,
+        latent: Tensor | None = None,
+        numbers: Tensor | None = None,
+    ) -> Any:
+        """The face that a code leads to, or with `back` leads back to: [N, 3, S, S].
+
+        For training, its parts: with `latent` what `imagine` gives, with `numbers` what `restore` gives.
 
         Args:
             images: [N, 3, S, S] in [-1, 1].
             hole: [N, 1, S, S], 1 where the face is.
-            codes: signs [N, ROUNDS, latent] each.
+            signs: the code's, [N, ROUNDS, latent].
         """
-        read = self._found(images) if back else F.conv2d(images * hole, self.analysis, stride=READ_PX).flatten(1)
-        made = self._restored if back else self._painted
-        return [made(images, hole, rotated(read, signs, back=back)) for signs in codes], read
+        if latent is not None:
+            return self.imagine(images, hole, latent)
+        if numbers is not None:
+            return self.restore(images, hole, numbers)
+        assert signs is not None
+        if not back:
+            turned = rotated(self.read(images, hole), signs)
+            return self.hide(self.imagine(images, hole, self.point(turned)), hole, turned)
+        found = rotated(self.find(images), signs, back=True)
+        face, sure = self.restore(images, hole, found)
+        other = self.imagine(images, hole, self.point(found))
+        return torch.where(sure.view(-1, 1, 1, 1) >= SURE, face, other)
 
-    def _painted(self, images: Tensor, hole: Tensor, turned: Tensor) -> Tensor:
-        outside = images * (1 - hole)
-        laid = turned.view(-1, *self.shape)
-        face = BRIGHTEST * torch.tanh(self.painter(torch.cat([outside, hole], 1), laid))
-        face = self._hide(face, F.pad(turned, (0, self.hidden * self.area[0] * self.area[1] - self.latent)))
-        return outside + face.clamp(-1, 1) * hole
+    def read(self, images: Tensor, hole: Tensor) -> Tensor:
+        """Faces as numbers [N, latent]."""
+        return F.conv2d(images * hole, self.analysis, stride=READ_PX).flatten(1)
 
-    def _hide(self, face: Tensor, numbers: Tensor) -> Tensor:
+    def point(self, numbers: Tensor) -> Tensor:
+        """The latent code of a new face that some of the numbers give, [N, features]."""
+        return on_sphere(numbers[:, : self.features])
+
+    def imagine(self, images: Tensor, hole: Tensor, latent: Tensor) -> Tensor:
+        """A latent code's face, painted into surroundings; the images' own face is not looked at."""
+        return self.generator(images, hole, images.new_full((len(images), 2 * LANDMARKS), 0.5), latent)
+
+    def hide(self, images: Tensor, hole: Tensor, turned: Tensor) -> Tensor:
+        """The same images, with turned numbers in the finer components of their faces."""
+        room = self.hidden * self.area[0] * self.area[1] - self.latent
+        return images * (1 - hole) + self._hidden(BRIGHTEST * images, F.pad(turned, (0, room))).clamp(-1, 1) * hole
+
+    def restore(self, images: Tensor, hole: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Images with the faces that numbers [N, latent] are of, and how sure it is that they are a face's: logits."""
+        outside, laid = images * (1 - hole), numbers.view(-1, *self.shape)
+        rough = F.conv_transpose2d(laid, self.synthesis, stride=READ_PX) * hole
+        face = rough + self.restorer(torch.cat([outside, hole, rough], 1), laid)
+        sure = self.judge(F.pixel_unshuffle(torch.cat([rough, hole], 1), FOLD))[:, 0]
+        return outside + face.clamp(-1, 1) * hole, sure.float()
+
+    def _hidden(self, face: Tensor, numbers: Tensor) -> Tensor:
         """The face with these numbers as its finer components, wherever numbers are hidden."""
         own = F.conv2d(face, self.carrier, stride=HIDDEN_PX)
         wanted = self._spread(numbers.view(-1, self.hidden, *self.area) * self.loud * HIDDEN_PX)
@@ -93,17 +145,12 @@ class FaceTransformer(nn.Module):
         rows, columns = (squares - self.area[0]) // 2, (squares - self.area[1]) // 2
         return F.pad(x, (columns, squares - self.area[1] - columns, rows, squares - self.area[0] - rows))
 
-    def _found(self, images: Tensor) -> Tensor:
+    def find(self, images: Tensor) -> Tensor:
+        """What is hidden in images, [N, latent]."""
         found = F.conv2d(images, self.carrier, stride=HIDDEN_PX) / (self.loud * HIDDEN_PX)
         rows, columns = ((found.shape[2 + n] - self.area[n]) // 2 for n in (0, 1))
         middle = found[:, :, rows : rows + self.area[0], columns : columns + self.area[1]]
         return middle.flatten(1)[:, : self.latent]
-
-    def _restored(self, images: Tensor, hole: Tensor, numbers: Tensor) -> Tensor:
-        outside, laid = images * (1 - hole), numbers.view(-1, *self.shape)
-        rough = F.conv_transpose2d(laid, self.synthesis, stride=READ_PX) * hole
-        face = rough + self.restorer(torch.cat([outside, hole, rough], 1), laid)
-        return outside + face.clamp(-1, 1) * hole
 
 
 class _Painting(nn.Module):

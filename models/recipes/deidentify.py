@@ -7,8 +7,9 @@ steps, and can't forget its code. E is no part of the bundle.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,16 +58,21 @@ class Deidentify(Recipe):
 
     images_per_example = 1
     faces = "each"
+    part: ClassVar[str] = "G"
+    network: ClassVar[str] = "face_generator"
+    painter: ClassVar[Callable[..., nn.Module]] = FaceGenerator
+    """The product: its name here, its name in bundles, its class."""
+    conditions: ClassVar[tuple[str, ...]] = ("hole", "landmarks", "latent")
 
     def __init__(self, config: DeidentifyConfig, supplies: Supplies) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments = config.arguments()
-        G = FaceGenerator(**arguments)
+        P = self.painter(**arguments)
         E = FaceEncoder(size_px=config.size_px, width=config.width, latent=config.latent)
         D = PatchGAN(in_channels=3 + 1 + 5, ndf=config.ndf, layers=config.patch_layers, norm="none")
-        self.networks: dict[str, nn.Module] = {"G": G, "E": E, "D": D}
-        parameters = {"G": [*G.parameters(), *E.parameters()], "D": list(D.parameters())}
+        self.networks: dict[str, nn.Module] = {self.part: P, "E": E, "D": D}
+        parameters = {self.part: [*P.parameters(), *E.parameters()], "D": list(D.parameters())}
         self.optimizers = {
             name: torch.optim.Adam(of, lr=config.learning_rate, betas=(0.5, 0.99), fused=True)
             for name, of in parameters.items()
@@ -76,9 +82,9 @@ class Deidentify(Recipe):
             size_multiple=config.size_px,
             min_size_px=config.size_px,
             value_range=SIGNED,
-            conditions=("hole", "landmarks", "latent"),
+            conditions=self.conditions,
         )
-        self.product = Product(part="G", network="face_generator", arguments=arguments, descriptor=descriptor)
+        self.product = Product(part=self.part, network=self.network, arguments=arguments, descriptor=descriptor)
 
     def example(
         self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
@@ -88,15 +94,34 @@ class Deidentify(Recipe):
         return face_example(image, face[0], rng, self.config, varied=varied)
 
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        G, E, D, gan, c = *(self.networks[name] for name in "GED"), self.adversarial, self.config
+        G, E = self.networks["G"], self.networks["E"]
         x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
         surroundings, landmarks = to_range(batch["surroundings"], *SIGNED), batch["landmarks"]
         x = torch.lerp(surroundings, x, hole)  # differs from a fake in the hole alone
-        given = torch.cat([hole, spots(landmarks, c.size_px)], 1)
-        read = E(x, hole)
-        z = on_sphere(torch.randn(len(x), c.latent, device=x.device))
         twice = [torch.cat([t, t]) for t in (surroundings, hole, landmarks)]
-        painted, fake = G(*twice, torch.cat([noisy(read, c.noise), z])).float().chunk(2)
+        loss, scalars = self.painting(x, hole, landmarks, E(x, hole), lambda latent: G(*twice, latent), road)
+        road.update("G", loss)
+        return scalars
+
+    def painting(
+        self,
+        x: Tensor,
+        hole: Tensor,
+        landmarks: Tensor,
+        read: Tensor,
+        imagine: Callable[[Tensor], Tensor],
+        road: Road,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """D's step, and what painting faces costs G and E.
+
+        Args:
+            read: [N, latent], what E reads in x.
+            imagine: latent codes [2 N, latent] -> faces in the surroundings of x, twice.
+        """
+        D, gan, c = self.networks["D"], self.adversarial, self.config
+        given = torch.cat([hole, spots(landmarks, c.size_px)], 1)
+        z = on_sphere(torch.randn(len(x), c.latent, device=x.device))
+        painted, fake = imagine(torch.cat([noisy(read, c.noise), z])).float().chunk(2)
 
         real_verdicts = D(torch.cat([x, given], 1)).float()
         fake_verdicts = D(torch.cat([fake.detach(), given], 1)).float()
@@ -107,8 +132,7 @@ class Deidentify(Recipe):
             g_adversarial = gan.fooling(judge(torch.cat([fake, given], 1)).float())
         g_painted = (painted - x).abs().sum() / (3 * hole.sum())
         g_spread = crowding(read)
-        road.update("G", g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread)
-        return {
+        return g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread, {
             "D real": d_real,
             "D fake": d_fake,
             "G adversarial": g_adversarial,

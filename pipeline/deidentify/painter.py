@@ -89,7 +89,7 @@ class FacePainter:
             squares = [resized(cut.square, size) for cut in cuts]
             holes = [seen(cut.square, cut.hole, size)[1] for cut in cuts]
             signs = torch.stack([signs_of(code, latent) for code in codes]).to(self._device)
-            (made,), _ = self._network(self._images(squares), self._holes(holes), signs, back=self._back)
+            made = self._network(self._images(squares), self._holes(holes), signs, back=self._back)
         else:
             squares, holes = zip(*(seen(cut.square, cut.hole, size) for cut in cuts), strict=True)
             points = torch.from_numpy(np.stack([cut.pose() for cut in cuts])).to(self._device)

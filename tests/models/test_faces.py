@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.face_codes import latent_of, signs_of
-from models.faces import EYES, Window, fading, pose, resized, seen
+from models.faces import EYES, Window, enlarged, fading, pose, resized, seen
 from models.networks.face_generator import FaceGenerator, on_sphere
-from models.networks.face_transformer import hadamard, rotated
+from models.networks.face_transformer import FaceTransformer, cosines, hadamard, rotated
 from models.recipes.face_examples import face_example
 from models.recipes.passcode import TINY
 
@@ -122,7 +122,8 @@ def test_an_example_is_a_face_its_hole_and_what_is_around():
     face = np.array([15, 15, 45, 45, *np.linspace(20, 40, 10)], np.float32)
     made = face_example(image, face, rng, TINY, varied=False)
     assert {name: tuple(t.shape) for name, t in made.items()} == {
-        "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "landmarks": (10,),
+        "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "fade": (1, 16, 16),
+        "landmarks": (10,),
     }  # fmt: skip
     outside = made["hole"][0] == 0
     assert outside.any()
@@ -131,3 +132,75 @@ def test_an_example_is_a_face_its_hole_and_what_is_around():
     assert not torch.equal(*varied)
     window = Window.around(face[:4], TINY.context)
     assert np.array_equal(made["face"].numpy().transpose(1, 2, 0), resized(window.cut(image), 16))
+
+
+@pytest.mark.parametrize("side", [64, 70, 88, 113, 128, 301])
+def test_what_was_enlarged_comes_back_when_it_is_made_smaller(side):
+    """Smooth, with a grain as fine as pixels, in 8 bits; without this, what is hidden in a face would be lost."""
+    y, x = np.mgrid[:64, :64] / 64
+    smooth = np.stack([x, y, x * y], -1) * 120 + 60
+    square = (smooth + np.random.default_rng(0).normal(0, 6, (64, 64, 3))).round().clip(0, 255).astype(np.uint8)
+    back = resized(enlarged(square, side).round().clip(0, 255).astype(np.uint8), 64)
+    assert np.abs(back.astype(int) - square).mean() < 0.7
+
+
+def test_components_are_orthonormal_and_the_lowest_come_first():
+    basis, typical = cosines(8, 0, 32)
+    flat = basis.flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(32), atol=1e-5, rtol=0)
+    assert (typical.diff() <= 1e-6).all()
+    assert basis[0].std() < 1e-6
+    rest, _ = cosines(8, 32, 160)
+    assert (flat @ rest.flatten(1).T).abs().max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def transformer():
+    torch.manual_seed(0)
+    return FaceTransformer(size_px=64, width=4, channels=32, features=16).eval()
+
+
+def faces_and_holes(count=3):
+    y, x = (np.mgrid[:64, :64] + 0.5) / 32 - 1
+    hole = torch.from_numpy(((x / 0.75) ** 2 + (y / 0.95) ** 2 <= 1).astype(np.float32)).expand(count, 1, 64, 64)
+    random = torch.Generator().manual_seed(1)
+    few = torch.rand(count, 3, 8, 8, generator=random) * 1.6 - 0.8
+    return torch.nn.functional.interpolate(few, size=(64, 64), mode="bicubic").clamp(-1, 1), hole
+
+
+@torch.no_grad()
+def test_a_face_comes_back_from_the_new_faces_pixels(transformer):
+    """Before anything is learned: 8 bits keep what is hidden, the right code brings the face back, a wrong one doesn't,
+    and what is outside of the hole is never touched."""
+    faces, hole = faces_and_holes()
+    right, wrong = (signs_of(bytes([n] * 16), transformer.latent).expand(3, -1, -1) for n in (1, 2))
+    new = transformer(faces, hole, right)
+    assert torch.equal(new * (1 - hole), faces * (1 - hole))
+    kept = ((new + 1) * 127.5).round() / 127.5 - 1
+    numbers = rotated(transformer.find(kept), right, back=True)
+    assert (numbers - transformer.read(faces, hole)).square().mean() < 0.01
+    back, _ = transformer.restore(kept, hole, numbers)
+    astray, _ = transformer.restore(kept, hole, rotated(transformer.find(kept), wrong, back=True))
+
+    def psnr(made):
+        return -10 * ((made - faces) / 2 * hole).square().sum().div(3 * hole.sum()).log10()
+
+    assert psnr(back) > 25
+    assert psnr(astray) < 15
+    assert psnr(new) < 15
+
+
+@torch.no_grad()
+def test_a_new_face_does_not_show_the_old_one(transformer):
+    """What the generator paints follows from code and surroundings; another old face changes but what is turned."""
+    faces, hole = faces_and_holes()
+    latent = on_sphere(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
+    other = torch.where(hole > 0, faces.flip(0), faces)
+    assert torch.equal(transformer.imagine(faces, hole, latent), transformer.imagine(other, hole, latent))
+
+
+def test_numbers_that_find_no_room_are_refused():
+    with pytest.raises(ValueError, match="there is no room to hide"):
+        FaceTransformer(size_px=64, width=4, channels=64, features=16)
+    with pytest.raises(ValueError, match="powers of 2"):
+        FaceTransformer(size_px=64, width=4, channels=24, features=16)

@@ -13,6 +13,7 @@ from PIL import Image
 from models import recipes
 from models.recipes import NOTHING
 from models.recipes.srresnet import SRResNet
+from pipeline.deidentify.brought import Brought
 from pipeline.training import example_files, examples
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard
@@ -33,7 +34,9 @@ def write_images(folder, names, size=(64, 48)):
 
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     found = example_files.listed(str(url), images_per_example)
-    rows = [{"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
+    rows = [
+        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "faces": b""} for e in found
+    ]
     return Shard((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
 
@@ -265,3 +268,46 @@ def test_bad_plans_are_refused(tmp_path):
     """A plan checks its own numbers."""
     with pytest.raises(ValueError, match="workers is 0; it must be at least 1"):
         plan(tmp_path, workers=0)
+
+
+def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
+    """A table by key: one example a face, cut to what is around it, or one an image, whether it has faces or not."""
+    write_images(tmp_path / "data", ["a.png", "b.png"], size=(200, 150))
+    points = [float(n) for n in range(60, 70)]
+    rows = [
+        {"key": "a.png", "box": [60, 50, 80, 75], "landmarks": points, "identity": "ada"},
+        {"key": "a.png", "box": [100, 20, 130, 60], "identity": "bob"},
+        {"key": "elsewhere.png", "box": [0, 0, 9, 9]},
+    ]
+    (tmp_path / "faces.json").write_text(json.dumps(rows))
+    table = Brought(str(tmp_path / "faces.json"))
+    each = example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=True)
+    assert [(e.key, e.label) for e in each] == [("a.png", "ada"), ("a.png (1)", "bob")]
+    every = example_files.listed_faces(str(tmp_path / "data"), table, each=False)
+    assert [(e.key, len(e.faces)) for e in every] == [("a.png", 2), ("b.png", 0)]
+
+    def read(examples, each_face):
+        rows = [
+            {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs],
+             "faces": example_files.face_rows(e.faces).tobytes()}
+            for e in examples
+        ]  # fmt: skip
+        return Shard((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_faces=True)
+
+    whole, faces = read(every, False)[0]
+    assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))
+    assert faces[0].tolist() == [60, 50, 80, 75, *points]
+    assert np.isnan(faces[1, 4:]).all()
+    assert read(every, False)[1][1].shape == (0, 14)
+    part, face = read(each, True)[0]
+    left, top, right, bottom = face[0, :4].astype(int)
+    assert part.shape[0] < 150
+    assert np.array_equal(part[top:bottom, left:right], whole[50:75, 60:80])
+    assert face[0, 4] - face[0, 0] == points[0] - 60
+    for key, labelled, says in (
+        ("a.png", True, "gives no identity for a.png"), ("c.png", False, "no face of the table belongs to an image"),
+    ):  # fmt: skip
+        (tmp_path / "faces.json").write_text(json.dumps([{"key": key, "box": [0, 0, 9, 9]}]))
+        table = Brought(str(tmp_path / "faces.json"))
+        with pytest.raises(TrainingError, match=says):
+            example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=labelled)

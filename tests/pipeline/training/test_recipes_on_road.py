@@ -11,6 +11,7 @@ from PIL import Image
 from models import bundle, recipes
 from models.networks.vgg import VGG
 from pipeline import bundles
+from pipeline.samples.faces import write_faces
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.road import train
 from tests.models.test_recipes import photograph
@@ -129,3 +130,21 @@ def test_missing_or_unfit_supplies_are_one_sentence(recipe, changes, sentence, c
     changes = {k: v.format(**places) if isinstance(v, str) else v for k, v in changes.items()}
     with pytest.raises((TrainingError, ValueError), match=sentence):
         train(plan(recipe, shapes, tmp_path / "out", **changes), quiet=True)
+
+
+def test_faces_of_a_table_are_trained_on(ray_local, tmp_path):
+    """The face transformer on two workers: several passes through one network before each step."""
+    write_faces(str(tmp_path / "faces"), count=2, size_px=96)
+    data, table = tmp_path / "faces/people/train", tmp_path / "faces/people/train.parquet"
+    for changes, says in (
+        ({}, "passcode needs --faces"),
+        ({"recipe": "gan", "faces": str(table)}, "no use for --faces"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes), quiet=True)
+    described, network = bundles.fetch(trained("passcode", data, tmp_path / "out", faces=str(table))).unpack()
+    assert (described.descriptor.task, described.descriptor.conditions) == ("deidentify", ("hole", "code"))
+    assert network.latent == 32
+    assert json.loads((tmp_path / "out/run.json").read_text())["provisions"]["faces"].startswith("boxes ")
+    lines = [json.loads(line) for p in (tmp_path / "out/logs").glob("*.jsonl") for line in p.read_text().splitlines()]
+    assert all(0 < line["T restored L1"] < 1 for line in lines)
