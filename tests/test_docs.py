@@ -1,6 +1,7 @@
 """What the documentation shows works as it says, and its links lead somewhere."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_every_recipe_has_a_page_with_its_presets():
 def commands(page: Path) -> list[list[str]]:
     """The whole `recast` commands in a page's code, without their comments."""
     joined = page.read_text().replace("\\\n", " ")
-    lines = [line.strip().partition(" #")[0].split() for line in joined.splitlines() if line.startswith("    recast ")]
+    lines = [shlex.split(line, comments=True) for line in joined.splitlines() if line.startswith("    recast ")]
     return [line[1:] for line in lines if not {"…", "…`"} & set(line) and not any("[" in word for word in line)]
 
 
@@ -40,7 +41,7 @@ def commands(page: Path) -> list[list[str]]:
 def test_commands_are_understood(page):
     """Names of commands and options, and their values, as the command line itself reads them."""
     for words in commands(page):
-        app.parse_args([word.strip("'") for word in words], print_error=False, exit_on_error=False)
+        app.parse_args(words, print_error=False, exit_on_error=False)
 
 
 def test_why_gans_runs(tmp_path):

@@ -6,13 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from jobs import cli, submission
+from pipeline.samples.faces import write_faces
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import image
+from tests.pipeline.deidentify.test_painter import packed
 
 HOST = "127.0.0.8"
 
@@ -74,6 +77,46 @@ def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_p
     again = recast("jobs", "logs", "one", "--follow")
     assert again.returncode == 3
     assert "1 ok, 1 failed" in again.stderr
+
+
+def test_a_passcode_is_nowhere_after_a_submitted_job(server, tmp_path):
+    """Not in a process list while it runs, nor in Ray's metadata, logs and session, nor in output, page or bundle."""
+    write_faces(str(tmp_path / "faces"), count=2, size_px=96)
+    packed("passcode", tmp_path / "bundle")
+    passcode = "nobody-would-guess-this-one"
+    (tmp_path / "passcode").write_text(passcode + "\n")
+    source, table = tmp_path / "faces/scenes/train", tmp_path / "faces/scenes/train.parquet"
+    command = [
+        "deidentify", source, tmp_path / "out", "--detector", "none", "--boxes", table, "--model", tmp_path / "bundle",
+        "--seal", "--keys", "hmac", "--passcode-file", tmp_path / "passcode", "--actors", "1",
+    ]  # fmt: skip
+    seen = b""
+    job = recast("submit", "--name", "secret", *command)
+    assert (job.returncode, job.stdout) == (0, "secret\n"), job.stderr
+    until = time.monotonic() + 120
+    while "SUCCEEDED" not in recast("jobs", "list").stdout:
+        seen += b"".join(_read(path) for path in Path("/proc").glob("[0-9]*/cmdline"))
+        seen += b"".join(_read(path) for path in Path("/proc").glob("[0-9]*/environ"))
+        assert time.monotonic() < until, recast("jobs", "logs", "secret").stdout
+    assert b"--passcode-file" in seen
+    assert recast("audit", tmp_path / "out").returncode == 0
+    token = {"Authorization": "Bearer " + "0" * 64}
+    for path in ("/api/jobs/", "/api/jobs/secret", "/api/jobs/secret/logs", "/api/v0/tasks?detail=1"):
+        with urllib.request.urlopen(urllib.request.Request(server + path, headers=token), timeout=30) as answer:
+            seen += answer.read()
+    (tmp_path / "passcode").unlink()
+    for path in (*tmp_path.rglob("*"), *Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent.rglob("*")):
+        seen += _read(path)
+    assert len(seen) > 100_000
+    assert passcode.encode() not in seen
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes; nothing where it is gone, or no file."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 def test_a_followed_job_is_left_running_and_stopped_later(server):

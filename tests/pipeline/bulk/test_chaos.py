@@ -1,5 +1,6 @@
 """The invariants of the output under fire: whatever is killed, and whenever, the view ends as if nothing had been."""
 
+import json
 import os
 import random
 import signal
@@ -15,9 +16,12 @@ import pytest
 import ray
 from PIL import Image
 
+from jobs import cli
 from pipeline import storage
 from pipeline.bulk import road
+from pipeline.deidentify.seal import Secret, opened, read_lock
 from pipeline.output.index import current
+from pipeline.output.seals import read_seals, sealed_stems
 from pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
@@ -25,6 +29,7 @@ from tests.pipeline.bulk.test_road import Silent, job
 INPUTS = 150
 KILLS = int(os.environ.get("RECAST_TEST_KILLS", "4"))
 """Of each run under fire."""
+PASSCODE = "a passcode for a run under fire"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,36 @@ def calm(source: Path, model: str, tmp_path_factory: pytest.TempPathFactory, ray
     output = tmp_path_factory.mktemp("calm") / "out"
     road.run(job(source, output, model, shard_images=5), Silent())
     return settled(str(output))
+
+
+@pytest.fixture(scope="module")
+def sealing(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """How a de-identification is asked for that seals what it blackens: a box in every image."""
+    folder = tmp_path_factory.mktemp("sealing")
+    boxes = {path.name: [{"box": [1, 1, 6, 7]}] for path in source.glob("*.png")}
+    (folder / "boxes.json").write_text(json.dumps(boxes))
+    (folder / "passcode").write_text(PASSCODE)
+    return ["--detector", "none", "--boxes", str(folder / "boxes.json"), "--seal",
+            "--passcode-file", str(folder / "passcode")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calm_and_sealed(source, sealing, tmp_path_factory, ray_local) -> dict[str, tuple]:
+    output = tmp_path_factory.mktemp("calm-sealed") / "out"
+    assert cli._status(["deidentify", str(source), str(output), *sealing]) == 0
+    return settled(str(output))
+
+
+def unsealed(output: str) -> dict[str, np.ndarray]:
+    """What every seal of an output opens to, by key."""
+    fs, path = storage.filesystem(output)
+    key = read_lock(fs, path).key(Secret(PASSCODE.encode()))
+    published = {row["key"]: row["sha256"] for row in current(fs, path, ["key", "sha256"]).to_pylist()}
+    return {
+        seal["key"]: opened(key, seal["key"], published[seal["key"]], tuple(seal["box"]), seal["sealed"])
+        for stem in sealed_stems(fs, path)
+        for seal in read_seals(fs, path, stem)
+    }
 
 
 def settled(output: str) -> dict[str, tuple]:
@@ -100,11 +135,15 @@ class Victims:
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("place", ["disk", "s3"])
 def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
-    place, source, model, calm, tmp_path, request, ray_cluster_two_nodes
+    place, source, model, calm, sealing, calm_and_sealed, tmp_path, request, ray_cluster_two_nodes
 ):
+    """Upscaling to disk; de-identification that seals, over a real object store."""
     output = str(tmp_path / "out") if place == "disk" else f"{request.getfixturevalue('bucket')}/out"
     ray.shutdown()
-    command = [sys.executable, "-m", "jobs", "upscale", str(source), output, "--model", model, "--max-failed", "1"]
+    what = ["upscale", str(source), output, "--model", model, "--max-failed", "1"]
+    if place == "s3":
+        what = ["deidentify", str(source), output, *sealing]
+    command = [sys.executable, "-m", "jobs", *what]
     options = ["--shard-images", "3", "--actors", "3"]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster_two_nodes.address}
     victims, run, settled_before = Victims(ray_cluster_two_nodes), None, 0
@@ -124,7 +163,13 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
             settled_before = fragments(output)
     assert run.returncode == 0
     assert {"actor", "driver", "node"} <= set(victims.deaths)
-    assert settled(output) == calm
+    assert settled(output) == (calm if place == "disk" else calm_and_sealed)
+    if place == "s3":
+        back = unsealed(output)
+        assert set(back) == {key for key, row in calm_and_sealed.items() if row[1] == "ok"}
+        for key, pixels in back.items():
+            original = np.asarray(Image.open(source / key))[: pixels.shape[0], : pixels.shape[1]]  # from the corner on
+            assert np.array_equal(pixels, original)
     assert verify(output).faults == []
     assert orphans(output) == set()
 
