@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from jobs import deidentify_commands
 from jobs.evaluate_commands import evaluate_app
+from jobs.plan_command import plan
 from jobs.schedule_commands import schedule_app
 from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
 
@@ -137,6 +138,7 @@ def submit(
     return submission.submit(command, address=address, follow=follow, name=name)
 
 
+app.command(plan)
 app.command(evaluate_app)
 app.command(schedule_app)
 

@@ -155,7 +155,11 @@ def _before(name: str, run: LastRun) -> float:
         return datetime.datetime.fromisoformat(run.finished_at).timestamp()
     try:
         lines = (home() / f"{name}.prom").read_text().splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith("recast_schedule_last_success"))
+        return next(
+            float(line.split()[-1])
+            for line in lines
+            if line.startswith("recast_schedule_last_success_timestamp_seconds{")
+        )
     except (FileNotFoundError, StopIteration, ValueError):
         return 0.0
 

@@ -47,7 +47,7 @@ class FaceTransformer(nn.Module):
 
     def __init__(
         self, *, size_px: int, width: int, channels: int, features: int, context: float = 1.35, margin: float = 0.3,
-        loud: float = 0.05,
+        loud: float = 0.025,
     ) -> None:  # fmt: skip
         """`channels`: numbers for each square of 8 px; `features`: how many of them say what the new face is like.
         `context`, `margin`: how it is to be fed; see `models.faces`. `loud`: about the standard deviation of what is

@@ -31,7 +31,7 @@ class PasscodeConfig(DeidentifyConfig):
     """The networks' square, in longer sides of the face's box."""
     channels: int = 32
     """Numbers that a face is made of, for each square of 8 x 8 px."""
-    loud: float = 0.05
+    loud: float = 0.025
     """About the standard deviation of what is hidden in a new face, of values in [-1, 1]: heard over rounding."""
     lambda_restored: float = 20.0
     """Weight of |x - x''|, x'' the face restored with the right code."""
@@ -104,8 +104,8 @@ BASE = PasscodeConfig(steps=100_000, batch_size=32, learning_rate=2e-4, size_px=
 """Photographs of faces at 128 px, on a GPU."""
 
 SMALL = dataclasses.replace(
-    BASE, steps=1_500, batch_size=16, learning_rate=1e-3, size_px=64, width=24, latent=64, ndf=16, patch_layers=3,
-    ema_decay=0.99,
+    BASE, steps=1_500, batch_size=16, learning_rate=1e-3, size_px=64, width=24, latent=16, ndf=32, patch_layers=3,
+    lambda_painted=10.0, lambda_spread=0.5, noise=0.3, ema_decay=0.99,
 )  # fmt: skip
 """Drawn faces (`recast sample faces`) in minutes on two CPU cores."""
 

@@ -19,6 +19,7 @@ class Metrics:
         self._bytes = Counter("recast_bytes", "Bytes read from sources and written to shards", (*TAGS, "direction"))
         self._seconds = Counter("recast_stage_seconds", "Workers' time by stage", (*TAGS, "stage"))
         self._shards = Counter("recast_shards", "Shards committed", TAGS)
+        self._actors = Gauge("recast_actors", "Worker processes of the run", TAGS)
         self._left = Gauge("recast_inputs_left", "Inputs planned and not settled yet", TAGS)
 
     def record(self, counts: Mapping[str, int]) -> None:
@@ -30,6 +31,9 @@ class Metrics:
         for stage in STAGES:
             self._add(self._seconds, counts.get(f"{stage}_us", 0) / 1e6, stage=stage)
         self._add(self._shards, counts.get("shards", 0))
+
+    def actors(self, count: int) -> None:
+        self._actors.set(count, self._tags)
 
     def left(self, inputs: int) -> None:
         self._left.set(max(inputs, 0), self._tags)
@@ -47,9 +51,10 @@ class MeteredCollector(Collector):
         self._metrics = Metrics(job, output)
         self._planned = 0
 
-    def plan(self, inputs: int) -> None:
-        """So many inputs are to be settled, in all."""
+    def plan(self, inputs: int, actors: int) -> None:
+        """So many inputs are to be settled, in all, by so many workers."""
         self._planned = inputs
+        self._metrics.actors(actors)
         self._say_left()
 
     def add(self, counts: dict[str, int]) -> None:

@@ -66,7 +66,7 @@ class Pool:
 
     def plan(self, inputs: int) -> None:
         """Say how many inputs all that is mapped comes to."""
-        self._collector.plan.remote(inputs)
+        self._collector.plan.remote(inputs, self.actors)
 
     def close(self) -> None:
         self._closed.set()

@@ -155,7 +155,7 @@ def _map(
     )
 
     with contextlib.closing(Pool(job, kit, progress)) as pool:
-        work = _work(job, maker, summary.run, pool.device, pool.threads)
+        work = work_of(job, maker, run=summary.run, device=pool.device, threads=pool.threads)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
@@ -166,7 +166,8 @@ def _map(
                     raise BulkError(report["run_fault"])
 
 
-def _work(job: BulkJob, maker: Maker, run: str, device: str, threads: int) -> Work:
+def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int) -> Work:
+    """What the workers of a run must know."""
     return Work(
         output=job.output,
         run=run,

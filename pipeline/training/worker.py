@@ -19,6 +19,7 @@ from pipeline import storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard, fixed_samples
 from pipeline.training.idle import Idle
+from pipeline.training.metrics import TrainingMetrics
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.provisions import Provisions
 from pipeline.training.records import Records
@@ -83,6 +84,7 @@ class Worker:
             world=self.world,
         )
         self.checkpoints = Checkpoints(self.plan.output)
+        self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
         self.seconds = 0.0
 
     def run(self) -> None:
@@ -209,7 +211,9 @@ class Worker:
             memories = self._gathered(self.recipe.memory()) if checkpoint else []
             if records:
                 records.log(done, means)
+                self.metrics.logged(done, means)
                 if checkpoint:
+                    self.metrics.checkpointed()
                     facts = {"seconds": self.seconds, "workers": self.world, "memories": memories}
                     records.checkpoint(done, facts)
             sums, steps, began = {}, 0, time.monotonic()

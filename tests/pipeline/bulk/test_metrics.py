@@ -45,3 +45,4 @@ def test_a_runs_counts_reach_the_metrics_endpoint(tmp_path, ray_local):
     assert found["recast_shards_total"] == summary.shards
     assert found["recast_stage_seconds_total generate"] > 0
     assert found["recast_inputs_left"] == 0
+    assert found["recast_actors"] >= 1

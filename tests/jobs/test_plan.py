@@ -1,0 +1,53 @@
+"""`recast plan` measures a sample and reckons the whole; nothing is written."""
+
+import json
+
+import pytest
+
+from jobs import cli
+from pipeline.bulk.sizing import Sizing, _sampled
+from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.test_road import image
+
+
+def test_a_sample_says_what_the_whole_takes(tmp_path, capsys):
+    for n in range(40):
+        image(tmp_path / "in" / f"{n}.png", n, (48, 64))
+    (tmp_path / "in/bad.png").write_bytes(b"bad")
+    model = upscaler(tmp_path / "bundle")
+    before = {path: path.stat().st_mtime for path in tmp_path.rglob("*")}
+    assert (
+        cli._status(["plan", str(tmp_path / "in"), "--model", model, "--sample", "60", "--hours", "2", "--json"]) == 0
+    )
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["inputs"], facts["sampled"], facts["unreadable"], facts["device"]) == (41, 41, 1, "cpu")
+    assert facts["megapixels"] == pytest.approx(48 * 64 / 1e6)
+    spent = facts["decode_s"] + facts["generate_s"] + facts["encode_s"]
+    assert facts["core_hours"] == pytest.approx(spent * 41 / 3600)
+    assert facts["bytes_written"] > facts["output_bytes"] * 41
+    assert {path: path.stat().st_mtime for path in tmp_path.rglob("*")} == before
+    assert cli._status(["plan", str(tmp_path / "in"), "--sample", "3"]) == 0
+    assert "bound by: generator" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert cli._status(["plan", str(tmp_path / "empty")]) == 0
+    assert "holds no inputs" in capsys.readouterr().out
+
+
+def test_what_bounds_a_job_is_named():
+    facts = {"inputs": 10**6, "sampled": 9, "unreadable": 0, "input_bytes": 1e6, "output_bytes": 2e6, "megapixels": 1.0}
+    gpu = Sizing(device="cuda", fetch_s=0.01, decode_s=0.02, generate_s=0.005, encode_s=0.02, **facts)
+    assert (gpu.bound(), gpu.cores_per_accelerator()) == ("codecs", pytest.approx(8))
+    assert gpu.accelerator_hours() == pytest.approx(0.005 * 1e6 / 3600)
+    slow = Sizing(device="cpu", fetch_s=3.0, decode_s=0.1, generate_s=1.0, encode_s=0.1, **facts)
+    assert slow.bound() == "storage"
+    assert slow.core_hours() == pytest.approx(1.2 * 1e6 / 3600)
+
+
+def test_every_input_is_as_likely_to_be_sampled():
+    counts = [0] * 10
+    for seed in range(600):
+        total, chosen = _sampled(iter(range(10)), 3, seed)
+        assert total == 10
+        for n in chosen:
+            counts[n] += 1
+    assert max(counts) < 1.35 * min(counts)
