@@ -29,6 +29,7 @@ POLICY = (
     *("method", "shape", "margin", "strength", "consistent_by", "seal", "names"),
 )
 """Settings of the job that a reviewer asks about, in this order."""
+PLAINLY = {"without": "where nothing is found", "names": "keys", "seal": "originals sealed", "doubt": "doubtful from"}
 THUMB_PX = 320
 
 
@@ -68,6 +69,11 @@ class AuditFacts:
     originals_shown: bool
     digest: str
     """Of the current view: every key, status and sha256."""
+
+    @property
+    def shown_policy(self) -> dict[str, Any]:
+        """The policy under names for people."""
+        return {PLAINLY.get(name, name): value for name, value in self.policy.items()}
 
     def to_json(self) -> dict[str, Any]:
         return {
