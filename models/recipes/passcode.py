@@ -103,15 +103,15 @@ def random_signs(count: int, latent: int, device: torch.device, random: torch.Ge
 BASE = PasscodeConfig(steps=100_000, batch_size=32, learning_rate=2e-4, size_px=128, ema_decay=0.999)
 """Photographs of faces at 128 px, on a GPU."""
 
-SMALL = dataclasses.replace(
+TINY = dataclasses.replace(
     BASE, steps=1_500, batch_size=16, learning_rate=1e-3, size_px=64, width=24, latent=16, ndf=32, patch_layers=3,
     lambda_painted=10.0, lambda_spread=0.5, noise=0.3, ema_decay=0.99,
 )  # fmt: skip
 """Drawn faces (`recast sample faces`) in minutes on two CPU cores."""
 
-TINY = dataclasses.replace(
-    SMALL, steps=6, batch_size=2, size_px=16, width=4, channels=8, latent=8, ndf=4, patch_layers=1
+LEAST = dataclasses.replace(
+    TINY, steps=6, batch_size=2, size_px=16, width=4, channels=8, latent=8, ndf=4, patch_layers=1
 )
 """For tests: seconds on a CPU; learns next to nothing."""
 
-PRESETS = {"base": BASE, "small": SMALL, "tiny": TINY}
+PRESETS = {"base": BASE, "tiny": TINY, "least": LEAST}

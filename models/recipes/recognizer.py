@@ -120,12 +120,12 @@ class Recognizer(Recipe):
 BASE = RecognizerConfig(steps=100_000, batch_size=256, learning_rate=1e-3)
 """Photographs of people's faces at 112 px, on a GPU."""
 
-SMALL = dataclasses.replace(
+TINY = dataclasses.replace(
     BASE, steps=1_200, batch_size=32, learning_rate=1e-3, size_px=64, width=16, features=64, scale=24.0, margin=0.2
 )
 """Drawn faces (`recast sample faces`) in minutes on two CPU cores."""
 
-TINY = dataclasses.replace(SMALL, steps=6, batch_size=4, size_px=16, width=4, features=8)
+LEAST = dataclasses.replace(TINY, steps=6, batch_size=4, size_px=16, width=4, features=8)
 """For tests: seconds on a CPU; learns next to nothing."""
 
-PRESETS = {"base": BASE, "small": SMALL, "tiny": TINY}
+PRESETS = {"base": BASE, "tiny": TINY, "least": LEAST}

@@ -151,12 +151,12 @@ PAPER = RetinaFaceConfig(
 MOBILE = dataclasses.replace(PAPER, backbone="mobilenet0.25", size_px=640, batch_size=32)
 """The same with MobileNet at a quarter of its width: 640 px, 32 images a step."""
 
-SMALL = dataclasses.replace(
+TINY = dataclasses.replace(
     MOBILE, steps=1_200, batch_size=8, learning_rate=2e-3, size_px=192, most_faces=16, least_share=0.45
 )
 """Drawn scenes (`recast sample faces`) in minutes on two CPU cores."""
 
-TINY = dataclasses.replace(SMALL, steps=6, batch_size=2, size_px=64, most_faces=4)
+LEAST = dataclasses.replace(TINY, steps=6, batch_size=2, size_px=64, most_faces=4)
 """For tests: seconds on a CPU; learns next to nothing."""
 
-PRESETS = {"paper": PAPER, "mobile": MOBILE, "small": SMALL, "tiny": TINY}
+PRESETS = {"paper": PAPER, "mobile": MOBILE, "tiny": TINY, "least": LEAST}

@@ -13,7 +13,7 @@ from models.faces import EYES, Window, enlarged, fading, pose, resized, seen
 from models.networks.face_generator import FaceGenerator, on_sphere
 from models.networks.face_transformer import FaceTransformer, cosines, hadamard, rotated
 from models.recipes.face_examples import face_example
-from models.recipes.passcode import TINY
+from models.recipes.passcode import LEAST
 
 boxes = st.tuples(st.floats(-30, 90), st.floats(-30, 90), st.floats(2, 60), st.floats(2, 60)).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
@@ -120,7 +120,7 @@ def test_latent_codes_are_spread_over_the_sphere():
 def test_an_example_is_a_face_its_hole_and_what_is_around():
     image, rng = noise(0, 60, 60, 3), np.random.default_rng(0)
     face = np.array([15, 15, 45, 45, *np.linspace(20, 40, 10)], np.float32)
-    made = face_example(image, face, rng, TINY, varied=False)
+    made = face_example(image, face, rng, LEAST, varied=False)
     assert {name: tuple(t.shape) for name, t in made.items()} == {
         "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "fade": (1, 16, 16),
         "landmarks": (10,),
@@ -128,9 +128,9 @@ def test_an_example_is_a_face_its_hole_and_what_is_around():
     outside = made["hole"][0] == 0
     assert outside.any()
     assert (made["hole"][0] == 255).float().mean() > 0.4
-    varied = [face_example(image, face, np.random.default_rng(n), TINY, varied=True)["face"] for n in range(2)]
+    varied = [face_example(image, face, np.random.default_rng(n), LEAST, varied=True)["face"] for n in range(2)]
     assert not torch.equal(*varied)
-    window = Window.around(face[:4], TINY.context)
+    window = Window.around(face[:4], LEAST.context)
     assert np.array_equal(made["face"].numpy().transpose(1, 2, 0), resized(window.cut(image), 16))
 
 

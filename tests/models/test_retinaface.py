@@ -107,7 +107,7 @@ def test_a_square_keeps_its_faces_where_they_are():
     seen = 0
     for seed in range(12):
         made = recipe.example((image, face[None]), np.random.default_rng(seed))
-        size = configured("retinaface", "tiny").size_px
+        size = configured("retinaface", "least").size_px
         assert made["x"].shape == (3, size, size)
         for row in made["faces"][~torch.isnan(made["faces"][:, 0])]:
             points = row[4:].view(5, 2)

@@ -142,7 +142,9 @@ def test_faces_of_a_table_are_trained_on(ray_local, tmp_path):
     ):
         with pytest.raises(ValueError, match=says):
             train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes), quiet=True)
-    described, network = bundles.fetch(trained("passcode", data, tmp_path / "out", faces=str(table))).unpack()
+    described, network = bundles.fetch(
+        trained("passcode", data, tmp_path / "out", preset="least", faces=str(table))
+    ).unpack()
     assert (described.descriptor.task, described.descriptor.conditions) == ("deidentify", ("hole", "code"))
     assert network.latent == 32
     assert json.loads((tmp_path / "out/run.json").read_text())["provisions"]["faces"].startswith("boxes ")
