@@ -63,7 +63,8 @@ class Passcode(Deidentify):
         loss, scalars = self.painting(x, hole, landmarks, E(x, hole), lambda z: T(*twice, latent=z), road)
 
         code, wrong = (random_signs(len(x), c.numbers, x.device) for _ in range(2))
-        found = self._found(x, hole, fade, code)
+        with road.frozen("T") as fixed, torch.no_grad():
+            found = _found(fixed, x, hole, fade, code)
         numbers = torch.cat([rotated(found, signs, back=True) for signs in (code, wrong)])
         made, sure = T(*twice, numbers=numbers)
         t_restored = (made.float().chunk(2)[0] - x).abs().sum() / (3 * hole.sum())
@@ -72,15 +73,6 @@ class Passcode(Deidentify):
         road.update("T", loss + c.lambda_restored * t_restored + t_judge)
         return {**scalars, "T restored L1": t_restored, "T judge": t_judge}
 
-    @torch.no_grad()
-    def _found(self, x: Tensor, hole: Tensor, fade: Tensor, code: Tensor) -> Tensor:
-        """The turned numbers of faces x, as they are found in new faces that were stored as pictures."""
-        T = self.networks["T"]
-        bare: Any = getattr(T, "module", T)
-        turned = rotated(bare.read(x, hole), code)
-        new = bare.hide(x.roll(1, 0), hole, turned)  # another's face serves as well as one that T would paint
-        return bare.find(stored(torch.lerp(x, new, fade)))
-
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         """A face; what its code makes of it; what the code's inverse makes of that."""
         x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
@@ -88,6 +80,14 @@ class Passcode(Deidentify):
         y = generator(x, hole, signs)
         restored = generator(y, hole, signs, back=True)
         return Preview(to_range(batch["face"], 0, 1), to_unit(y, *SIGNED), to_unit(restored, *SIGNED))
+
+
+def _found(T: nn.Module, x: Tensor, hole: Tensor, fade: Tensor, code: Tensor) -> Tensor:
+    """The turned numbers of faces x, as they are found in new faces that were stored as pictures."""
+    assert isinstance(T, FaceTransformer)
+    turned = rotated(T.read(x, hole), code)
+    new = T.hide(x.roll(1, 0), hole, turned)  # another's face serves as well as one that T would paint
+    return T.find(stored(torch.lerp(x, new, fade)))
 
 
 def stored(images: Tensor) -> Tensor:

@@ -311,3 +311,10 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
         table = Brought(str(tmp_path / "faces.json"))
         with pytest.raises(TrainingError, match=says):
             example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=labelled)
+
+
+def test_unfit_images_are_named_before_the_first_step(tmp_path):
+    write_images(tmp_path / "data", ["a.png"], size=(16, 12))
+    recipe = recipes.build("srresnet", recipes.configured("srresnet", "tiny"))
+    with pytest.raises(TrainingError, match=r"can't train on a\.png: it is 16x12 px; patches of 32 px don't fit"):
+        shard_of(tmp_path / "data").try_out(recipe)

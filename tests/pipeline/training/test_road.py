@@ -141,13 +141,13 @@ def test_unpaired_training_remembers_its_pools_when_it_goes_on(ray_local, photos
         (tmp_path / "data" / folder).mkdir(parents=True)
         for number in numbers:
             shutil.copy(photos / f"{number}.png", tmp_path / "data" / folder)
-    facts = {"recipe": "cyclegan", "overrides": {"constant_share": 1.0}, "steps": 8, "checkpoint_every": 4, "seed": 1}
+    facts = {"recipe": "cyclegan", "overrides": {"constant_share": 1.0}, "steps": 4, "checkpoint_every": 2, "seed": 1}
     asked, output = TrainingPlan(**plan(tmp_path / "data", tmp_path / "out", **facts)), str(tmp_path / "out")
     train(asked, quiet=True)
-    at_once = Checkpoints(output).load(8)
-    (tmp_path / "out" / "checkpoints" / "step-00000008.pt").unlink()
+    at_once = Checkpoints(output).load(4)
+    (tmp_path / "out" / "checkpoints" / "step-00000004.pt").unlink()
     train(asked, quiet=True)
-    again = Checkpoints(output).load(8)
+    again = Checkpoints(output).load(4)
     one, other = flattened(at_once["networks"]), flattened(again["networks"])
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert len(at_once["memories"]) == 2
@@ -169,15 +169,6 @@ def test_pix2pix_diverging_is_stopped(ray_local, photos, tmp_path):
     for step in Checkpoints(str(tmp_path)).steps():
         networks = Checkpoints(str(tmp_path)).load(step)["networks"]
         assert all(torch.isfinite(t).all() for t in flattened(networks).values())
-
-
-def test_unfit_images_are_refused_before_the_first_step(ray_local, tmp_path):
-    """An image that the recipe can't use ends the training at once, by name."""
-    (tmp_path / "data").mkdir()
-    for number in range(3):
-        Image.new("RGB", (16, 12)).save(tmp_path / "data" / f"{number}.png")
-    with pytest.raises(TrainingError, match=r"can't train on \d.png: it is 16x12 px; patches of 32 px don't fit"):
-        train(TrainingPlan(**plan(tmp_path / "data", tmp_path / "out", workers=1)), quiet=True)
 
 
 def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path):
