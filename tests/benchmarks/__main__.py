@@ -2,9 +2,9 @@
 
 import sys
 
-from tests.benchmarks import bulk_large_image, bulk_peers, bulk_planning, bulk_road, bulk_variants
+from tests.benchmarks import bulk_large_image, bulk_peers, bulk_planning, bulk_road, bulk_variants, deidentify_road
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
-    for measurement in (bulk_road, bulk_peers, bulk_variants, bulk_planning, bulk_large_image):
+    for measurement in (bulk_road, bulk_peers, bulk_variants, bulk_planning, bulk_large_image, deidentify_road):
         measurement.main()
