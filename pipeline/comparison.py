@@ -13,6 +13,7 @@ from models.metrics.ssim import ssim
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.inputs import Input
+from pipeline.images.pictures import as_rgb8
 from pipeline.images.sources import Source, inventory
 from pipeline.storage import StorageError
 
@@ -64,6 +65,4 @@ def _stem(item: Input) -> str:
 
 
 def _rgb(item: Input) -> np.ndarray:
-    pixels = decode(read(item, MAX_BYTES), MAX_PIXELS).pixels
-    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
+    return as_rgb8(decode(read(item, MAX_BYTES), MAX_PIXELS).pixels)

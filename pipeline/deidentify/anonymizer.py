@@ -19,7 +19,7 @@ from pipeline.deidentify.replace import replaced
 from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from pipeline.images.faults import Fault, Held
 from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
+from pipeline.images.pictures import Picture, as_rgb8
 
 FACE = "face"
 """The kind of regions that a painter gives new faces."""
@@ -69,7 +69,7 @@ class Anonymizer:
 
     def _found(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         """By all detectors together, those that are at least doubtful."""
-        seen = [as_seen(image) for image in images]
+        seen = [as_rgb8(image) for image in images]
         found: list[list[Region]] = [[] for _ in images]
         for detector in self.detectors if images else ():
             for regions, more in zip(found, detector(seen), strict=True):
@@ -164,12 +164,6 @@ class Anonymizer:
         if self.policy.without == "sample" and _share(key) < self.policy.sample_share:
             return Held("review", "nothing is found in it; it is of the sample that a person should look at")
         return picture
-
-
-def as_seen(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, 1 or 3] -> what detectors take: uint8 [H, W, 3]."""
-    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
 
 
 def _inside(region: Region, picture: Picture) -> bool:

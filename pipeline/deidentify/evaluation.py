@@ -27,6 +27,7 @@ from pipeline.deidentify.regions import Region, overlap
 from pipeline.deidentify.seal import COSTS, Secret, stretched
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
+from pipeline.images.pictures import as_rgb8
 from pipeline.images.sources import Source, inventory
 from pipeline.output.index import current
 from pipeline.output.verify import image_bytes
@@ -174,9 +175,7 @@ def _originals(url: str, wanted: Iterable[str], faces: Brought) -> Iterator[tupl
     keys = {key for key in wanted if faces.of(key)}
     for item in inventory(Source(urls=(url,))):
         if item.key in keys:
-            pixels = decode(read(item, MAX_BYTES), MAX_PIXELS).pixels
-            eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-            yield item.key, np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
+            yield item.key, as_rgb8(decode(read(item, MAX_BYTES), MAX_PIXELS).pixels)
 
 
 def _count(result: Evaluation, key: str, row: Mapping[str, Any], faces: Sequence[Region]) -> None:

@@ -18,6 +18,7 @@ from pipeline.deidentify.codes import code
 from pipeline.deidentify.regions import Region
 from pipeline.deidentify.seal import Secret
 from pipeline.images.inputs import Input
+from pipeline.images.pictures import as_rgb8
 
 FACES_AT_ONCE = {"cpu": 8}
 FACES_AT_ONCE_ON_ACCELERATORS = 64
@@ -111,9 +112,7 @@ class Cut:
     def __init__(self, image: np.ndarray, face: Region, context: float, margin: float) -> None:
         self.face, self.margin = face, margin
         self.window = Window.around(face.box, context)
-        square = self.window.cut(image)
-        eight = (square >> 8).astype(np.uint8) if square.dtype == np.uint16 else square
-        self.square = np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
+        self.square = as_rgb8(self.window.cut(image))
         self.inside = self.window.inside(face.box, margin)
         self.hole = self.inside <= 1
 

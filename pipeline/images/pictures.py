@@ -37,3 +37,9 @@ class Picture:
 
     def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None, note: str = "") -> "Picture":
         return replace(self, pixels=pixels, alpha=alpha, notes=(*self.notes, note) if note else self.notes)
+
+
+def as_rgb8(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 1 or 3] -> uint8 [H, W, 3]: what detectors, measures and most networks take."""
+    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
