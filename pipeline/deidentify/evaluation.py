@@ -257,7 +257,7 @@ class _Album:
         self._recognise(result, embedded)
 
     def _recognise(self, result: Evaluation, embedded: Mapping[str, np.ndarray]) -> None:
-        """Half of each person's originals, chosen by chance, are who they are known by; the others are asked about."""
+        """Every other of each person's originals is who they are known by; the rest are asked about."""
         who = np.array(self._who["before"])
         known = _known(who)
         people = sorted(set(who[known]) - {""})
