@@ -156,7 +156,7 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
             if run is not None and run.returncode == 0:
                 break
             run = subprocess.Popen([*command, *options], start_new_session=True, env=environment)
-        time.sleep(random.uniform(0, 1))
+        time.sleep(random.uniform(0, 0.5))
         if acts and fragments(output) > settled_before:  # the pace is the work's, on any machine
             if acts[-1](run):
                 acts.pop()
