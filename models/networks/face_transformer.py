@@ -10,12 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.faces import LANDMARKS
-from models.networks.face_generator import FaceGenerator, on_sphere
+from models.networks.face_generator import FOLD, FaceGenerator, on_sphere
 
 ROUNDS = 3
 """Of signs and sums in a turn: after three, every number depends on every other and on every sign."""
-FOLD = 2
-"""Squares of so many pixels a side are folded into channels before the first layer, and unfolded after the last."""
 READ_PX, HIDDEN_PX = 8, 4
 """Sides of the squares that a face is read by, and of those that numbers are hidden in."""
 LEFT_ALONE = 8

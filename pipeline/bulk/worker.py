@@ -272,7 +272,7 @@ class ShardMaker:
             finished_at=datetime.datetime.now(datetime.UTC),
         )
         if sample.fault is not None:
-            row.error = without_names(f"{sample.fault.kind}: {sample.fault.sentence}", sample.item)
+            row.error = f"{sample.fault.kind}: {without_names(sample.fault.sentence, sample.item)}"
             row.status = "held" if self._work.fails_closed else sample.fault.status
             self._tally.settled(row.status, sample.fault.kind)
             return row

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from models.face_codes import CODE_BYTES
 from pipeline import storage
-from pipeline.deidentify.seal import COSTS, SALT_BYTES, SealError, Secret, stretched
+from pipeline.deidentify.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
 from pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"
@@ -39,7 +39,7 @@ def codes_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool) -> 
     Raises:
         SealError: there is none, or it is damaged.
     """
-    salt = _read(fs, output)
+    salt = read_stretching(fs, output, CODES, FORMAT, Salt, "no face made from a code comes back")
     if salt is None:
         if not fresh:
             raise SealError(f"no face in {storage.uri(fs, output)} was made from a code; there is no {CODES}")
@@ -53,17 +53,3 @@ def code(key: Secret, name: str) -> bytes:
     """The code of one face."""
     derived = HKDF(SHA256(), CODE_BYTES, None, f"{FORMAT}\n{name}".encode("utf-8", "surrogatepass"))
     return derived.derive(key.reveal())
-
-
-def _read(fs: FileSystem, output: str) -> Salt | None:
-    try:
-        facts = json.loads(storage.read_bytes(fs, storage.join(output, CODES)))
-        if facts.pop("format") != FORMAT or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
-            raise ValueError
-        return Salt(**facts)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise SealError(
-            f"{CODES} in {storage.uri(fs, output)} is damaged: no face made from a code comes back"
-        ) from None

@@ -158,19 +158,12 @@ def _as_kept(face: Region) -> Region:
 
 
 def grouping(consistent_by: str) -> Callable[[str], str]:
-    """From an image's key to what its faces share their identities with: itself, its folder, or what a pattern finds.
-
-    Raises:
-        ValueError: not a regular expression.
-    """
+    """From an image's key to what its faces share identities with: itself, its folder, or what a pattern finds."""
     if consistent_by == BY_IMAGE:
         return lambda key: key
     if consistent_by == BY_FOLDER:
         return lambda key: key.rpartition("/")[0] + "/"
-    try:
-        pattern = re.compile(consistent_by)
-    except re.error as fault:
-        raise ValueError(f"consistent_by is {consistent_by!r}, which is no regular expression: {fault}") from fault
+    pattern = re.compile(consistent_by)
 
     def group(key: str) -> str:
         found = pattern.search(key)

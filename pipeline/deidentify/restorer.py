@@ -1,4 +1,4 @@
-"""The way back: published pictures in, pictures with their sealed originals in place out."""
+"""The two ways back: published pictures in, their sealed originals out, or the faces that new ones were made of."""
 
 import dataclasses
 import hashlib
@@ -53,7 +53,7 @@ def restoring(output: str, passcode: Secret, model: str = "") -> Maker:
 
 
 def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, model: str) -> Maker:
-    """Names come back, too, if the passcode opens the lock; if not, faces do that nobody can tell from right ones."""
+    """Names come back, too, if the passcode opens the lock; if it doesn't, what comes back are others' faces."""
     packed = bundles.fetch(model)
     FacePainter(packed, codes, back=True)
     described = bundles.describe(model)

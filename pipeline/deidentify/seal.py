@@ -14,6 +14,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -31,6 +32,7 @@ COSTS = {"n": 2**17, "r": 8, "p": 1}
 """Of scrypt, as OWASP recommends: 128 MiB and some tenths of a second for each guess."""
 
 Box = tuple[int, int, int, int]
+T = TypeVar("T")
 
 
 class SealError(Exception):
@@ -117,15 +119,24 @@ def rekey(output: str, old: Secret, new: Secret) -> None:
 
 def read_lock(fs: FileSystem, output: str) -> Lock | None:
     """An output's lock; None where nothing is sealed. Raises SealError for a damaged one."""
+    return read_stretching(fs, output, LOCK, FORMAT, Lock, "without it nothing sealed opens")
+
+
+def read_stretching(fs: FileSystem, output: str, name: str, form: str, kind: type[T], loss: str) -> T | None:
+    """A file that says, among other things, how scrypt is to stretch a passcode; None where there is none.
+
+    Raises:
+        SealError: it is damaged, or asks for more work than anyone meant; the sentence says what is lost.
+    """
     try:
-        facts = json.loads(storage.read_bytes(fs, storage.join(output, LOCK)))
-        if facts.pop("format") != FORMAT or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
+        facts = json.loads(storage.read_bytes(fs, storage.join(output, name)))
+        if facts.pop("format") != form or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
             raise ValueError
-        return Lock(**facts)
+        return kind(**facts)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise SealError(f"{LOCK} in {storage.uri(fs, output)} is damaged: without it nothing sealed opens") from None
+        raise SealError(f"{name} in {storage.uri(fs, output)} is damaged: {loss}") from None
 
 
 def write_lock(fs: FileSystem, output: str, lock: Lock) -> None:

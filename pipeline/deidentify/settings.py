@@ -1,5 +1,6 @@
 """What a de-identification is asked for: what to look for, how to replace it, and what not to publish."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -97,6 +98,12 @@ class Deidentification:
     def __post_init__(self) -> None:
         if set(self.detectors) == {"none"} and not self.boxes:
             raise ValueError("with --detector none there must be --boxes, or nothing would be replaced")
+        try:
+            re.compile(self.consistent_by)
+        except re.error as fault:
+            raise ValueError(
+                f"consistent_by is {self.consistent_by!r}: not image, not folder, and no regular expression ({fault})"
+            ) from fault
         if not self.scales or not all(0.1 <= scale <= 4 for scale in self.scales):
             raise ValueError(f"scales are {self.scales}; each must be in [0.1, 4]")
 

@@ -57,11 +57,13 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     command = ["deidentify", str(source), output, *how, "--seal", "--keys", "hmac", "--shard-images", "2", *right]
     assert cli._status([*command, "--dry-run"]) == 0
     assert cli._status(command) == 0
-    (source / "scene-mary-smith.png").write_bytes(b"\x89PNG no more")
+    for name in ("scene-mary-smith.png", "t.png"):
+        (source / name).write_bytes(b"\x89PNG no more")
     assert cli._status(command) == 0
     assert "3 settled before" in capsys.readouterr().out
     published = rows_of(output)
-    assert sorted(row["status"] for row in published.values()) == ["held", "ok", "ok", "ok"]
+    assert sorted(row["status"] for row in published.values()) == ["held", "held", "ok", "ok", "ok"]
+    assert all(r["error"].startswith(("truncated: ", "not-an-image: ")) for r in published.values() if r["error"])
     assert all(row["source"].startswith("hmac:") and "scene" not in str(row) for row in published.values())
     assert all(r["action"] == "passcode" for row in published.values() for r in row["regions"] or ())
     shutil.copytree(storage_root(bucket, tmp_path), tmp_path / "copy", dirs_exist_ok=True)
@@ -90,7 +92,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
 
     assert cli._status(["audit", output, "--to", str(tmp_path / "audit.html"), "--signed-off-by", "Ada Reviewer"]) == 0
     page, said = (tmp_path / "audit.html").read_text(), json.loads((tmp_path / "audit.json").read_text())
-    assert (said["counts"]["ok"], said["counts"]["held"], said["signed_off"]["by"]) == (3, 1, "Ada Reviewer")
+    assert (said["counts"]["ok"], said["counts"]["held"], said["signed_off"]["by"]) == (3, 2, "Ada Reviewer")
     assert said["policy"]["names"] == "hmac"
     assert page.count("<img") == 3
     assert "scene-" not in page
@@ -150,6 +152,7 @@ def test_what_was_done_is_measured(drawn, secrets, tmp_path, ray_local, capsys):
     [
         (["--model", "/no/bundle"], "passcode"),
         (["--keys", "hmac"], "passcode"),
+        (["--consistent-by", "clip("], "no regular expression"),
         (["--detector", "/no/bundle"], "/no/bundle is not a bundle"),
         (["--keys", "hmac", "--prune", "--include", "*.png", "--passcode-env", "RIGHT"], "--prune"),
         (["--model", "RECOGNIZER", "--passcode-env", "RIGHT"], "paints no faces"),

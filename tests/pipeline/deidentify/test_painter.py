@@ -11,7 +11,7 @@ from models.bundle import Bundle, BundleError
 from models.networks.face_generator import FaceGenerator
 from pipeline import bundles
 from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.painter import FacePainter, grouping, ordered
+from pipeline.deidentify.painter import FacePainter, ordered
 from pipeline.deidentify.regions import Region
 from pipeline.deidentify.seal import Secret
 from pipeline.images.pictures import Picture
@@ -134,8 +134,6 @@ def test_identities_come_from_key_and_secret(generator):
     assert not np.array_equal(made("clip7-001.png", by=track), made("clip8-001.png", by=track))
     named = [dataclasses.replace(FACES[0], identity="ada")]
     assert not np.array_equal(made("a/1.png", by="folder", found=named), made("a/2.png", by="folder"))
-    with pytest.raises(ValueError, match="no regular expression"):
-        grouping("(")
 
 
 def test_the_way_back_undoes_the_last_face_first(transformer):
