@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, Literal
 
@@ -15,13 +16,17 @@ from jobs.evaluate_commands import evaluate_app
 from jobs.plan_command import plan
 from jobs.schedule_commands import schedule_app
 from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
+from pipeline.versions import VERSION
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+CARRIERS = (["submit"], ["schedule"])
+"""Commands that hold another one, whose -c file is not theirs."""
 
 app = App(
     name="recast",
     help="Train image-to-image GANs on a Ray cluster and run them over whole image archives.",
     help_format="plaintext",
+    version=VERSION,
     version_flags=["--version"],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
@@ -134,8 +139,8 @@ def submit(
 
     if not command:
         raise cyclopts.CycloptsError(msg="submit needs a job: recast submit upscale SOURCE OUTPUT")
-    app.parse_args(list(command), exit_on_error=False, print_error=False)
-    return submission.submit(command, address=address, follow=follow, name=name)
+    words, config = understood(command)
+    return submission.submit(words, config, address=address, follow=follow, name=name)
 
 
 app.command(plan)
@@ -311,13 +316,30 @@ def _status(arguments: list[str]) -> int:
 
 def _called(arguments: list[str]) -> Any:
     """Run a command; with `-c FILE`, the file's fields stand wherever a flag isn't given."""
-    arguments, path = (arguments, "") if arguments[:1] == ["submit"] else _without_config(arguments)
-    config = (cyclopts.config.Dict(_read_config(path), use_commands_as_keys=False),) if path else ()
-    app.config = config
+    if arguments[:1] in CARRIERS:
+        return app(arguments, exit_on_error=False, print_error=False)
+    arguments, path = without_config(arguments)
+    app.config = _config(_config_text(path), path) if path else ()
     return app(arguments, exit_on_error=False, print_error=False)
 
 
-def _without_config(arguments: list[str]) -> tuple[list[str], str]:
+def understood(command: Sequence[str]) -> tuple[list[str], str]:
+    """A command that is to run elsewhere or later, checked now: its words, and the text of its -c file ("": none).
+
+    Raises:
+        CycloptsError: `recast` itself wouldn't take it.
+    """
+    words, path = without_config(list(command))
+    text = _config_text(path) if path else ""
+    app.config = _config(text, path) if path else ()
+    try:
+        app.parse_args(words, exit_on_error=False, print_error=False)
+    finally:
+        app.config = ()
+    return words, text
+
+
+def without_config(arguments: list[str]) -> tuple[list[str], str]:
     for i, argument in enumerate(arguments):
         if argument in ("-c", "--config"):
             if i + 1 == len(arguments):
@@ -328,21 +350,28 @@ def _without_config(arguments: list[str]) -> tuple[list[str], str]:
     return arguments, ""
 
 
-def _read_config(url: str) -> dict[str, Any]:
-    import yaml
-
+def _config_text(url: str) -> str:
     from pipeline import storage
 
     fs, path = storage.filesystem(url)
     try:
-        fields = yaml.safe_load(storage.read_bytes(fs, path))
-    except yaml.YAMLError as fault:
-        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
+        return storage.read_bytes(fs, path).decode()
     except OSError as fault:
         raise cyclopts.CycloptsError(msg=f"can't read {url}: {storage.sentence(fault)}") from fault
+    except UnicodeDecodeError as fault:
+        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
+
+
+def _config(text: str, url: str) -> tuple[cyclopts.config.Dict, ...]:
+    import yaml
+
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
     if not isinstance(fields, dict):
         raise cyclopts.CycloptsError(msg=f"{url} must hold a mapping of option names to values")
-    return fields
+    return (cyclopts.config.Dict(fields, use_commands_as_keys=False),)
 
 
 def _plainly(fault: cyclopts.CycloptsError) -> str:

@@ -15,14 +15,21 @@ schedule_app = App(name="schedule", help="Put a job on a schedule: on this machi
 Command = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
-def _checked(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, as `recast` itself understands it."""
-    from jobs.cli import app
+def _checked(command: tuple[str, ...], *, here: bool) -> tuple[str, ...]:
+    """The command, if `recast` itself takes it, its -c file where the schedule will find it: here, or on storage."""
+    from jobs.cli import understood, without_config
+    from jobs.specs import place
 
     if not command:
         raise cyclopts.CycloptsError(msg="a schedule needs a job: recast schedule … deidentify SOURCE OUTPUT")
-    app.parse_args(list(command), exit_on_error=False, print_error=False)
-    return command
+    understood(command)
+    words, config = without_config(list(command))
+    if config and not here and "://" not in config:
+        raise cyclopts.CycloptsError(
+            msg=f"{config} lies on this machine, where the schedule won't run; put it on storage (-c s3://…), or give "
+            "its fields as flags"
+        )
+    return (*words, "-c", place(config)) if config else command
 
 
 @schedule_app.command
@@ -68,7 +75,8 @@ def render(
     from jobs.schedules.render import RENDERERS, Place
     from jobs.schedules.schedule import Schedule, named_after
 
-    schedule = Schedule(name=name or named_after(_checked(command)), cron=cron, command=command)
+    command = _checked(command, here=to == "systemd")
+    schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
     place = Place(
         image=image, namespace=namespace, passcode_secret=passcode_secret, storage_secret=storage_secret,
         cpu_workers=_range(cpu_workers), gpu_workers=_range(gpu_workers),
@@ -102,7 +110,8 @@ def install(
     from jobs.schedules import local
     from jobs.schedules.schedule import Schedule, named_after
 
-    schedule = Schedule(name=name or named_after(_checked(command)), cron=cron, command=command)
+    command = _checked(command, here=True)
+    schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
     log = local.install(schedule, keeper)
     print(f"{schedule.name}: {schedule.shell}, {schedule.cron}, kept by {keeper}; its log is {log}")
     return DONE

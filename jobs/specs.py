@@ -1,5 +1,6 @@
 """The typed specs of jobs: what flags and YAML become, checked before anything starts."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,9 @@ from pipeline.bulk.job import BulkJob
 from pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source
+
+FOLDER = "RECAST_FOLDER"
+"""In the environment of a submitted job: the folder it was submitted from."""
 
 
 def _text(_type: object, tokens: Sequence[Token]) -> str:
@@ -283,5 +287,12 @@ class TrainOptions(Spec):
 
 
 def place(url: str) -> str:
-    """A local path made absolute, so that workers elsewhere on this machine find it too; URLs as they are."""
-    return url if "://" in url or "::" in url else str(Path(url).expanduser().absolute())
+    """A local path made absolute, so that workers elsewhere on this machine find it too; URLs as they are.
+
+    In a submitted job, relative paths are relative to where the person was who submitted it.
+    """
+    return (
+        url
+        if "://" in url or "::" in url
+        else str(Path(os.environ.get(FOLDER, "")).absolute() / Path(url).expanduser())
+    )

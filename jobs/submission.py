@@ -5,15 +5,25 @@ import contextlib
 import datetime
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from jobs.specs import FOLDER
+
 DONE, FAILED = 0, 1
+CODE = ("jobs", "pipeline", "models")
+"""What is shipped of Recast: all of its own code, and the bundles in it."""
+CONFIG = "job.yaml"
+"""The name that a command's -c file has where the job runs."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 METADATA = "recast.job"
 """The mark of jobs that `recast submit` started, and the command's name."""
@@ -30,14 +40,20 @@ class SubmissionError(Exception):
     """The job server can't be used as asked; the message is a sentence for a person."""
 
 
-def submit(arguments: Sequence[str], *, address: str | None, follow: bool, name: str | None) -> int:
-    """Start `recast ARGUMENTS` on a cluster that has Recast installed; with `follow`, stay until it ends.
+def submit(arguments: Sequence[str], config: str, *, address: str | None, follow: bool, name: str | None) -> int:
+    """Start `recast ARGUMENTS` on a cluster that has what Recast depends on; with `follow`, stay until it ends.
+
+    This side's code is shipped, so that both sides are of one version; data, environment and secrets are not.
+
+    Args:
+        config: the text of the command's -c file; empty where it has none.
 
     Raises:
         SubmissionError: no job server answers there, or it refuses.
     """
-    with _sentences("submitting", address) as client:
-        job = _submitted(client, arguments, name)
+    with _sentences("submitting", address) as client, _luggage(config) as folder:
+        words = [*arguments, *(["-c", CONFIG] if config else [])]
+        job = _submitted(client, words, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
     print(job, flush=True)
     if not follow:
         print(f"running on the cluster; see it with `recast jobs logs {job} --follow`", file=sys.stderr)
@@ -45,7 +61,21 @@ def submit(arguments: Sequence[str], *, address: str | None, follow: bool, name:
     return _followed(client, job)
 
 
-def _submitted(client: JobSubmissionClient, arguments: Sequence[str], name: str | None) -> str:
+@contextlib.contextmanager
+def _luggage(config: str) -> Iterator[str]:
+    """A folder with what a job needs from this side: Recast's code, and its -c file."""
+    with tempfile.TemporaryDirectory(prefix="recast-") as folder:
+        for package in CODE:
+            source = Path(__file__).parents[1] / package
+            shutil.copytree(source, Path(folder) / package, ignore=shutil.ignore_patterns("__pycache__"))
+        if config:
+            (Path(folder) / CONFIG).write_text(config)
+        yield folder
+
+
+def _submitted(
+    client: JobSubmissionClient, arguments: Sequence[str], name: str | None, environment: dict[str, Any]
+) -> str:
     """The job's id. A cluster that has just come up takes jobs only after some seconds."""
     until = time.monotonic() + STARTING_S
     while True:
@@ -53,6 +83,7 @@ def _submitted(client: JobSubmissionClient, arguments: Sequence[str], name: str 
             return client.submit_job(
                 entrypoint=shlex.join(["python", "-m", "jobs", *arguments]),
                 submission_id=name,
+                runtime_env=environment,
                 metadata={METADATA: arguments[0]},
             )
         except RuntimeError as fault:

@@ -1,9 +1,7 @@
 """The manifest of a finished run: what was asked, what came of it, and what it took."""
 
 import datetime
-import importlib.metadata
 import json
-import platform
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +10,9 @@ from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.makers import Maker
 from pipeline.output.index import RUNS
 from pipeline.storage import FileSystem
+from pipeline.versions import versions
 
 FORMAT = "recast-run/1"
-PACKAGES = ("recast", "ray", "torch", "pyarrow", "pillow", "fsspec", "s3fs", "numpy")
 
 
 def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summary: Summary) -> None:
@@ -53,8 +51,3 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "started_at": summary.started_at.isoformat(),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of what decides results: Python and the packages that do the work."""
-    return {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}}

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from models import recipes
@@ -12,8 +10,8 @@ from models.recipes.recipe import RecipeConfig
 from pipeline import storage
 from pipeline.training.log import now, read_run
 from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.versions import versions
 
-PACKAGES = ("recast", "ray", "torch", "numpy", "pillow")
 DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
 OF_ONE_RUN = ("problem", "warnings")
@@ -54,14 +52,13 @@ def started(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
         before, after = (_without_steps(s.get(name)) for s in (earlier["spec"], wanted))
         if before != after:
             raise _other(plan.output, _difference(name, before, after))
-    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     begun = earlier.get("started_at", now())
     return {
         **{name: value for name, value in earlier.items() if name not in OF_ONE_RUN},
         "recipe": plan.recipe,
         "preset": plan.preset,
         "spec": wanted,
-        "versions": versions,
+        "versions": versions(),
         "started_at": begun,
     }
 

@@ -26,6 +26,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def without_recast(folder: Path) -> Path:
+    """A path on which Recast can't be imported, whatever is installed."""
+    for package in submission.CODE:
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").write_text("raise ImportError('this cluster has no Recast')\n")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A head with a job server, and tokens asked of whoever calls; its processes end with the tests."""
@@ -48,7 +56,8 @@ def server(tmp_path_factory):
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_API_SERVER_ADDRESS", f"http://{HOST}:{dashboard}")
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        there = {**os.environ, "PYTHONPATH": str(without_recast(folder / "there"))}
+        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder, env=there)
         try:
             yield f"http://{HOST}:{dashboard}"
         finally:
@@ -62,13 +71,17 @@ def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
 
 
-def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_path):
-    """More inputs fail than are allowed: 3 here as there; the output is what a run on this machine would have left."""
+def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_path, monkeypatch):
+    """More inputs fail than are allowed: 3 here as there; the output is what a run on this machine would have left.
+
+    The cluster doesn't have this Recast: its code comes along, and the command's file; paths mean what they do here.
+    """
     image(tmp_path / "in/a.png", 1)
     (tmp_path / "in/bad.png").write_bytes(b"bad")
-    model = upscaler(tmp_path / "bundle")
-    command = ["upscale", tmp_path / "in", tmp_path / "out", "--model", model, "--actors", "1"]
-    done = recast("submit", "--follow", "--name", "one", *command)
+    upscaler(tmp_path / "bundle")
+    (tmp_path / "job.yaml").write_text("model: bundle\nactors: 1\nmax_failed: 0.1\n")
+    monkeypatch.chdir(tmp_path)
+    done = recast("submit", "--follow", "--name", "one", "upscale", "-c", "job.yaml", "in", "out")
     assert (done.returncode, done.stdout) == (3, "one\n"), done.stderr
     assert "1 ok, 1 failed" in done.stderr
     assert recast("index", "verify", tmp_path / "out").returncode == cli.DONE
