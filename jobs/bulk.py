@@ -1,11 +1,11 @@
 """`recast translate` and `recast upscale`: run a bulk job and say what came of it."""
 
 import json
-import sys
 from dataclasses import asdict
 
 from jobs.progress import BulkProgress
 from jobs.specs import BulkOptions
+from pipeline import events
 from pipeline.bulk import road
 from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.makers import Maker
@@ -24,17 +24,17 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
             )
         )
         return DONE
-    with BulkProgress(job.job) as progress:
+    with BulkProgress(job.job, job.output) as progress:
         summary = road.run(job, progress, maker)
     print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
     if not summary.inputs:
-        print(f"warning: {job.source} holds no inputs", file=sys.stderr)
+        events.say(f"warning: {job.source} holds no inputs")
     if summary.failed_share > options.max_failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.failures.items()))
-        print(
+        events.say(
             f"{summary.failed:,} of {summary.ok + summary.failed:,} inputs failed ({kinds}), more than --max-failed "
             f"{options.max_failed:g} allows; `recast report {job.output}` shows which and why",
-            file=sys.stderr,
+            status=TOO_MANY_FAILED,
         )
         return TOO_MANY_FAILED
     return DONE

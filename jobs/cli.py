@@ -16,6 +16,7 @@ from jobs.evaluate_commands import evaluate_app
 from jobs.plan_command import plan
 from jobs.schedule_commands import schedule_app
 from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
+from pipeline import events
 from pipeline.versions import VERSION
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -407,7 +408,7 @@ def _user_faults() -> dict[str, int]:
 
 
 def _say(sentence: str, status: int) -> int:
-    print(sentence, file=sys.stderr)
+    events.say(sentence, status=status)
     return status
 
 

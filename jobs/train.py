@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-import sys
 
 from jobs.specs import SpecError, TrainOptions, place
+from pipeline import events
 from pipeline.training import road
 from pipeline.training.plan import TrainingPlan
 from pipeline.training.spec import resolved, spec
@@ -58,9 +58,8 @@ def run(recipe: str, options: TrainOptions) -> int:
         return DONE
     outcome = road.train(asked)
     if outcome.unreadable:
-        print(
-            f"warning: {len(outcome.unreadable):,} images could not be trained on, {outcome.unreadable[0]} among them",
-            file=sys.stderr,
+        events.say(
+            f"warning: {len(outcome.unreadable):,} images could not be trained on, {outcome.unreadable[0]} among them"
         )
     print(
         json.dumps(dataclasses.asdict(outcome), default=str)

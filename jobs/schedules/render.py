@@ -223,6 +223,7 @@ def _container(name: str, place: Place, *, cpu: str, memory: str, gpus: str = ""
     amounts = {"cpu": cpu, "memory": memory, **({"nvidia.com/gpu": gpus} if gpus else {})}
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RECAST_LOG": "json",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         **({"AWS_SHARED_CREDENTIALS_FILE": f"{CREDENTIALS}/credentials"} if place.storage_secret else {}),

@@ -87,6 +87,16 @@ class Summary:
     """By kind."""
     untried_because: str = ""
 
+    def counts(self) -> dict[str, int]:
+        """Inputs in all, and by what became of them."""
+        return {
+            "inputs": self.inputs,
+            "settled_before": self.settled_before,
+            "ok": self.ok,
+            "failed": self.failed,
+            "held": self.held,
+        }
+
     @property
     def failed_share(self) -> float:
         return self.failed / max(self.ok + self.failed, 1)

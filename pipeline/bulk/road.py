@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline import cluster, storage
+from pipeline import cluster, events, storage
 from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.makers import Kit, Maker, bundle_maker
 from pipeline.bulk.manifest import write_manifest
@@ -56,6 +56,8 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
     summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
     maker = maker or bundle_maker(job)
     fs, output = storage.filesystem(job.output)
+    log = events.driver_log(run=summary.run, job=job.job, output=job.output)
+    log.info("run begun", source=str(job.source), model=maker.digest)
     listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, maker)
@@ -82,6 +84,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
             summary.pruned = drop(fs, output, _vanished(job, seen)).rows
         summary.seconds["wall"] = time.monotonic() - began
         write_manifest(fs, output, job, maker, summary)
+    log.info("run finished", **summary.counts(), seconds=round(summary.seconds["wall"], 3))
     return summary
 
 

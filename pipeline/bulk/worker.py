@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from pipeline import storage
+from pipeline import events, storage
 from pipeline.ahead import ahead
 from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
 from pipeline.bulk.generate import Precision
@@ -97,6 +97,7 @@ class ShardMaker:
         self._streams = _streams(work.device)
         self._tally = Tally(collector)
         self._ledger = ledger or Attempts()
+        self._log = events.log(run=work.run, output=work.output)
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
@@ -108,12 +109,16 @@ class ShardMaker:
             if not storage.is_storage_fault(fault):
                 raise
             self._tally.count(run_fault=f"writing {self._work.output} failed: {storage.sentence(fault)}")
+            self._log.error("shard not written", shard=name, error=storage.sentence(fault))
         self._ledger.done(name)
         return pa.Table.from_pylist([self._tally.report()])
 
     def _settle(self, unit: list[Input], name: str, attempt: Attempt) -> None:
         if attempt.exhausted:
             self._tally.count(run_fault=f"{attempt.number - 1} workers died on one unit of inputs, {_span(unit)}")
+            self._log.error(
+                "unit given up", shard=name, first=unit[0].key, last=unit[-1].key, deaths=attempt.number - 1
+            )
         elif attempt.careful:
             self._write(self._one_by_one(unit, name, attempt), name)
         else:
@@ -233,7 +238,9 @@ class ShardMaker:
         sealed_bytes = 0
         for sample in samples:
             if sample.untried:
-                self._tally.count(untried=1, untried_because=sample.untried)
+                because = without_names(sample.untried, sample.item)
+                self._tally.count(untried=1, untried_because=because)
+                self._log.warning("input untried", shard=name, key=sample.item.key, error=because)
                 continue
             rows.append(self._row(shard, name, sample))
             new = list(self._sealed(rows[-1], sample))
@@ -275,6 +282,7 @@ class ShardMaker:
             row.error = f"{sample.fault.kind}: {without_names(sample.fault.sentence, sample.item)}"
             row.status = "held" if self._work.fails_closed else sample.fault.status
             self._tally.settled(row.status, sample.fault.kind)
+            self._log.warning(f"input {row.status}", shard=name, key=row.key, kind=sample.fault.kind, error=row.error)
             return row
         picture, data = sample.picture, sample.data
         assert picture is not None  # a sample without a fault has gone through every stage
@@ -297,6 +305,7 @@ class ShardMaker:
             if seals:
                 write_seals(self._fs, self._output, name.rpartition(".")[0], seals)
             write_fragment(self._fs, self._output, name, table(rows, about))
+        self._log.info("shard committed", shard=name, rows=len(rows), images=shard.images, bytes=shard.length)
 
 
 def _streams(device: str) -> ThreadPoolExecutor | None:

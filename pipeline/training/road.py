@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
-from pipeline import cluster, storage
+from pipeline import cluster, events, storage
 from pipeline.deidentify.brought import Brought
 from pipeline.training import example_files
 from pipeline.training.checkpoints import Checkpoints
@@ -60,6 +60,8 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
         reached = max(Checkpoints(plan.output).steps(), default=0)
     if reached >= config.steps and run.get("status") == "finished":
         return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
+    log = events.driver_log(recipe=plan.recipe, output=plan.output)
+    log.info("run begun", data=plan.data, step=reached, steps=config.steps)
     recipe = recipes.RECIPES[plan.recipe].recipe
     found, table = _listed(plan, config)
     classes = example_files.classes(found) if recipe.labelled else ()
@@ -82,6 +84,7 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
     finished["warnings"] = [asdict(trouble) for trouble in facts["warnings"]]
     write_run(plan.output, {**run, **finished, "status": "finished"})
+    log.info("run finished", **finished)
     return Outcome(
         output=plan.output,
         steps=facts["step"],
@@ -150,7 +153,7 @@ def _fit(
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
 
-    with shown(watch, config.steps, quiet), _interruptible():
+    with shown(watch, plan.output, config.steps, quiet), _interruptible():
         _fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
 
@@ -172,6 +175,7 @@ def _fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPl
     Ray Train would count all losses of a training alike, and a month on spot machines has many.
     """
     failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
+    log = events.driver_log(recipe=plan.recipe, output=plan.output)
     while True:
         try:
             with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch:
@@ -180,6 +184,7 @@ def _fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPl
         except TrainingFailedError as fault:
             before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
             failures = 1 if reached > before else failures + 1
+            log.warning("workers lost", step=reached, failures=failures)
             if failures > plan.max_failures:
                 why = ray.get(watch.facts.remote())["fault"] or "a worker died without a word; was memory short?"
                 raise TrainingError(

@@ -1,7 +1,6 @@
 """The live view of a training: workers tell how far they are, the driver shows it on stderr."""
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from pipeline import events
 from pipeline.training.trouble import WAITING, Trouble
 
 POLL_EVERY_S = 0.5
@@ -40,10 +40,10 @@ class Watch:
 
 
 @contextlib.contextmanager
-def shown(watch: Any, steps: int, quiet: bool) -> Iterator[None]:
+def shown(watch: Any, output: str, steps: int, quiet: bool) -> Iterator[None]:
     """Show progress while the block runs: steps, losses, images per second, time left."""
     done = threading.Event()
-    viewer = threading.Thread(target=_follow, args=(watch, steps, done), daemon=True)
+    viewer = threading.Thread(target=_follow, args=(watch, output, steps, done), daemon=True)
     if not quiet:
         viewer.start()
     try:
@@ -54,8 +54,9 @@ def shown(watch: Any, steps: int, quiet: bool) -> Iterator[None]:
             viewer.join()
 
 
-def _follow(watch: Any, steps: int, done: threading.Event) -> None:
-    console = Console(stderr=True, highlight=False)
+def _follow(watch: Any, output: str, steps: int, done: threading.Event) -> None:
+    console = Console(stderr=True, highlight=False, quiet=events.wanted())
+    log = events.driver_log(output=output)
     columns = (
         TextColumn("training", table_column=Column(no_wrap=True, min_width=8)),
         BarColumn(bar_width=16),
@@ -72,11 +73,14 @@ def _follow(watch: Any, steps: int, done: threading.Event) -> None:
                 words = _words(facts["scalars"])
                 progress.update(task, completed=facts["step"], words=words)
                 for trouble in facts["warnings"][warned:]:
+                    log.warning("trouble", kind=trouble.kind, step=trouble.step, sentence=trouble.sentence)
                     console.print(f"warning: step {trouble.step:,}: {trouble.sentence}", markup=False)
                 warned = len(facts["warnings"])
                 if progress.disable and time.monotonic() - line_at > LINE_EVERY_S:
                     line_at = time.monotonic()
-                    print(f"training: {facts['step']:,} of {steps:,} steps, {words}", file=sys.stderr, flush=True)
+                    log.info("progress", step=facts["step"], steps=steps, **facts["scalars"])
+                    line = f"training: {facts['step']:,} of {steps:,} steps, {words}"
+                    console.print(line, markup=False, soft_wrap=True)
 
 
 def _words(scalars: dict[str, float]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
-from pipeline import storage
+from pipeline import events, storage
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard, fixed_samples
 from pipeline.training.idle import Idle
@@ -53,6 +53,7 @@ def work(job: dict[str, Job]) -> None:
         Worker(job["job"]).run()
     except Exception as fault:
         job["job"].watch.tell.remote({"fault": _sentence(fault)})
+        events.log(output=job["job"].plan.output).error("worker failed", error=_sentence(fault))
         raise
 
 
@@ -85,6 +86,7 @@ class Worker:
         )
         self.checkpoints = Checkpoints(self.plan.output)
         self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
+        self.log = events.log(recipe=self.plan.recipe, output=self.plan.output, rank=self.rank)
         self.seconds = 0.0
 
     def run(self) -> None:
@@ -92,6 +94,7 @@ class Worker:
         if draw is None:
             return
         start = self._resume()
+        self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
         self._tell(step=start, seconds=self.seconds, fault="")
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
@@ -214,6 +217,7 @@ class Worker:
                 self.metrics.logged(done, means)
                 if checkpoint:
                     self.metrics.checkpointed()
+                    self.log.info("checkpoint begun", step=done, **means)
                     facts = {"seconds": self.seconds, "workers": self.world, "memories": memories}
                     records.checkpoint(done, facts)
             sums, steps, began = {}, 0, time.monotonic()
@@ -245,6 +249,7 @@ class Worker:
     def _warn(self, kind: str, step: int, sentence: str) -> None:
         if self.rank == 0:
             self.job.watch.warn.remote(Trouble(kind, step, sentence))
+            self.log.warning("trouble", kind=kind, step=step, sentence=sentence)
 
     def _tell(self, **facts: Any) -> None:
         if self.rank == 0:

@@ -80,6 +80,20 @@ def test_an_empty_source_is_done_with_a_warning(tmp_path, capsys):
     assert "holds no inputs" in capsys.readouterr().err
 
 
+def test_logs_for_machines_are_events_alone(tmp_path, capsys, monkeypatch):
+    """With RECAST_LOG=json every line on stderr is an object, errors too; stdout is as ever."""
+    monkeypatch.setenv("RECAST_LOG", "json")
+    (tmp_path / "in").mkdir()
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out")]) == cli.DONE
+    assert cli._status(["upscale", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == cli.FAILED
+    printed = capsys.readouterr()
+    told = [json.loads(line) for line in printed.err.splitlines()]
+    assert [line["event"] for line in told] == ["run begun", "run finished", "said", "run begun", "said"]
+    assert (told[1]["inputs"], told[1]["run"]) == (0, told[0]["run"])
+    assert "nowhere" in told[-1]["sentence"]
+    assert "nothing to do" in printed.out
+
+
 def test_a_dry_run_prints_the_spec_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").write_bytes(b"x")

@@ -80,6 +80,19 @@ def test_every_input_of_a_unit_gets_its_row_and_its_bytes(tmp_path, source):
             assert hashlib.sha256(data).hexdigest() == row["sha256"]
 
 
+def test_what_happens_is_told_in_events_with_run_shard_and_key(tmp_path, source, capsys):
+    settle(tmp_path, source)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = {line["event"]: line for line in lines}
+    (shard,) = (tmp_path / "out/shards").iterdir()
+    about = {"run": "run-1", "output": str(tmp_path / "out"), "shard": shard.name}
+    assert (
+        told["input failed"].items() >= {**about, "key": "bad.jpg", "kind": "not-an-image", "level": "warning"}.items()
+    )
+    assert told["shard committed"].items() >= {**about, "rows": 10, "images": 9, "level": "info"}.items()
+    assert all("time" in line for line in lines)
+
+
 def test_a_unit_done_twice_is_the_same_as_once(tmp_path, source):
     settle(tmp_path, source)
     before = {p.name: p.read_bytes() for p in (tmp_path / "out/shards").iterdir()}

@@ -1,0 +1,53 @@
+"""What happens in a run, for whoever gathers logs: events with fields, one JSON object a line, on standard error."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+WANTED = "RECAST_LOG"
+"""In the environment of a driver: `json`, for events in place of the lines that people read."""
+_PROCESSORS: tuple[Processor, ...] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    structlog.processors.JSONRenderer(ensure_ascii=True),  # for keys that are not UTF-8
+)
+
+
+def log(**fields: Any) -> FilteringBoundLogger:
+    """A worker's logger, whose lines all carry these fields beside `event`, `level` and `time`.
+
+    They go to Ray's own files, `logs/worker-*.err` of its session, which its dashboard shows and log shippers read.
+    """
+    return _logger(logging.INFO, fields)
+
+
+def wanted() -> bool:
+    """Whether a driver says what happens in events, rather than in lines for people."""
+    return os.environ.get(WANTED) == "json"
+
+
+def driver_log(**fields: Any) -> FilteringBoundLogger:
+    """The logger of the process that a person started; silent unless events are wanted there."""
+    return _logger(logging.INFO if wanted() else logging.CRITICAL, fields)
+
+
+def say(sentence: str, **fields: Any) -> None:
+    """Something a person must know, on standard error: as it is, or as an event where events are wanted."""
+    if wanted():
+        driver_log().warning("said", sentence=sentence, **fields)
+    else:
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def _logger(level: int, fields: dict[str, Any]) -> FilteringBoundLogger:
+    """Of its own: whoever else uses structlog in this process keeps their settings."""
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=_PROCESSORS,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        **fields,
+    ).bind()
