@@ -13,6 +13,7 @@ from pipeline.output.rows import SCHEMA
 from pipeline.report.output import Output, text
 from pipeline.report.pairs import Pair, choose, read_pairs
 from pipeline.report.runs import Run, Totals, read_runs, total
+from pipeline.report.trends import Trend, trends
 from pipeline.report.wording import moment
 
 COLUMNS = (
@@ -56,6 +57,7 @@ class BulkFacts:
     runs: tuple[Run, ...]
     runs_unread: int
     totals: Totals
+    trends: tuple[Trend, ...]
     kinds: tuple[Kind, ...]
     kinds_left_out: int
     pairs: tuple[Pair, ...]
@@ -100,6 +102,7 @@ def gather(output: Output) -> BulkFacts:
         runs=runs,
         runs_unread=unread,
         totals=total(runs),
+        trends=trends(runs),
         kinds=tuple(kind_of(bad, kind) for kind in kinds[:MOST_KINDS]),
         kinds_left_out=sum(kind["count"] for kind in kinds[MOST_KINDS:]),
         pairs=read_pairs(output, chosen, befores=not withheld),

@@ -96,6 +96,21 @@ def test_newest_row_of_a_key_counts(upscaled: Path) -> None:
     assert "Inputs 17 Done 13" in Page(report.render(str(upscaled))).text
 
 
+def test_trends_show_what_changed_from_run_to_run(upscaled: Path) -> None:
+    """The newest run beside the median of the others; one with nothing to do has neither rate nor share of failures."""
+    assert "From run to run" not in Page(report.render(str(upscaled))).text
+    for day, (ok, failed_, rate) in enumerate([(100, 0, 2.0), (0, 0, 0.0), (80, 0, 3.0), (60, 20, 1.0)], 21):
+        counts = {"inputs": 400, "ok": ok, "failed": failed_, "held": 0, "settled_before": 0}
+        when = f"2026-11-{day}T02:00:00Z"
+        manifest(upscaled, f"202611{day}", counts=counts, images_per_s=rate, finished_at=when, seconds={"wall": 60.0})
+    page = Page(report.render(str(upscaled)))
+    assert "Inputs settled 80 in the newest run, usually 48, at most 100" in page.text
+    assert "Failed or held 25 % in the newest run, usually 0 %, at most 25 %" in page.text
+    assert "Images per second 1.00 in the newest run, usually 2.00, at most 3.00" in page.text
+    (rates,) = [label for label in page.values("aria-label") if label.startswith("Images per second")]
+    assert "22 Nov 2026, 02:00 UTC: nothing to do; 23 Nov 2026, 02:00 UTC: 3.00" in rates
+
+
 def test_hostile_names_stay_text(upscaled: Path) -> None:
     """A key or an error that looks like markup is shown as it is and makes no element or attribute."""
     html = report.render(str(upscaled))
