@@ -10,9 +10,9 @@ from PIL import Image
 from jobs.object_store import ObjectStore
 from pipeline import storage
 from pipeline.output.verify import verify
-from tests.flaky_proxy import flaky
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_chaos import orphans, settled
+from tests.s3_proxy import FlakyProxy
 
 
 def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, object_store: ObjectStore, bucket):
@@ -25,7 +25,7 @@ def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, 
     fs.put(f"{tmp_path}/in/", path, recursive=True)
     command = [sys.executable, "-m", "jobs", "upscale", "--model", model, "--shard-images", "4"]
     subprocess.run([*command, f"{tmp_path}/in", f"{tmp_path}/calm"], check=True, timeout=120)
-    with flaky(object_store.endpoint) as proxy:
+    with FlakyProxy(object_store.endpoint, share=0.1, stall_s=2.0) as proxy:
         tired = dataclasses.replace(object_store, endpoint=proxy.endpoint)
         with tired.exported():
             subprocess.run([*command, f"{bucket}/in", f"{bucket}/out"], check=True, timeout=200)
