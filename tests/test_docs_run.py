@@ -1,0 +1,174 @@
+"""Every command that the documentation shows runs, on small files of the kinds that it speaks of.
+
+Trainings are asked for and not begun (`--dry-run`), for each takes a quarter of a minute; every recipe is trained in
+tests/pipeline/training. RECAST_TEST_TRAININGS=1 has them do two steps. What needs a cluster is marked on its page.
+"""
+
+import io
+import os
+import re
+import shlex
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from jobs import cli
+from models import bundle, recipes
+from pipeline import storage
+from pipeline.samples.faces import write_faces
+from tests.jobs.schedules.test_local import CRONTAB
+from tests.models.originals import ESRGAN, Retina
+from tests.models.test_recipes import smallest, supplies_for
+
+ROOT = Path(__file__).parent.parent
+PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]) if "\n    recast " in p.read_text()]
+CLUSTER = "<!-- needs a cluster -->"
+TRAININGS = bool(os.environ.get("RECAST_TEST_TRAININGS"))
+WRITERS = ("upscale", "translate", "deidentify", "restore")
+BUCKET = "s3://bucket"
+
+
+def commands(page: Path) -> list[tuple[bool, list[str]]]:
+    """The whole `recast` commands of a page in order, and whether each is marked as needing a cluster."""
+    found, marked = [], False
+    for line in page.read_text().replace("\\\n", " ").splitlines():
+        if line.startswith("    recast ") and not re.search(r"…|\[|SOURCE", line):
+            found.append((marked, shlex.split(line, comments=True)[1:]))
+        elif line.strip():
+            marked = line == CLUSTER
+    return found
+
+
+def begun(recipe: str, folder: Path) -> None:
+    """The bundle of a recipe's product, as it is before training."""
+    made = recipes.build(recipe, recipes.configured(recipe, smallest(recipe), {}), supplies_for(recipe))
+    product, network = made.product, made.networks[made.product.part]
+    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
+    bundle.write(bundle.Bundle(name="begun", recipe=recipe, **facts), network, folder)
+
+
+def saved(network: torch.nn.Module, file: Path, prefix: str = "") -> None:
+    torch.save({prefix + key: value for key, value in network.state_dict().items()}, file)
+
+
+def png(seed: int, width: int = 64, height: int = 64) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def tar(path: Path, files: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A reader's folder, with all that the pages take for granted; `bucket/` is what is in the reader's bucket."""
+    folder = tmp_path_factory.mktemp("reader")
+    write_faces(str(folder / "drawn"), count=3, size_px=96)
+    drawn = folder / "drawn/people/train"
+    table = pq.read_table(f"{drawn}.parquet")
+    letters = dict(zip(sorted(set(table["key"].to_pylist())), ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), strict=False))
+    rows = [{**row, "key": letters[row["key"]]} for row in table.to_pylist() if row["key"] in letters]
+    for photos in ("photos", "scans", "wider", "bucket/photos", "faces/people/test", "faces/scenes/test"):
+        for key, name in letters.items():
+            put(folder / photos / name, (drawn / key).read_bytes())
+    for name in ("faces", "plates", "wider", "faces/people/test", "faces/people/train", "faces/scenes/train"):
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), folder / f"{name}.parquet")
+    for n in range(3):
+        for pairs in ("pairs", "bucket/pairs"):
+            put(folder / pairs / f"{n}.png", png(n, 128))
+        for pool in ("horse2zebra/A", "horse2zebra/B", "horses", "classes/one", "classes/two"):
+            put(folder / pool / f"{n}.png", png(n))
+    for name in ("archive.tar", "labels.tar", "bucket/photos.tar", "bucket/archive.tar"):
+        tar(folder / name, {f"{n}.png": png(n) for n in range(3)})
+    put(folder / "bucket/scans/one.zip", b"")
+    with zipfile.ZipFile(folder / "bucket/scans/one.zip", "w") as archive:
+        archive.writestr("a.png", png(1))
+    for name in ("mosaic.jpg", "style.png"):
+        put(folder / name, png(1))
+    put(folder / "passcode.txt", b"a passcode for the readers\n")
+    put(folder / "new.txt", b"another one for the readers\n")
+    torch.manual_seed(0)
+    for recipe, name in (
+        ("pix2pix", "facades"), ("cyclegan", "zebras"), ("srgan", "srgan"), ("srresnet", "x4"),
+        ("srresnet", "srresnet"),
+        ("style_transfer", "mosaic"), ("deidentify", "deidentify"), ("passcode", "passcode"),
+        ("retinaface", "retinaface"), ("recognizer", "recognizer"),
+    ):  # fmt: skip
+        begun(recipe, folder / "runs" / name / "bundle")
+    for name in ("training", "runs/pix2pix"):
+        shutil.copytree(folder / "runs/facades/bundle", folder / "bucket" / name / "bundle")
+    saved(ESRGAN(4), folder / "RealESRGAN_x4plus.pth")
+    saved(Retina("resnet50"), folder / "Resnet50_Final.pth", "module.")
+    (folder / "bin").mkdir()
+    put(folder / "bin/crontab", CRONTAB.encode())
+    (folder / "bin/crontab").chmod(0o755)
+    return folder
+
+
+def fitted(words: list[str], bucket: str) -> list[str]:
+    """A command on this reader's bucket, and no larger than it must be."""
+    words = [word.replace(BUCKET, bucket) for word in words]
+    job = words[0]
+    for option, least in (("--count", "3"), ("--scale", "2")):
+        if option in words and job != "train":
+            words[words.index(option) + 1] = least
+    if job == "train":
+        few = ["--steps", "2", "--workers", "1", "--checkpoint-every", "2", "--gpus-per-worker", "0"]
+        return [*words, *(few if TRAININGS else ["--dry-run"])]
+    return [*words, *(["--actors", "1"] if job in WRITERS else [])]
+
+
+def emptied(url: str) -> None:
+    """Make way for a command whose output an earlier one of the page may have begun with other settings."""
+    fs, path = storage.filesystem(url)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_of_a_page_run(page, place, bucket, ray_local, monkeypatch, capsys):
+    fs, path = storage.filesystem(bucket)
+    fs.put(f"{place}/bucket/", path, recursive=True)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("TABLE", str(place / "crontab"))
+    monkeypatch.setenv("RECAST_SCHEDULES", str(place / "schedules"))
+    emptied("out")
+    for needs_cluster, words in commands(page):
+        if needs_cluster:
+            cli.understood(words)
+            continue
+        if words[0] in WRITERS:
+            emptied(fitted(words, bucket)[2])
+        elif "out/" in words and not (place / "out").exists():
+            assert cli._status(["upscale", "photos", "out", "--actors", "1"]) == 0
+        asked = fitted(words, bucket)
+        assert cli._status(asked) == 0, (shlex.join(asked), capsys.readouterr().err)
+
+
+def test_what_needs_a_cluster_is_marked():
+    """`submit` and `jobs` talk to a job server; tests/jobs/test_submission.py does so."""
+    for page in PAGES:
+        for marked, words in commands(page):
+            assert marked == (words[0] in ("submit", "jobs")), (page, words)
