@@ -178,16 +178,13 @@ def main() -> None:
                 flush=True,
             )
     law = Law(found[-1].unit_cpu_s)
-    print(
-        f"a driver feeds {1 / law.unit_s:.0f} units a second: {SHARD_INPUTS / law.unit_s:,.0f} images/s in shards of 1,000"
-    )
+    print(f"a driver feeds {1 / law.unit_s:.0f} units/s, {SHARD_INPUTS / law.unit_s:,.0f} images/s in shards of 1,000")
     for inputs in (10**6, 10**8):
         for gpus in (1, 10, 100, 1000):
             seconds = law.seconds(inputs, gpus)
             ideal = inputs / GPU_IMAGES_S / gpus
-            print(
-                f"10^{len(str(inputs)) - 1} inputs on {gpus:5,} GPUs: {seconds / 3600:9.2f} h, {ideal / seconds:.2f} of ideal"
-            )
+            of = f"{seconds / 3600:9.2f} h, {ideal / seconds:.2f} of ideal"
+            print(f"10^{len(str(inputs)) - 1} inputs on {gpus:5,} GPUs: {of}")
 
 
 if __name__ == "__main__":

@@ -17,25 +17,30 @@ from pipeline.training.road import train
 from tests.pipeline.training.fire import KILLS, Fire
 from tests.pipeline.training.states import flattened
 
-STEPS = max(120, 40 * KILLS)
+STEPS = max(60, 20 * KILLS)
 EXAMPLES = 5
 """Odd, so that two workers get three each, one of them twice."""
+OVERRIDES = {"ema_decay": 0.9, "constant_share": 1.0, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
+    """Images of two domains."""
     folder = tmp_path_factory.mktemp("photos")
-    for number in range(EXAMPLES):
+    for number in range(EXAMPLES + 3):
         random = np.random.default_rng(number)
         coarse = Image.fromarray(random.integers(0, 255, (12, 14, 3), np.uint8))
-        coarse.resize((140, 120), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        domain = folder / ("A" if number < EXAMPLES else "B")
+        domain.mkdir(exist_ok=True)
+        coarse.resize((140, 120), Image.Resampling.BICUBIC).save(domain / f"{number}.png")
     return folder
 
 
 def plan(photos, output, **changes):
+    """Of CycleGAN, since its pools of former results are one more thing that a checkpoint must hold."""
     settings = {
-        "recipe": "srresnet", "preset": "tiny", "data": str(photos), "output": str(output), "steps": STEPS,
-        "overrides": {"ema_decay": 0.9}, "workers": 2, "threads_per_worker": 1, "checkpoint_every": 5,
+        "recipe": "cyclegan", "preset": "tiny", "data": str(photos), "output": str(output), "steps": STEPS,
+        "overrides": OVERRIDES, "workers": 2, "threads_per_worker": 1, "checkpoint_every": 5,
         "log_every": 2, "sample_rows": 2,
     }  # fmt: skip
     return settings | changes
@@ -57,7 +62,7 @@ def test_output_has_everything(undisturbed):
     """A finished training leaves the newest checkpoints, a bundle, logs and run.json as documented."""
     run = json.loads((undisturbed / "run.json").read_text())
     assert (run["format"], run["status"], run["steps"], run["recipe"]) == (
-        "recast-training/1", "finished", STEPS, "srresnet",
+        "recast-training/1", "finished", STEPS, "cyclegan",
     )  # fmt: skip
     assert run["counts"]["examples"] == EXAMPLES
     assert run["counts"]["parameters"]["G"] > 1000
@@ -72,7 +77,7 @@ def test_output_has_everything(undisturbed):
     }
     lines = [json.loads(s) for s in (undisturbed / "logs" / "scalars-00000002.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines][-1] == STEPS
-    assert {"time", "lr", "images_per_s", "waiting", "G reconstruction", "PSNR dB"} <= lines[0].keys()
+    assert {"time", "lr", "images_per_s", "waiting", "G adversarial", "F adversarial"} <= lines[0].keys()
     assert run["warnings"] == []
 
 
@@ -82,8 +87,8 @@ def test_bundle_is_the_averaged_generator(undisturbed):
     described, network = bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
     averaged = final_state(undisturbed)["averaged"]
     assert all(torch.equal(v, averaged[k]) for k, v in network.state_dict().items())
-    assert described.descriptor.scale == 2
-    assert network(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+    assert described.network == "resnet_generator"
+    assert network(torch.rand(1, 3, 16, 16)).shape == (1, 3, 16, 16)
 
 
 def test_finished_training_is_left_alone(undisturbed, photos):
@@ -108,6 +113,11 @@ def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photo
         one, other = flattened(burnt[part]), flattened(calm[part])
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+    pools, undisturbed_pools = ([flattened(memory) for memory in one["memories"]] for one in (burnt, calm))
+    assert len(pools) == 2
+    for one, other in zip(pools, undisturbed_pools, strict=True):
+        assert one
+        assert all(torch.equal(one[name], other[name]) for name in other)
     assert bundles.describe(f"{output}/bundle").training["step"] == STEPS
 
 
@@ -131,38 +141,18 @@ def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturb
 
 def test_other_settings_are_refused(undisturbed, photos):
     """An output of another training is not overwritten; the difference is named."""
-    with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.001, now 0.01\)"):
-        train(TrainingPlan(**plan(photos, undisturbed, overrides={"ema_decay": 0.9, "learning_rate": 0.01})))
-
-
-def test_unpaired_training_remembers_its_pools_when_it_goes_on(ray_local, photos, tmp_path):
-    """CycleGAN on two folders with two workers, gone on from half way, ends in the same weights once more."""
-    for folder, numbers in (("A", range(3)), ("B", range(3, EXAMPLES))):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-        for number in numbers:
-            shutil.copy(photos / f"{number}.png", tmp_path / "data" / folder)
-    facts = {"recipe": "cyclegan", "overrides": {"constant_share": 1.0}, "steps": 4, "checkpoint_every": 2, "seed": 1}
-    asked, output = TrainingPlan(**plan(tmp_path / "data", tmp_path / "out", **facts)), str(tmp_path / "out")
-    train(asked, quiet=True)
-    at_once = Checkpoints(output).load(4)
-    (tmp_path / "out" / "checkpoints" / "step-00000004.pt").unlink()
-    train(asked, quiet=True)
-    again = Checkpoints(output).load(4)
-    one, other = flattened(at_once["networks"]), flattened(again["networks"])
-    assert all(torch.equal(one[key], other[key]) for key in one)
-    assert len(at_once["memories"]) == 2
-    assert at_once["memories"][0]["x"].shape == (3, 3, 32, 32)
-    assert bundles.describe(f"{output}/bundle").network == "resnet_generator"
+    with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.0002, now 0.01\)"):
+        train(TrainingPlan(**plan(photos, undisturbed, overrides=OVERRIDES | {"learning_rate": 0.01})))
 
 
 def test_unpaired_data_wants_two_domains(tmp_path, photos):
     with pytest.raises(TrainingError, match="wants images in the folders A and B"):
-        train(TrainingPlan(**plan(photos, tmp_path, recipe="cyclegan", overrides={})), quiet=True)
+        train(TrainingPlan(**plan(photos / "A", tmp_path)), quiet=True)
 
 
 def test_pix2pix_diverging_is_stopped(ray_local, photos, tmp_path):
     """A loss that is no longer finite ends the training with a sentence; the last good checkpoint is kept."""
-    settings = plan(photos, tmp_path, recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
+    settings = plan(photos / "A", tmp_path, recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
     with pytest.raises(TrainingError, match=r"the training diverged: .* is no longer finite at step"):
         train(TrainingPlan(**settings | {"checkpoint_every": 1, "log_every": 1}), quiet=True)
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
