@@ -46,7 +46,7 @@ def say(sentence: str, **fields: Any) -> None:
 def _logger(level: int, fields: dict[str, Any]) -> FilteringBoundLogger:
     """Of its own: whoever else uses structlog in this process keeps their settings."""
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.WriteLogger(sys.stderr),
         processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         **fields,

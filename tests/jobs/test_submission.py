@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -156,11 +157,15 @@ print(JobSubmissionClient("{server}").submit_job(
 
 def test_what_can_not_be_done_is_one_sentence(server):
     """A command that makes no sense is refused on this side; a job, a server or a token that isn't there is named."""
-    wrong = recast("submit", "upscale", "in", "out", "--scale", "7")
+    with ThreadPoolExecutor() as at_once:
+        asked = [
+            at_once.submit(recast, "submit", "upscale", "in", "out", "--scale", "7"),
+            at_once.submit(recast, "jobs", "logs", "no-such-job"),
+            at_once.submit(recast, "jobs", "list", "--address", "http://127.0.0.1:9"),
+            at_once.submit(recast, "jobs", "list", RAY_AUTH_MODE="disabled"),
+        ]
+    wrong, missing, nobody, stranger = (done.result() for done in asked)
     assert (wrong.returncode, wrong.stdout) == (cli.BAD_USAGE, "")
-    missing = recast("jobs", "logs", "no-such-job")
-    nobody = recast("jobs", "list", "--address", "http://127.0.0.1:9")
-    stranger = recast("jobs", "list", RAY_AUTH_MODE="disabled")
     for done, says in ((missing, "no-such-job"), (nobody, "http://127.0.0.1:9"), (stranger, "it wants a token")):
         assert done.returncode == cli.FAILED
         assert says in done.stderr

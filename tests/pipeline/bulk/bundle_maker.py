@@ -9,10 +9,10 @@ from models.descriptor import Descriptor
 from models.networks import NETWORKS
 
 
-def upscaler(folder: Path, *, scale: int = 2, seed: int = 0) -> str:
+def upscaler(folder: Path, *, scale: int = 2, seed: int = 0, channels: int = 8, blocks: int = 1) -> str:
     """A tiny x2 or x4 upscaler with random weights. Returns its folder."""
     torch.manual_seed(seed)
-    arguments = {"scale": scale, "channels": 8, "blocks": 1}
+    arguments = {"scale": scale, "channels": channels, "blocks": blocks}
     network = NETWORKS["edsr"](**arguments)
     write(
         Bundle(

@@ -26,15 +26,16 @@ from pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
 
-INPUTS = 150
-KILLS = int(os.environ.get("RECAST_TEST_KILLS", "4"))
+INPUTS = 100
+KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))
 """Of each run under fire."""
 PASSCODE = "a passcode for a run under fire"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return upscaler(tmp_path_factory.mktemp("bundle"))
+    """Slow enough that a run of it can be killed several times."""
+    return upscaler(tmp_path_factory.mktemp("bundle"), channels=32, blocks=6)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(INPUTS):
         size = (int(rng.integers(8, 200)), int(rng.integers(8, 200)), 3)
         Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(folder / f"{n:03}.png")
-    for n in range(0, INPUTS, 30):
+    for n in range(0, INPUTS, 20):
         (folder / f"{n:03}.png").write_bytes(b"no image")
     return folder
 

@@ -50,7 +50,7 @@ def model(tmp_path_factory) -> str:
 
 def job(source: Path | str, output: Path | str, model: str, **changes) -> BulkJob:
     facts = {"job": "upscale", "source": Source(urls=(str(source),)), "output": str(output), "model": model}
-    return BulkJob(**(facts | {"actors": 2} | changes))
+    return BulkJob(**(facts | {"actors": 1} | changes))
 
 
 def view(output: Path | str) -> dict[str, tuple]:
@@ -67,7 +67,7 @@ def sound(output: Path | str) -> bool:
 @pytest.mark.usefixtures("ray_local")
 class TestRuns:
     def test_every_input_is_settled_and_a_second_run_does_nothing(self, source, tmp_path, model, monkeypatch):
-        asked = job(source, tmp_path / "out", model)
+        asked = job(source, tmp_path / "out", model, actors=2)
         summary = road.run(asked, Silent())
         assert (summary.inputs, summary.ok, summary.failed) == (12, 10, 2)
         assert summary.failures == {"empty": 1, "not-an-image": 1}
@@ -209,19 +209,19 @@ class TestRuns:
         assert len(view(tmp_path / "out")) == 12
 
     def test_every_kind_of_source_gives_the_same_images(self, source, tmp_path, model):
-        """A folder, a compressed tar, Parquet with images, a table of URIs, and a former output of them."""
+        """A folder; a compressed tar, Parquet with images and a table of URIs together; and a former output of them."""
         names = [p.name for p in sorted(source.iterdir()) if p.suffix == ".png"]
-        subprocess.run(["tar", "-czf", tmp_path / "in.tar.gz", "-C", source, *names], check=True)
-        images = [{"bytes": (source / name).read_bytes(), "path": name} for name in names]
+        packed, stored, listed = names[::3], names[1::3], names[2::3]
+        subprocess.run(["tar", "-czf", tmp_path / "in.tar.gz", "-C", source, *packed], check=True)
+        images = [{"bytes": (source / name).read_bytes(), "path": name} for name in stored]
         pq.write_table(pa.table({"image": images}), tmp_path / "in.parquet")
-        (tmp_path / "in.csv").write_text("key,uri\n" + "".join(f"{name},{source}/{name}\n" for name in names))
+        (tmp_path / "in.csv").write_text("key,uri\n" + "".join(f"{name},{source}/{name}\n" for name in listed))
         road.run(job(source, tmp_path / "folder", model, shards="parquet"), Silent())
         expected = {key: row[4] for key, row in view(tmp_path / "folder").items() if key in names}
-        for kind in ("in.tar.gz", "in.parquet", "in.csv"):
-            output = tmp_path / f"out-{kind}"
-            summary = road.run(job(tmp_path / kind, output, model), Silent())
-            assert (summary.ok, summary.failed) == (10, 1)
-            assert {key: row[4] for key, row in view(output).items()} == expected
+        kinds = Source(urls=tuple(str(tmp_path / kind) for kind in ("in.tar.gz", "in.parquet", "in.csv")))
+        summary = road.run(dataclasses.replace(job("", tmp_path / "out", model), source=kinds), Silent())
+        assert (summary.ok, summary.failed) == (10, 1)
+        assert {key: row[4] for key, row in view(tmp_path / "out").items()} == expected
         again = road.run(job(tmp_path / "folder", tmp_path / "again", model), Silent())
         assert (again.ok, again.failed) == (10, 0)
         assert {row[5] for row in view(tmp_path / "again").values()} == {64}
