@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import logging
 import os
 import shlex
 import shutil
@@ -51,6 +52,8 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
     Raises:
         SubmissionError: no job server answers there, or it refuses.
     """
+    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with _sentences("submitting", address) as client, _luggage(config) as folder:
         words = [*arguments, *(["-c", CONFIG] if config else [])]
         job = _submitted(client, words, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})

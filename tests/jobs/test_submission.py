@@ -19,6 +19,7 @@ from tests.pipeline.bulk.test_road import image
 from tests.pipeline.deidentify.test_painter import packed
 
 HOST = "127.0.0.8"
+ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
@@ -37,33 +38,25 @@ def without_recast(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A head with a job server, and tokens asked of whoever calls; its processes end with the tests."""
-    folder = tmp_path_factory.mktemp("head")
-    token = folder / "token"
-    token.write_text("0" * 64)
-    token.chmod(0o600)
-    dashboard = free_port()
-    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [
-        "ray", "start", "--head", f"--node-ip-address={HOST}", f"--port={free_port()}", f"--dashboard-host={HOST}",
-        f"--dashboard-port={dashboard}", "--num-cpus=2", "--object-store-memory=200000000", f"--temp-dir={folder}/ray",
-        "--disable-usage-stats", f"--dashboard-agent-listen-port={free_port()}",
-    ]  # fmt: skip
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setenv("PATH", path)
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setenv("RAY_API_SERVER_ADDRESS", f"http://{HOST}:{dashboard}")
-        there = {**os.environ, "PYTHONPATH": str(without_recast(folder / "there"))}
-        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=folder, env=there)
-        try:
-            yield f"http://{HOST}:{dashboard}"
-        finally:
-            for trace in (str(folder), HOST.replace(".", r"\.")):  # some of Ray's processes know but their address
-                subprocess.run(["pkill", "-KILL", "-f", trace], check=False)
+    """The job server of a cluster of two nodes that wants a token: infra/local/cluster.sh up, and down."""
+    home = tmp_path_factory.mktemp("local")
+    ports = {f"RECAST_LOCAL_{name}_PORT": str(free_port()) for name in ("RAY", "DASHBOARD", "S3")}
+    where = {"RECAST_LOCAL": str(home), "RECAST_LOCAL_IP": HOST, **ports}
+    here = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
+    there = {**here, **where, "PYTHONPATH": str(without_recast(home / "there"))}
+    script = str(ROOT / "infra/local/cluster.sh")
+    try:
+        subprocess.run([script, "up", "2"], check=True, capture_output=True, timeout=120, env=there)
+        found = subprocess.run(["bash", "-c", f". {home}/env; env -0"], check=True, capture_output=True, env=here)
+        given = dict(line.split("=", 1) for line in found.stdout.decode().split("\0") if line)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("PATH", *(name for name in given if name.startswith(("AWS_", "RAY_")))):
+                patch.setenv(name, given[name])
+            patch.setenv("PYTHONPATH", str(ROOT))
+            yield given["RAY_API_SERVER_ADDRESS"]
+    finally:
+        subprocess.run([script, "down"], check=True, capture_output=True, timeout=60, env=there)
+    assert not subprocess.run(["pgrep", "-f", HOST.replace(".", r"\.")], capture_output=True).stdout
 
 
 def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -114,12 +107,13 @@ def test_a_passcode_is_nowhere_after_a_submitted_job(server, tmp_path):
         assert time.monotonic() < until, recast("jobs", "logs", "secret").stdout
     assert b"--passcode-file" in seen
     assert recast("audit", tmp_path / "out").returncode == 0
-    token = {"Authorization": "Bearer " + "0" * 64}
+    token = {"Authorization": f"Bearer {Path(os.environ['RAY_AUTH_TOKEN_PATH']).read_text()}"}
     for path in ("/api/jobs/", "/api/jobs/secret", "/api/jobs/secret/logs", "/api/v0/tasks?detail=1"):
         with urllib.request.urlopen(urllib.request.Request(server + path, headers=token), timeout=30) as answer:
             seen += answer.read()
     (tmp_path / "passcode").unlink()
-    for path in (*tmp_path.rglob("*"), *Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent.rglob("*")):
+    nodes = (Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent / "nodes").resolve()
+    for path in (*tmp_path.rglob("*"), *nodes.rglob("*")):
         seen += _read(path)
     assert len(seen) > 100_000
     assert passcode.encode() not in seen
