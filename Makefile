@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check docs bench clean
 
 setup: $(STAMP)
 
@@ -25,9 +25,14 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python infra/audit.py
+
+docs: setup
+	$(BIN)/cyclopts generate-docs jobs/cli.py:app --usage-name recast -o docs/reference/commands.md
+	$(BIN)/pdoc -d google -o site jobs pipeline models
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) demo-out build dist *.egg-info
+	rm -rf $(VENV) site demo-out build dist *.egg-info

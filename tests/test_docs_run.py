@@ -42,7 +42,7 @@ def commands(page: Path) -> list[tuple[bool, list[str]]]:
     for line in page.read_text().replace("\\\n", " ").splitlines():
         if line.startswith("    recast ") and not re.search(r"…|\[|SOURCE", line):
             found.append((marked, shlex.split(line, comments=True)[1:]))
-        elif line.strip():
+        elif line.strip() and not line.startswith("    "):
             marked = line == CLUSTER
     return found
 
@@ -165,6 +165,21 @@ def test_commands_of_a_page_run(page, place, bucket, ray_local, monkeypatch, cap
             assert cli._status(["upscale", "photos", "out", "--actors", "1"]) == 0
         asked = fitted(words, bucket)
         assert cli._status(asked) == 0, (shlex.join(asked), capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", ["output-format.md", "reference/README.md"])
+def test_python_of_a_page_runs(page, place, bucket, ray_local, monkeypatch):
+    """From the first block to the last, as in one session, on outputs of `recast upscale photos/`."""
+    monkeypatch.chdir(place)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    for output, more in (("out", []), ("stored", ["--shards", "parquet"]), (f"{BUCKET}/out", [])):
+        if any(output in block for block in blocks):
+            emptied(output.replace(BUCKET, bucket))
+            words = ["upscale", "photos", output.replace(BUCKET, bucket), "--actors", "1", *more]
+            assert cli._status(words) == 0
+    session: dict = {}
+    for block in blocks:
+        exec(block.replace(BUCKET, bucket), session)
 
 
 def test_what_needs_a_cluster_is_marked():
