@@ -34,6 +34,8 @@ STARTING_S = 60.0
 """How long a cluster that has just come up may take no jobs."""
 PATIENCE_S = 300.0
 """How long a followed job's server may stay away."""
+CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+"""Loggers of Ray's that tell a person of packages and sockets."""
 LOST = (ConnectionError, aiohttp.ClientError, RuntimeError, OSError)
 
 
@@ -52,8 +54,6 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
     Raises:
         SubmissionError: no job server answers there, or it refuses.
     """
-    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     with _sentences("submitting", address) as client, _luggage(config) as folder:
         words = [*arguments, *(["-c", CONFIG] if config else [])]
         job = _submitted(client, words, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
@@ -127,6 +127,8 @@ def stop(job: str, *, address: str | None) -> int:
 
 @contextlib.contextmanager
 def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]:
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     url = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
     os.environ["RAY_API_SERVER_ADDRESS"] = url  # which Ray prefers to the address that its client is given
     try:

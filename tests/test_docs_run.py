@@ -1,7 +1,8 @@
 """Every command that the documentation shows runs, on small files of the kinds that it speaks of.
 
 Trainings are asked for and not begun (`--dry-run`), for each takes a quarter of a minute; every recipe is trained in
-tests/pipeline/training. RECAST_TEST_TRAININGS=1 has them do two steps. What needs a cluster is marked on its page.
+tests/pipeline/training. RECAST_TEST_TRAININGS=1 has them do two steps, of the smallest preset. What needs a cluster is
+marked on its page.
 """
 
 import io
@@ -22,6 +23,7 @@ from PIL import Image
 
 from jobs import cli
 from models import bundle, recipes
+from models.networks.vgg import VGG
 from pipeline import storage
 from pipeline.samples.faces import write_faces
 from tests.jobs.schedules.test_local import CRONTAB
@@ -117,6 +119,7 @@ def place(tmp_path_factory) -> Path:
         begun(recipe, folder / "runs" / name / "bundle")
     for name in ("training", "runs/pix2pix"):
         shutil.copytree(folder / "runs/facades/bundle", folder / "bucket" / name / "bundle")
+    saved(VGG(blocks=[[4], [8], [8]]), folder / "vgg19.pth")
     saved(ESRGAN(4), folder / "RealESRGAN_x4plus.pth")
     saved(Retina("resnet50"), folder / "Resnet50_Final.pth", "module.")
     (folder / "bin").mkdir()
@@ -128,13 +131,18 @@ def place(tmp_path_factory) -> Path:
 def fitted(words: list[str], bucket: str) -> list[str]:
     """A command on this reader's bucket, and no larger than it must be."""
     words = [word.replace(BUCKET, bucket) for word in words]
+    words = ["vgg19.pth" if word.startswith("https://") and word.endswith(".pth") else word for word in words]
     job = words[0]
     for option, least in (("--count", "3"), ("--scale", "2")):
         if option in words and job != "train":
             words[words.index(option) + 1] = least
     if job == "train":
-        few = ["--steps", "2", "--workers", "1", "--checkpoint-every", "2", "--gpus-per-worker", "0"]
-        return [*words, *(few if TRAININGS else ["--dry-run"])]
+        if not TRAININGS:
+            return [*words, "--dry-run"]
+        for option in ("--preset", "--workers", "--gpus-per-worker", "--set"):
+            while option in words:
+                del words[words.index(option) : words.index(option) + 2]
+        return [*words, "--preset", smallest(words[1]), "--steps", "2", "--workers", "1", "--checkpoint-every", "2"]
     return [*words, *(["--actors", "1"] if job in WRITERS else [])]
 
 

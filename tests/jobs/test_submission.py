@@ -1,14 +1,17 @@
 """Jobs on a real cluster started by `ray start --head`: submitted, followed, listed and stopped."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -147,6 +150,63 @@ print(JobSubmissionClient("{server}").submit_job(
     deadline = time.monotonic() + 60
     while "STOPPED" not in recast("jobs", "list").stdout:
         assert time.monotonic() < deadline
+
+
+class Line:
+    """Between a client and a server: a connection that can be cut, and be away for a while."""
+
+    def __init__(self, target: str) -> None:
+        self._target = (urlsplit(target).hostname, urlsplit(target).port)
+        self.port, self._open = free_port(), []
+        self.mend()
+
+    def mend(self) -> None:
+        self._door = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._serve, args=(self._door,), daemon=True).start()
+
+    def cut(self) -> None:
+        for end in (self._door, *self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def _serve(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ends = door.accept()[0], socket.create_connection(self._target)
+                self._open += ends
+                for one, other in (ends, ends[::-1]):
+                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_a_followed_job_is_followed_on_after_a_lost_connection(server):
+    """Every line once, and the job's own status in the end."""
+    script = f"""
+from ray.job_submission import JobSubmissionClient
+print(JobSubmissionClient("{server}").submit_job(
+    entrypoint="for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done; exit 7"))
+"""
+    job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
+    line = Line(server)
+    command = [sys.executable, "-m", "jobs", "jobs", "logs", job, "--follow", "--address", f"http://{HOST}:{line.port}"]
+    follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert follower.stderr is not None
+    seen = []
+    for said in follower.stderr:
+        seen.append(said.strip())
+        if seen[-1] == "line 2":
+            line.cut()
+            time.sleep(3)
+            line.mend()
+    assert follower.wait(60) == 7
+    assert [said for said in seen if said.startswith("line")] == [f"line {n}" for n in range(1, 9)]
 
 
 def test_what_can_not_be_done_is_one_sentence(server):
