@@ -139,10 +139,12 @@ def fitted(words: list[str], bucket: str) -> list[str]:
     if job == "train":
         if not TRAININGS:
             return [*words, "--dry-run"]
-        for option in ("--preset", "--workers", "--gpus-per-worker", "--set"):
+        published = {"--preset", "--start-from"} <= set(words)  # a published network is as large as it is
+        for option in ("--workers", "--gpus-per-worker", "--set", *(() if published else ("--preset",))):
             while option in words:
                 del words[words.index(option) : words.index(option) + 2]
-        return [*words, "--preset", smallest(words[1]), "--steps", "2", "--workers", "1", "--checkpoint-every", "2"]
+        words += ["--set", "batch_size=1"] if published else ["--preset", smallest(words[1])]
+        return [*words, "--steps", "2", "--workers", "1", "--checkpoint-every", "2"]
     return [*words, *(["--actors", "1"] if job in WRITERS else [])]
 
 
