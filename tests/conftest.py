@@ -1,12 +1,16 @@
 """The real parts that tests stand on: an S3 server, Ray clusters of one and of two nodes."""
 
+import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
+import torch
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.pop("RAY_ADDRESS", None)  # tests bring their own clusters
@@ -16,6 +20,10 @@ from ray.cluster_utils import Cluster
 
 from jobs.object_store import ObjectStore, local_object_store
 from pipeline import cluster
+from pipeline.bulk import pool
+from pipeline.bulk.job import BulkJob
+from pipeline.bulk.makers import Kit
+from pipeline.bulk.worker import ShardMaker, Work
 
 OBJECT_STORE_BYTES = 200 << 20
 
@@ -47,6 +55,33 @@ def ray_local(object_store: ObjectStore) -> Iterator[None]:
     """Ray on this machine for the tests of a module."""
     with cluster.connected(OBJECT_STORE_BYTES):
         yield
+
+
+class OneHere:
+    """A bulk run's pool of one worker, which is this process."""
+
+    device, threads, actors = "cpu", 0, 1
+
+    def __init__(self, job: BulkJob, kit: Kit, progress: object) -> None:
+        self._kit = kit
+
+    def map(self, work: Work, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+        maker = ShardMaker(work, self._kit)
+        for unit in units:
+            yield from maker(unit).to_pylist()
+
+    def plan(self, inputs: int) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def worker_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Bulk runs without Ray, for tests that are about all else: starting a worker takes seconds, a thousand times."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(pool, "Pool", OneHere)
+    monkeypatch.setattr(cluster, "connected", contextlib.nullcontext)
+    yield
+    torch.set_num_threads(threads)
 
 
 class TwoNodes:

@@ -157,7 +157,7 @@ def emptied(url: str) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_of_a_page_run(page, place, bucket, ray_local, monkeypatch, capsys):
+def test_commands_of_a_page_run(page, place, bucket, monkeypatch, capsys, request):
     fs, path = storage.filesystem(bucket)
     fs.put(f"{place}/bucket/", path, recursive=True)
     monkeypatch.chdir(place)
@@ -165,6 +165,7 @@ def test_commands_of_a_page_run(page, place, bucket, ray_local, monkeypatch, cap
     monkeypatch.setenv("TABLE", str(place / "crontab"))
     monkeypatch.setenv("RECAST_SCHEDULES", str(place / "schedules"))
     emptied("out")
+    request.getfixturevalue("ray_local" if TRAININGS or page.name == "README.md" else "worker_here")
     for needs_cluster, words in commands(page):
         if needs_cluster:
             cli.understood(words)
@@ -178,7 +179,7 @@ def test_commands_of_a_page_run(page, place, bucket, ray_local, monkeypatch, cap
 
 
 @pytest.mark.parametrize("page", ["output-format.md", "reference/README.md"])
-def test_python_of_a_page_runs(page, place, bucket, ray_local, monkeypatch):
+def test_python_of_a_page_runs(page, place, bucket, worker_here, monkeypatch):
     """From the first block to the last, as in one session, on outputs of `recast upscale photos/`."""
     monkeypatch.chdir(place)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)

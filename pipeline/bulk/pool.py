@@ -39,8 +39,7 @@ class Pool:
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._kit = ray.put(kit)
         immortal = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-        self._collector = ray.remote(MeteredCollector).options(**immortal).remote(job.job, job.output)
-        self._ledger = ray.remote(Attempts).options(**immortal).remote()
+        self._office = ray.remote(_Office).options(**immortal).remote(job.job, job.output)
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()
@@ -53,7 +52,7 @@ class Pool:
         plan = ray.data.from_arrow_refs(blocks)
         reports = plan.map_batches(
             _Actor,
-            fn_constructor_args=(work, [self._kit], self._collector, self._ledger),
+            fn_constructor_args=(work, [self._kit], self._office),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -66,7 +65,7 @@ class Pool:
 
     def plan(self, inputs: int) -> None:
         """Say how many inputs all that is mapped comes to."""
-        self._collector.plan.remote(inputs, self.actors)
+        self._office.plan.remote(inputs, self.actors)
 
     def close(self) -> None:
         self._closed.set()
@@ -75,10 +74,18 @@ class Pool:
     def _watch(self) -> None:
         while not self._closed.wait(WATCH_EVERY_S):
             try:
-                counts = ray.get(self._collector.counts.remote(), timeout=5)
+                counts = ray.get(self._office.counts.remote(), timeout=5)
             except ray.exceptions.RayError:
                 continue  # only the view is at stake; the run's own calls tell of a cluster that is gone
             self._progress.counts(counts.get("ok", 0) + counts.get("held", 0), counts.get("failed", 0))
+
+
+class _Office(MeteredCollector, Attempts):
+    """What the workers of a run report to, in one process that outlives them: how far they are, what is in hand."""
+
+    def __init__(self, job: str, output: str) -> None:
+        MeteredCollector.__init__(self, job, output)
+        Attempts.__init__(self)
 
 
 class _Actor:
@@ -86,8 +93,8 @@ class _Actor:
     the actor starts, and then could not start it again elsewhere.
     """
 
-    def __init__(self, work: Work, kit: list[Any], collector: Any, ledger: Any) -> None:
-        self._maker = ShardMaker(work, ray.get(kit[0]), collector, _RemoteLedger(ledger))
+    def __init__(self, work: Work, kit: list[Any], office: Any) -> None:
+        self._maker = ShardMaker(work, ray.get(kit[0]), office, _RemoteLedger(office))
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         return self._maker(unit)

@@ -73,7 +73,7 @@ def everything_below(*folders):
     return b"".join(path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file())
 
 
-def test_sealed_originals_come_back_bit_for_bit_to_who_has_the_passcode(photos, tmp_path, ray_local, capsys):
+def test_sealed_originals_come_back_bit_for_bit_to_who_has_the_passcode(photos, tmp_path, worker_here, capsys):
     """Seal, merge shards, change the passcode, restore; then a wrong passcode, a changed seal, and a search."""
     source, output, back = tmp_path / "in", tmp_path / "out", tmp_path / "back"
     source.mkdir()

@@ -108,7 +108,7 @@ def storage_root(bucket, tmp_path):
     return tmp_path / "objects"
 
 
-def test_what_was_done_is_measured(drawn, secrets, tmp_path, ray_local, capsys):
+def test_what_was_done_is_measured(drawn, secrets, tmp_path, worker_here, capsys):
     """A detector bundle that finds nothing, boxes that are brought; recall, recognition, PSNR, guessing; and images."""
     source, output, faces = drawn / "people/test", tmp_path / "out", drawn / "people/test.parquet"
     for recipe in ("deidentify", "retinaface", "recognizer"):

@@ -59,7 +59,8 @@ def server(tmp_path_factory):
             yield given["RAY_API_SERVER_ADDRESS"]
     finally:
         subprocess.run([script, "down"], check=True, capture_output=True, timeout=60, env=there)
-    assert not subprocess.run(["pgrep", "-f", HOST.replace(".", r"\.")], capture_output=True).stdout
+    left = [path for path in Path("/proc").glob("[0-9]*/environ") if str(home / "token").encode() in _read(path)]
+    assert [(path.parent / "cmdline").read_text() for path in left] == []
 
 
 def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -35,7 +35,7 @@ PASSCODE = "a passcode for a run under fire"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Slow enough that a run of it can be killed several times."""
-    return upscaler(tmp_path_factory.mktemp("bundle"), channels=32, blocks=6)
+    return upscaler(tmp_path_factory.mktemp("bundle"), channels=32, blocks=16)
 
 
 @pytest.fixture(scope="module")

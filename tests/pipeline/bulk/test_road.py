@@ -84,6 +84,57 @@ class TestRuns:
         assert (again.ok, again.failed, again.settled_before) == (0, 0, 12)
         assert sorted((tmp_path / "out/shards").iterdir()) == before
 
+    def test_what_is_missing_or_damaged_is_done_again_and_nothing_else(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model, shard_images=4)
+        road.run(asked, Silent())
+        whole = view(tmp_path / "out")
+        shards, fragments = (sorted((tmp_path / "out" / part).iterdir()) for part in ("shards", "index"))
+        shards[0].unlink()
+        spoilt = next(f for f in fragments if f.stem != shards[0].stem)
+        spoilt.write_bytes(spoilt.read_bytes()[:-20])
+        assert not sound(tmp_path / "out")
+        missing = len(whole) - len(view(tmp_path / "out"))
+        summary = road.run(asked, Silent())
+        assert summary.ok + summary.failed == missing
+        assert view(tmp_path / "out") == whole
+        assert sound(tmp_path / "out")
+
+    def test_a_storage_fault_leaves_the_input_for_a_rerun(self, tmp_path, model):
+        """A file that vanishes between listing and reading stands for any read that storage refuses."""
+        for n in range(5):
+            image(tmp_path / "in" / f"{n}.png", n)
+        hole = tmp_path / "in/hole.png"
+        hole.symlink_to(tmp_path / "elsewhere.png")
+        image(tmp_path / "elsewhere.png", 50)
+        asked = job(tmp_path / "in", tmp_path / "out", model)
+
+        class Remover(Silent):
+            def planned(self, inputs: int, settled: int) -> None:
+                (tmp_path / "elsewhere.png").unlink(missing_ok=True)
+
+        with pytest.raises(BulkError, match="1 inputs could not be read"):
+            road.run(asked, Remover())
+        assert "hole.png" not in view(tmp_path / "out")
+        assert not (tmp_path / "out/runs").exists()
+        image(tmp_path / "elsewhere.png", 50)
+        assert road.run(asked, Silent()).ok == 1
+
+    def test_a_tar_on_object_storage_becomes_the_same_output_as_its_folder(self, source, tmp_path, model, bucket):
+        road.run(job(source, tmp_path / "out", model), Silent())
+        subprocess.run(["tar", "-cf", tmp_path / "in.tar", "-C", source, "."], check=True)
+        fs, path = storage.filesystem(f"{bucket}/in.tar")
+        fs.put_file(str(tmp_path / "in.tar"), path)
+        summary = road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent())
+        assert (summary.ok, summary.failed) == (10, 2)
+        assert sound(f"{bucket}/out")
+        local, remote = view(tmp_path / "out"), view(f"{bucket}/out")
+        assert {k: v[1] for k, v in remote.items()} == {k: v[1] for k, v in local.items()}
+        assert {k: v[4] for k, v in remote.items()} == {k: v[4] for k, v in local.items()}
+        assert road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent()).settled_before == 12
+
+
+@pytest.mark.usefixtures("worker_here")
+class TestRunsInThisProcess:
     def test_new_and_changed_inputs_alone_are_processed(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model)
         road.run(asked, Silent())
@@ -101,21 +152,6 @@ class TestRuns:
         road.run(asked, Silent())
         assert road.run(asked, Silent()).failed == 0
         assert road.run(job(source, tmp_path / "out", model, retry_failed=True), Silent()).failed == 2
-
-    def test_what_is_missing_or_damaged_is_done_again_and_nothing_else(self, source, tmp_path, model):
-        asked = job(source, tmp_path / "out", model, shard_images=4)
-        road.run(asked, Silent())
-        whole = view(tmp_path / "out")
-        shards, fragments = (sorted((tmp_path / "out" / part).iterdir()) for part in ("shards", "index"))
-        shards[0].unlink()
-        spoilt = next(f for f in fragments if f.stem != shards[0].stem)
-        spoilt.write_bytes(spoilt.read_bytes()[:-20])
-        assert not sound(tmp_path / "out")
-        missing = len(whole) - len(view(tmp_path / "out"))
-        summary = road.run(asked, Silent())
-        assert summary.ok + summary.failed == missing
-        assert view(tmp_path / "out") == whole
-        assert sound(tmp_path / "out")
 
     def test_leavings_of_dead_runs_are_swept(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model)
@@ -142,26 +178,6 @@ class TestRuns:
         assert road.run(job(source, tmp_path / "out", other), Silent()).settled_before == 12
         assert sound(tmp_path / "out")
         assert verify(str(tmp_path / "out")).rows == 12
-
-    def test_a_storage_fault_leaves_the_input_for_a_rerun(self, tmp_path, model):
-        """A file that vanishes between listing and reading stands for any read that storage refuses."""
-        for n in range(5):
-            image(tmp_path / "in" / f"{n}.png", n)
-        hole = tmp_path / "in/hole.png"
-        hole.symlink_to(tmp_path / "elsewhere.png")
-        image(tmp_path / "elsewhere.png", 50)
-        asked = job(tmp_path / "in", tmp_path / "out", model)
-
-        class Remover(Silent):
-            def planned(self, inputs: int, settled: int) -> None:
-                (tmp_path / "elsewhere.png").unlink(missing_ok=True)
-
-        with pytest.raises(BulkError, match="1 inputs could not be read"):
-            road.run(asked, Remover())
-        assert "hole.png" not in view(tmp_path / "out")
-        assert not (tmp_path / "out/runs").exists()
-        image(tmp_path / "elsewhere.png", 50)
-        assert road.run(asked, Silent()).ok == 1
 
     def test_a_flipped_bit_is_found_by_verify_and_its_shard_done_again(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model, shard_images=4)
@@ -229,19 +245,6 @@ class TestRuns:
     def test_an_empty_source_is_done_at_once(self, tmp_path, model):
         (tmp_path / "in").mkdir()
         assert road.run(job(tmp_path / "in", tmp_path / "out", model), Silent()).inputs == 0
-
-    def test_a_tar_on_object_storage_becomes_the_same_output_as_its_folder(self, source, tmp_path, model, bucket):
-        road.run(job(source, tmp_path / "out", model), Silent())
-        subprocess.run(["tar", "-cf", tmp_path / "in.tar", "-C", source, "."], check=True)
-        fs, path = storage.filesystem(f"{bucket}/in.tar")
-        fs.put_file(str(tmp_path / "in.tar"), path)
-        summary = road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent())
-        assert (summary.ok, summary.failed) == (10, 2)
-        assert sound(f"{bucket}/out")
-        local, remote = view(tmp_path / "out"), view(f"{bucket}/out")
-        assert {k: v[1] for k, v in remote.items()} == {k: v[1] for k, v in local.items()}
-        assert {k: v[4] for k, v in remote.items()} == {k: v[4] for k, v in local.items()}
-        assert road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent()).settled_before == 12
 
 
 def test_a_plan_the_cluster_cannot_hold_is_refused(source, tmp_path, model, ray_local):

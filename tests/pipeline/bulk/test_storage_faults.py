@@ -19,7 +19,7 @@ def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, 
     model = upscaler(tmp_path / "bundle")
     fs, path = storage.filesystem(f"{bucket}/in")
     (tmp_path / "in").mkdir()
-    for n in range(60):
+    for n in range(40):
         pixels = np.random.default_rng(n).integers(0, 256, (30, 20 + n, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{n:02}.png")
     fs.put(f"{tmp_path}/in/", path, recursive=True)
