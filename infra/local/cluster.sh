@@ -27,9 +27,9 @@ export AWS_REQUEST_CHECKSUM_CALCULATION=when_required AWS_RESPONSE_CHECKSUM_VALI
 ENV
   # shellcheck disable=SC1091
   . "$home/env"
-  export RECAST_LOCAL_NODES=$nodes
   nohup rclone serve s3 --addr "$head_ip:$s3_port" --auth-key "$AWS_ACCESS_KEY_ID,$AWS_SECRET_ACCESS_KEY" \
     "$home/buckets" > "$home/s3.log" 2>&1 &
+  echo $! > "$home/s3.pid"
   unset RAY_ADDRESS
   ray start --head --node-ip-address=$head_ip --port=$head_port --dashboard-host=$head_ip \
     --dashboard-port=$dashboard_port --dashboard-agent-listen-port=$((dashboard_port + 101)) --num-cpus="$cpus" \
@@ -45,19 +45,31 @@ ENV
   echo "source $home/env"
 }
 
-# Ray's processes go by names that tell nothing; all that was started here has this in its environment.
-ours() { grep -slzx "RECAST_LOCAL_NODES=$1" /proc/[0-9]*/environ | cut -d/ -f3; }
+# Processes and all that they started: the agents of Ray's nodes go by names that tell nothing of whose they are.
+trees() {
+  local process
+  for process in "$@"; do
+    echo "$process"
+    # shellcheck disable=SC2046
+    trees $(pgrep -P "$process")
+  done
+}
 
 down() {
   [ -e "$home/env" ] || { echo "nothing is up" >&2; exit 0; }
-  local nodes
+  local nodes ours
   nodes=$(readlink "$home/nodes")
+  # shellcheck disable=SC1091
+  . "$home/env"
   # shellcheck disable=SC2046
-  kill -TERM $(ours "$nodes") 2> /dev/null || true
-  for _ in $(seq 50); do [ -n "$(ours "$nodes")" ] || break; sleep 0.1; done
-  # shellcheck disable=SC2046
-  kill -KILL $(ours "$nodes") 2> /dev/null || true
-  rm -rf "$nodes" "$home/nodes" "$home/env" "$home/token"
+  ours=$(trees $(pgrep -f "$nodes/|--address=$RAY_ADDRESS ") $(cat "$home/s3.pid"))
+  # shellcheck disable=SC2086
+  kill -TERM $ours 2> /dev/null || true
+  # shellcheck disable=SC2086
+  for _ in $(seq 50); do kill -0 $ours 2> /dev/null || break; sleep 0.1; done
+  # shellcheck disable=SC2086
+  kill -KILL $ours 2> /dev/null || true
+  rm -rf "$nodes" "$home/nodes" "$home/env" "$home/token" "$home/s3.pid"
   echo "down; buckets are kept in $home/buckets"
 }
 
