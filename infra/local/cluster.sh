@@ -14,7 +14,7 @@ up() {
   [ ! -e "$home/env" ] || { echo "already up; '$0 down' first" >&2; exit 1; }
   cpus=$(nproc)
   nodes=$(mktemp -d /tmp/recast-XXXXXX)  # short, for Ray's sockets have long names and the system's limit is 107
-  mkdir -p "$home/buckets"
+  mkdir -p "$home/buckets/bucket"
   chmod 700 "$home"
   ln -sfn "$nodes" "$home/nodes"
   (umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$home/token")

@@ -62,6 +62,20 @@ def test_schedules_come_and_go_and_others_lines_stay(table, capsys, monkeypatch)
     assert "there is no schedule 'n'" in capsys.readouterr().err
 
 
+def test_a_commands_file_is_checked_now_and_found_later(table, tmp_path, monkeypatch, capsys):
+    """By its whole path here; elsewhere it must lie on storage."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text("scale: 4\nactors: 2\n")
+    what = ["upscale", "-c", "job.yaml", "in", "out"]
+    assert cli._status(["schedule", "install", "--cron", "@daily", "--name", "n", *what]) == 0
+    kept = json.loads((tmp_path / "schedules/n.json").read_text())["command"]
+    assert kept == ["upscale", "in", "out", "-c", str(tmp_path / "job.yaml")]
+    assert cli._status(["schedule", "render", "--to", "kubernetes", *what]) == cli.BAD_USAGE
+    assert "put it on storage" in capsys.readouterr().err
+    (tmp_path / "job.yaml").write_text("scale: 7\n")
+    assert cli._status(["schedule", "install", "--cron", "@daily", *what]) == cli.BAD_USAGE
+
+
 def test_where_there_is_no_crontab_that_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("RECAST_SCHEDULES", str(tmp_path))
