@@ -55,7 +55,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calm(source: Path, model: str, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> dict[str, tuple]:
     """The view of a run that nobody disturbs."""
     output = tmp_path_factory.mktemp("calm") / "out"
-    road.run(job(source, output, model, shard_images=5), Silent())
+    road.run(job(source, output, model, shard_images=5, actors=2), Silent())
     return settled(str(output))
 
 
