@@ -12,7 +12,9 @@ import pydantic
 from cyclopts import App, Parameter
 
 from jobs import deidentify_commands
+from jobs.config_files import fields_of, text_of, without_config
 from jobs.evaluate_commands import evaluate_app
+from jobs.index_commands import index_app
 from jobs.plan_command import plan
 from jobs.schedule_commands import schedule_app
 from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
@@ -241,57 +243,7 @@ def models_export(bundle: str, file: str) -> int:
     return catalogue.export(place(bundle), place(file))
 
 
-index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
 app.command(index_app)
-
-
-@index_app.command(name="summary")
-def index_summary(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """Count an output's rows by status, error kind and format."""
-    from jobs import index
-
-    return index.summary(place(output), as_json=as_json)
-
-
-@index_app.command(name="verify")
-def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """Re-check every image's bytes against its sha256, and every fragment; exit status 1 if anything is wrong."""
-    from jobs import index
-
-    return index.check(place(output), as_json=as_json)
-
-
-@index_app.command(name="get")
-def index_get(output: str, key: str, to: str = "-") -> int:
-    """Write the image of KEY to the file TO, or to standard output."""
-    from jobs import index
-
-    return index.get(place(output), key, to)
-
-
-@index_app.command(name="compact")
-def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "256MiB") -> int:
-    """Merge shards that are under half full, and drop the bytes of superseded images.
-
-    Parameters
-    ----------
-    shard_images
-        The most images of a merged shard.
-    shard_bytes
-        The most bytes of a merged shard (512MiB, 1GB, …).
-    """
-    from jobs import index
-
-    size = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(shard_bytes))
-    return index.compact(place(output), shard_images=shard_images, shard_bytes=size)
-
-
-@index_app.command(name="extract")
-def index_extract(output: str, folder: str) -> int:
-    """Write every image into FOLDER under its key."""
-    from jobs import index
-
-    return index.extract(place(output), folder)
 
 
 def main() -> None:
@@ -320,7 +272,7 @@ def _called(arguments: list[str]) -> Any:
     if arguments[:1] in CARRIERS:
         return app(arguments, exit_on_error=False, print_error=False)
     arguments, path = without_config(arguments)
-    app.config = _config(_config_text(path), path) if path else ()
+    app.config = fields_of(text_of(path), path) if path else ()
     return app(arguments, exit_on_error=False, print_error=False)
 
 
@@ -331,48 +283,13 @@ def understood(command: Sequence[str]) -> tuple[list[str], str]:
         CycloptsError: `recast` itself wouldn't take it.
     """
     words, path = without_config(list(command))
-    text = _config_text(path) if path else ""
-    app.config = _config(text, path) if path else ()
+    text = text_of(path) if path else ""
+    app.config = fields_of(text, path) if path else ()
     try:
         app.parse_args(words, exit_on_error=False, print_error=False)
     finally:
         app.config = ()
     return words, text
-
-
-def without_config(arguments: list[str]) -> tuple[list[str], str]:
-    for i, argument in enumerate(arguments):
-        if argument in ("-c", "--config"):
-            if i + 1 == len(arguments):
-                raise cyclopts.CycloptsError(msg=f"{argument} needs a file")
-            return arguments[:i] + arguments[i + 2 :], arguments[i + 1]
-        if argument.startswith("--config="):
-            return arguments[:i] + arguments[i + 1 :], argument.partition("=")[2]
-    return arguments, ""
-
-
-def _config_text(url: str) -> str:
-    from pipeline import storage
-
-    fs, path = storage.filesystem(url)
-    try:
-        return storage.read_bytes(fs, path).decode()
-    except OSError as fault:
-        raise cyclopts.CycloptsError(msg=f"can't read {url}: {storage.sentence(fault)}") from fault
-    except UnicodeDecodeError as fault:
-        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
-
-
-def _config(text: str, url: str) -> tuple[cyclopts.config.Dict, ...]:
-    import yaml
-
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
-    if not isinstance(fields, dict):
-        raise cyclopts.CycloptsError(msg=f"{url} must hold a mapping of option names to values")
-    return (cyclopts.config.Dict(fields, use_commands_as_keys=False),)
 
 
 def _plainly(fault: cyclopts.CycloptsError) -> str:

@@ -17,7 +17,8 @@ Command = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 def _checked(command: tuple[str, ...], *, here: bool) -> tuple[str, ...]:
     """The command, if `recast` itself takes it, its -c file where the schedule will find it: here, or on storage."""
-    from jobs.cli import understood, without_config
+    from jobs.cli import understood
+    from jobs.config_files import without_config
     from jobs.specs import place
 
     if not command:
