@@ -53,7 +53,7 @@ class BulkProgress:
             self._event("progress", line, done=done, planned=self._total, failed=failed)
 
     def says(self, sentence: str) -> None:
-        self._event("warning", sentence, sentence=sentence)
+        self._event("said", sentence, sentence=sentence)
 
     def _event(self, event: str, line: str, **fields: Any) -> None:
         """The same for people as a line, for machines as an event."""

@@ -291,8 +291,6 @@ def place(url: str) -> str:
 
     In a submitted job, relative paths are relative to where the person was who submitted it.
     """
-    return (
-        url
-        if "://" in url or "::" in url
-        else str(Path(os.environ.get(FOLDER, "")).absolute() / Path(url).expanduser())
-    )
+    if "://" in url or "::" in url:
+        return url
+    return str(Path(os.environ.get(FOLDER, "")).absolute() / Path(url).expanduser())

@@ -1,4 +1,4 @@
-"""The real parts that tests stand on: an S3 server, Ray clusters of one and of two nodes."""
+"""What tests stand on: a real S3 server, real Ray clusters of one and two nodes, and one worker without Ray."""
 
 import contextlib
 import os

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A Ray cluster of several nodes and an S3 server on this machine: `cluster.sh up [NODES]`, `cluster.sh down`.
 # State lies in $RECAST_LOCAL (default ~/.recast-local); `source $RECAST_LOCAL/env` points a shell at both.
-# Everything listens on loopback addresses from $RECAST_LOCAL_IP on, one a node, except Ray's own daemons.
+# Everything listens on loopback addresses from $RECAST_LOCAL_IP (127.0.0.2) on, one a node, except Ray's own daemons;
+# $RECAST_LOCAL_RAY_PORT, _DASHBOARD_PORT and _S3_PORT are for machines where the usual ports are taken.
 set -euo pipefail
 
 home=${RECAST_LOCAL:-$HOME/.recast-local}
