@@ -5,30 +5,26 @@ tests/pipeline/training. RECAST_TEST_TRAININGS=1 has them do two steps, of the s
 marked on its page.
 """
 
-import io
 import os
 import re
 import shlex
 import shutil
-import tarfile
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 
 from jobs import cli
-from models import bundle, recipes
 from models.networks.vgg import VGG
 from pipeline import storage
 from pipeline.samples.faces import write_faces
 from tests.jobs.schedules.test_local import CRONTAB
 from tests.models.originals import ESRGAN, Retina
-from tests.models.test_recipes import smallest, supplies_for
+from tests.models.test_recipes import smallest
+from tests.pipeline.bulk.bundle_maker import begun
+from tests.pipeline.bulk.test_road import image
 
 ROOT = Path(__file__).parent.parent
 PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]) if "\n    recast " in p.read_text()]
@@ -49,36 +45,13 @@ def commands(page: Path) -> list[tuple[bool, list[str]]]:
     return found
 
 
-def begun(recipe: str, folder: Path) -> None:
-    """The bundle of a recipe's product, as it is before training."""
-    made = recipes.build(recipe, recipes.configured(recipe, smallest(recipe), {}), supplies_for(recipe))
-    product, network = made.product, made.networks[made.product.part]
-    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
-    bundle.write(bundle.Bundle(name="begun", recipe=recipe, **facts), network, folder)
-
-
 def saved(network: torch.nn.Module, file: Path, prefix: str = "") -> None:
     torch.save({prefix + key: value for key, value in network.state_dict().items()}, file)
-
-
-def png(seed: int, width: int = 64, height: int = 64) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def put(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-def tar(path: Path, files: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +70,16 @@ def place(tmp_path_factory) -> Path:
         pq.write_table(pa.Table.from_pylist(rows, table.schema), folder / f"{name}.parquet")
     for n in range(3):
         for pairs in ("pairs", "bucket/pairs"):
-            put(folder / pairs / f"{n}.png", png(n, 128))
+            image(folder / pairs / f"{n}.png", n, (64, 128))
         for pool in ("horse2zebra/A", "horse2zebra/B", "horses", "classes/one", "classes/two"):
-            put(folder / pool / f"{n}.png", png(n))
-    for name in ("archive.tar", "labels.tar", "bucket/photos.tar", "bucket/archive.tar"):
-        tar(folder / name, {f"{n}.png": png(n) for n in range(3)})
-    put(folder / "bucket/scans/one.zip", b"")
-    with zipfile.ZipFile(folder / "bucket/scans/one.zip", "w") as archive:
-        archive.writestr("a.png", png(1))
+            image(folder / pool / f"{n}.png", n, (64, 64))
+    for name in ("archive", "labels", "bucket/photos", "bucket/archive"):
+        shutil.make_archive(str(folder / name), "tar", folder / "horses")
+    shutil.make_archive(str(folder / "bucket/scans/one"), "zip", folder / "horses")
     for name in ("mosaic.jpg", "style.png"):
-        put(folder / name, png(1))
+        image(folder / name, 1, (64, 64))
     put(folder / "passcode.txt", b"a passcode for the readers\n")
     put(folder / "new.txt", b"another one for the readers\n")
-    torch.manual_seed(0)
     for recipe, name in (
         ("pix2pix", "facades"), ("cyclegan", "zebras"), ("srgan", "srgan"), ("srresnet", "x4"),
         ("srresnet", "srresnet"),

@@ -22,13 +22,16 @@ import ray
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from pipeline import storage
 from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob
+from pipeline.bulk.job import BulkJob, Summary
 from pipeline.bulk.makers import Maker
 from pipeline.bulk.units import LEG_INPUTS
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
 from pipeline.images.sources import Source
+from pipeline.output.index import current
+from tests.benchmarks.bulk_road import Silent
 
 NODE_CPUS = 4
 UNIT_INPUTS = 4
@@ -56,15 +59,8 @@ class SleepingKit:
         return list(pictures)
 
 
-class Silent:
-    def planned(self, inputs: int, settled: int) -> None: ...
-    def counts(self, ok: int, failed: int) -> None: ...
-    def says(self, sentence: str) -> None: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    workers: int
     share: float
     """Of the images that the workers' generators could have made while there was work."""
     unit_cpu_s: float
@@ -95,7 +91,7 @@ def measure(workers: int, folder: Path) -> Measured:
         busy = _working_seconds(folder / f"out-{workers}")
         units = summary.shards
         assert summary.ok == images
-        return Measured(workers, images * SLEEP_S / workers / busy, spent[0] / units, spent[1] / units)
+        return Measured(images * SLEEP_S / workers / busy, spent[0] / units, spent[1] / units)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -105,7 +101,7 @@ def _node() -> dict[str, object]:
     return {"num_cpus": NODE_CPUS, "object_store_memory": 100 << 20, "include_dashboard": False}
 
 
-def _run(source: Path, output: Path, workers: int):
+def _run(source: Path, output: Path, workers: int) -> Summary:
     job = BulkJob(
         job="translate", source=Source(urls=(str(source),)), output=str(output), model="", actors=workers,
         shard_images=UNIT_INPUTS,
@@ -115,9 +111,6 @@ def _run(source: Path, output: Path, workers: int):
 
 def _working_seconds(output: Path) -> float:
     """From when the first row was settled to when the last was: without the start of workers."""
-    from pipeline import storage
-    from pipeline.output.index import current
-
     fs, path = storage.filesystem(str(output))
     times = sorted(current(fs, path, ["finished_at"])["finished_at"].to_pylist())
     return (times[-1] - times[0]).total_seconds() + SLEEP_S
@@ -168,16 +161,14 @@ class Law:
 def main() -> None:
     counts = [int(text) for text in sys.argv[1:]] or [2, 4, 8, 16, 32]
     with tempfile.TemporaryDirectory() as name:
-        found = []
         for workers in counts:
-            found.append(measure(workers, Path(name)))
-            m = found[-1]
+            m = measure(workers, Path(name))
             print(
                 f"{workers:3} workers: {m.share:.2f} of what they could do; for a unit {m.unit_cpu_s * 1e3:.1f} ms of "
                 f"the driver's CPU, {m.control_cpu_s * 1e3:.1f} ms of Ray's",
                 flush=True,
             )
-    law = Law(found[-1].unit_cpu_s)
+    law = Law(m.unit_cpu_s)
     print(f"a driver feeds {1 / law.unit_s:.0f} units/s, {SHARD_INPUTS / law.unit_s:,.0f} images/s in shards of 1,000")
     for inputs in (10**6, 10**8):
         for gpus in (1, 10, 100, 1000):

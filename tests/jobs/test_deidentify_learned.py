@@ -15,7 +15,7 @@ from pipeline.output.index import current
 from pipeline.output.verify import verify
 from pipeline.samples.faces import write_faces
 from tests.jobs.test_deidentify import everything_below
-from tests.pipeline.deidentify.test_painter import packed
+from tests.pipeline.bulk.bundle_maker import begun
 
 PASSCODE = "a passcode that nobody guesses"
 
@@ -51,7 +51,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     """Names are nowhere in the output, nor is the passcode; with it both ways lead back, with another one does not."""
     source, output, model = tmp_path / "in", f"{bucket}/out", str(tmp_path / "bundle")
     shutil.copytree(drawn / "scenes/train", source)
-    packed("passcode", tmp_path / "bundle")
+    begun("passcode", tmp_path / "bundle")
     how = ["--detector", "none", "--boxes", str(drawn / "scenes/train.parquet"), "--model", model, "--actors", "1"]
     right = ["--passcode-file", str(secrets / "right")]
     command = ["deidentify", str(source), output, *how, "--seal", "--keys", "hmac", "--shard-images", "2", *right]
@@ -112,7 +112,7 @@ def test_what_was_done_is_measured(drawn, secrets, tmp_path, worker_here, capsys
     """A detector bundle that finds nothing, boxes that are brought; recall, recognition, PSNR, guessing; and images."""
     source, output, faces = drawn / "people/test", tmp_path / "out", drawn / "people/test.parquet"
     for recipe in ("deidentify", "retinaface", "recognizer"):
-        packed(recipe, tmp_path / recipe)
+        begun(recipe, tmp_path / recipe)
     how = ["--detector", str(tmp_path / "retinaface"), "--boxes", str(faces), "--threshold", "0.99", "--doubt", "0.99"]
     right = ["--passcode-file", str(secrets / "right")]
     model = ["--model", str(tmp_path / "deidentify"), "--seal", "--consistent-by", "folder"]
@@ -165,7 +165,7 @@ def test_mistakes_are_one_sentence(arguments, says, tmp_path, capsys, monkeypatc
     (tmp_path / "in").mkdir()
     for recipe in ("passcode", "recognizer"):
         if recipe.upper() in arguments:
-            packed(recipe, tmp_path / recipe)
+            begun(recipe, tmp_path / recipe)
             arguments = [str(tmp_path / recipe) if a == recipe.upper() else a for a in arguments]
     assert cli._status(["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), *arguments]) in (1, 2)
     error = capsys.readouterr().err

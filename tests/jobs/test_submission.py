@@ -17,9 +17,8 @@ import pytest
 
 from jobs import cli, submission
 from pipeline.samples.faces import write_faces
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_maker import begun, upscaler
 from tests.pipeline.bulk.test_road import image
-from tests.pipeline.deidentify.test_painter import packed
 
 HOST = "127.0.0.8"
 ROOT = Path(__file__).parents[2]
@@ -93,7 +92,7 @@ def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_p
 def test_a_passcode_is_nowhere_after_a_submitted_job(server, tmp_path):
     """Not in a process list while it runs, nor in Ray's metadata, logs and session, nor in output, page or bundle."""
     write_faces(str(tmp_path / "faces"), count=2, size_px=96)
-    packed("passcode", tmp_path / "bundle")
+    begun("passcode", tmp_path / "bundle")
     passcode = "nobody-would-guess-this-one"
     (tmp_path / "passcode").write_text(passcode + "\n")
     source, table = tmp_path / "faces/scenes/train", tmp_path / "faces/scenes/train.parquet"

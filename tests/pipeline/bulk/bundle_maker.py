@@ -7,6 +7,7 @@ import torch
 from models.bundle import Bundle, write
 from models.descriptor import Descriptor
 from models.networks import NETWORKS
+from tests.models.test_recipes import built
 
 
 def upscaler(folder: Path, *, scale: int = 2, seed: int = 0, channels: int = 8, blocks: int = 1) -> str:
@@ -25,4 +26,14 @@ def upscaler(folder: Path, *, scale: int = 2, seed: int = 0, channels: int = 8, 
         network,
         folder,
     )
+    return str(folder)
+
+
+def begun(recipe: str, folder: Path, **overrides) -> str:
+    """The bundle of a recipe's product as it is before training, of the smallest preset. Returns its folder."""
+    torch.manual_seed(0)
+    made = built(recipe, **overrides)
+    product, network = made.product, made.networks[made.product.part]
+    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
+    write(Bundle(name="begun", recipe=recipe, **facts), network, folder)
     return str(folder)

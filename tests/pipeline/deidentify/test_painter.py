@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import bundle as bundle_files
-from models.bundle import Bundle, BundleError
+from models.bundle import BundleError
 from models.networks.face_generator import FaceGenerator
 from pipeline import bundles
 from pipeline.deidentify.anonymizer import Anonymizer
@@ -15,31 +14,21 @@ from pipeline.deidentify.painter import FacePainter, ordered
 from pipeline.deidentify.regions import Region
 from pipeline.deidentify.seal import Secret
 from pipeline.images.pictures import Picture
-from tests.models.test_recipes import built
+from tests.pipeline.bulk.bundle_maker import begun
 from tests.pipeline.bulk.test_generate import item
 from tests.pipeline.deidentify.test_anonymizer import Told, face
 
 KEY = Secret(b"k" * 32)
 
 
-def packed(recipe: str, folder, **overrides):
-    """The bundle of a face recipe's product as it begins."""
-    torch.manual_seed(0)
-    made = built(recipe, **overrides)
-    product, network = made.product, made.networks[made.product.part]
-    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
-    bundle_files.write(Bundle(name="begun", recipe=recipe, **facts), network, folder)
-    return bundles.fetch(str(folder))
-
-
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    return packed("deidentify", tmp_path_factory.mktemp("deidentify"))
+    return bundles.fetch(begun("deidentify", tmp_path_factory.mktemp("deidentify")))
 
 
 @pytest.fixture(scope="module")
 def transformer(tmp_path_factory):
-    return packed("passcode", tmp_path_factory.mktemp("passcode"))
+    return bundles.fetch(begun("passcode", tmp_path_factory.mktemp("passcode")))
 
 
 def image(seed=0, shape=(90, 120, 3), dtype=np.uint8):
@@ -151,7 +140,7 @@ def test_only_bundles_that_paint_faces_paint_faces(generator, tmp_path):
     with pytest.raises(BundleError, match="there is no way back"):
         FacePainter(generator, KEY, back=True)
     with pytest.raises(BundleError, match="paints no faces"):
-        FacePainter(packed("recognizer", tmp_path), KEY)
+        FacePainter(bundles.fetch(begun("recognizer", tmp_path)), KEY)
 
 
 def test_a_new_face_may_be_found_but_nothing_else(generator):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from models import bundle, recipes
 from models.networks.vgg import VGG
 from pipeline import bundles
 from pipeline.samples.faces import write_faces
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.road import train
 from tests.models.test_recipes import photograph
+from tests.pipeline.bulk.bundle_maker import begun
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +49,6 @@ def trained(recipe, data, output, **changes) -> str:
     outcome = train(plan(recipe, data, output, **changes), quiet=True)
     assert outcome.steps > 0
     return f"{output}/bundle"
-
-
-def written(recipe, folder, overrides) -> str:
-    """The bundle of a recipe's product as it begins."""
-    made = recipes.build(recipe, recipes.configured(recipe, "tiny", overrides))
-    product, network = made.product, made.networks[made.product.part]
-    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
-    bundle.write(bundle.Bundle(name="begun", recipe=recipe, **facts), network, folder)
-    return str(folder)
 
 
 def test_a_cgan_is_told_what_to_make(ray_local, shapes, tmp_path):
@@ -101,7 +92,7 @@ def test_srgan_starts_from_srresnet_with_a_published_loss_network(ray_local, sha
     torch.save(VGG(blocks=[[4], [8], [8]]).state_dict(), buffer)
     (tmp_path / "vgg.pth").write_bytes(buffer.getvalue())
     small = {"channels": "8", "blocks": "2", "patch_px": "8", "reduce_from": "1", "reduce_to": "1"}
-    start = written("srresnet", tmp_path / "srresnet", small)
+    start = begun("srresnet", tmp_path / "srresnet", **small)
     settings = {"loss_network": str(tmp_path / "vgg.pth"), "start_from": start}
     ended = trained("srgan", shapes, tmp_path / "srgan", overrides=small | {"learning_rate": "1e-9"}, **settings)
     before, after = (bundles.fetch(url).unpack()[1].state_dict() for url in (start, ended))

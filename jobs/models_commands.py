@@ -1,0 +1,48 @@
+"""`recast models`: which bundles and recipes there are, and bundles in and out of other programs."""
+
+from cyclopts import App
+
+from jobs.specs import place
+
+models_app = App(name="models", help="Which bundles and recipes there are, and what a bundle says of itself.")
+
+
+@models_app.command(name="list")
+def models_list() -> int:
+    """List the shipped bundles and the recipes that train others."""
+    from jobs import catalogue
+
+    return catalogue.listing()
+
+
+@models_app.command(name="show")
+def models_show(bundle: str) -> int:
+    """Print what a bundle says of itself, its weights checked."""
+    from jobs import catalogue
+
+    return catalogue.show(place(bundle))
+
+
+@models_app.command(name="import")
+def models_import(file: str, bundle: str, *, name: str | None = None) -> int:
+    """Make a BUNDLE of FILE, another program's generator (.pth or safetensors), recognised by its parameters.
+
+    Parameters
+    ----------
+    name
+        What the bundle is called; by default the file's name.
+    """
+    from jobs import catalogue
+
+    return catalogue.import_file(place(file), place(bundle), name=name)
+
+
+@models_app.command(name="export")
+def models_export(bundle: str, file: str) -> int:
+    """Write a bundle's generator to FILE, to run elsewhere: .onnx, .pt2 (torch.export) or .pt (TorchScript).
+
+    The file is run, and its result compared with the bundle's, before it is kept.
+    """
+    from jobs import catalogue
+
+    return catalogue.export(place(bundle), place(file))
