@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as shape_settings
 
 from models.bundle import BundleError
 from models.descriptor import Descriptor
@@ -19,8 +20,8 @@ FORMATS = {".onnx": "ONNX", ".pt2": "torch.export", ".pt": "TorchScript"}
 OPSET = 18
 TOLERANCE = 1 / 255
 """A file whose results differ by more, in shares of the value range, is not given out."""
-TRACED_PX, CHECKED_PX = 64, (96, 80)
-"""Files are made from one size and checked with another, batched: sizes are theirs to choose, within the multiple."""
+TRACED_PX, SMALL_PX = 64, 16
+"""Files are made from squares of the one side and tried with some of the other, or of the next that networks take."""
 
 
 def exported(network: nn.Module, descriptor: Descriptor, ending: str) -> tuple[bytes, float]:
@@ -29,24 +30,31 @@ def exported(network: nn.Module, descriptor: Descriptor, ending: str) -> tuple[b
     Raises:
         BundleError: the network can't be exported so, a package is missing, or the file's results differ.
     """
-    example = _example(descriptor, 1, TRACED_PX, TRACED_PX)
-    check = _example(descriptor, 3, *CHECKED_PX)
+    multiple = descriptor.size_multiple
+    small = _up(max(SMALL_PX, descriptor.min_size_px), multiple)
+    side = max(_up(TRACED_PX, multiple), small + multiple)
+    example = _example(descriptor, 1, side, side)
+    # Sizes are free within the multiple, down to the least, where a U-Net's innermost features have a single pixel.
+    checks = [_example(descriptor, 3, small, small), _example(descriptor, 2, side, side + multiple)]
     write, run = {".onnx": (_onnx, _run_onnx), ".pt2": (_program, _run_program), ".pt": (_script, _run_script)}[ending]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = write(network, descriptor, example)
         low, high = descriptor.value_range
-        off = float((run(data, check) - network(check)).abs().max()) / (high - low)
+        off = float(torch.stack([(run(data, x) - network(x)).abs().max() for x in checks]).max()) / (high - low)
     if not off <= TOLERANCE:
         raise BundleError(f"the {FORMATS[ending]} file gives other results than the bundle (by {off:.2g}); not written")
     return data, off
 
 
+def _up(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple
+
+
 def _example(descriptor: Descriptor, count: int, height: int, width: int) -> Tensor:
-    multiple, (low, high) = max(descriptor.size_multiple, 1), descriptor.value_range
-    sides = (-(-max(side, descriptor.min_size_px) // multiple) * multiple for side in (height, width))
+    low, high = descriptor.value_range
     random = torch.Generator().manual_seed(0)
-    return torch.rand(count, descriptor.in_channels, *sides, generator=random) * (high - low) + low
+    return torch.rand(count, descriptor.in_channels, height, width, generator=random) * (high - low) + low
 
 
 def _script(network: nn.Module, _descriptor: Descriptor, example: Tensor) -> bytes:
@@ -60,10 +68,14 @@ def _run_script(data: bytes, images: Tensor) -> Tensor:
 
 
 def _program(network: nn.Module, _descriptor: Descriptor, example: Tensor) -> bytes:
-    """Two images, since torch.export takes a batch of one for the only size there is."""
+    """Two images, since torch.export takes a batch of one for the only size there is.
+
+    Sizes of features are left open likewise: it would hold those of a U-Net's innermost to be more than 1 for ever.
+    """
     file = io.BytesIO()
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
-    program = torch.export.export(network, (example.repeat(2, 1, 1, 1),), dynamic_shapes=(free,))
+    with shape_settings.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # put there at import
+        program = torch.export.export(network, (example.repeat(2, 1, 1, 1),), dynamic_shapes=(free,))
     torch.export.save(program, file)
     return file.getvalue()
 

@@ -163,7 +163,7 @@ def _unet(state: State) -> Recognised | None:
     multiple = 2 ** (depth - 1)
     return Recognised(
         family=f"a U-Net of {depth - 1} levels", network="unet", arguments=arguments, state=state,
-        descriptor=_translation(arguments, multiple=multiple, least=2 * multiple),
+        descriptor=_translation(arguments, multiple=multiple, least=multiple),
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class Pix2Pix(Recipe):
             task="translate",
             in_channels=channels,
             size_multiple=multiple,
-            min_size_px=2 * multiple,
+            min_size_px=multiple,
             value_range=SIGNED,
         )
         self.product = Product(part="G", network="unet", arguments=arguments, descriptor=descriptor)

@@ -12,7 +12,10 @@ from models.networks import NETWORKS
 
 GENERATORS = {
     "resnet_generator": ({"ngf": 8, "blocks": 2}, Descriptor(task="translate", size_multiple=4, value_range=(-1, 1))),
-    "unet": ({"num_downs": 5, "ngf": 4}, Descriptor(task="translate", size_multiple=32, value_range=(-1, 1))),
+    "unet": (
+        {"num_downs": 5, "ngf": 4},
+        Descriptor(task="translate", size_multiple=32, min_size_px=32, value_range=(-1, 1)),
+    ),
     "edsr": ({"scale": 2, "channels": 8, "blocks": 2}, Descriptor(task="upscale", scale=2)),
     "msrresnet": ({"channels": 8, "blocks": 2}, Descriptor(task="upscale", scale=4)),
     "rrdb": (

@@ -179,6 +179,16 @@ def test_preview_is_input_output_target():
     assert sample_grid(preview).size == (3 * side + 2 * 4, 3 * side + 2 * 4)
 
 
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
+def test_generators_take_images_as_large_as_those_they_learned_from(name):
+    """Padding would show a U-Net's bottleneck something else than it was trained on."""
+    for preset in recipes.RECIPES[name].presets:
+        config = recipes.configured(name, preset, {})
+        descriptor = recipes.build(name, config, supplies_for(name)).product.descriptor
+        assert config.size_px % descriptor.size_multiple == 0
+        assert config.size_px >= descriptor.min_size_px
+
+
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_product_builds_the_generator(name):
     """What a bundle will say of the product builds a network that its weights fit."""
