@@ -3,9 +3,13 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import ray
+from ray._raylet import PlacementGroupID
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 OBJECT_STORE_BYTES = 400 << 20
 """Of a cluster of our own. Plans and results are small, and pixels never pass through it."""
@@ -69,6 +73,26 @@ def _start(object_store_bytes: int) -> None:
             ray.shutdown()
             if attempt == START_TRIES - 1:
                 raise ClusterError(f"Ray does not start on this machine: {str(fault).splitlines()[0]}") from fault
+
+
+def lasting() -> dict[str, Any]:
+    """Options of an actor that workers report to: on the driver's node, for Ray would start one that claims nothing on
+    any, to be lost with it; and started again should it die there."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+
+
+def placement_groups() -> set[str]:
+    """The ids of those of this driver's job that claim a part of the cluster; ids end in their job's."""
+    job = ray.get_runtime_context().get_job_id()
+    table = placement_group_table()
+    return {name for name, facts in table.items() if name.endswith(job) and facts["state"] != "REMOVED"}
+
+
+def release(groups: Collection[str]) -> None:
+    """Remove placement groups, with what they claim and who works there."""
+    for name in groups:
+        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
 
 def accelerators() -> int:

@@ -85,20 +85,19 @@ def worker_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class TwoNodes:
-    """A Ray cluster of two nodes on this machine, each with addresses of its own."""
+    """A Ray cluster of two nodes on this machine, each with addresses of its own, and a seat: scarce, as GPUs are."""
 
     def __init__(self) -> None:
-        facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args={"node_ip_address": "127.0.0.2", **facts})
+        self._facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "resources": {"seat": 1}}
+        head = {"node_ip_address": "127.0.0.2", "include_dashboard": False, **self._facts}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._added = 0
         self.add_worker_node()
         self.address = self._cluster.address
 
     def add_worker_node(self) -> None:
         self._added += 1  # an address that a dead node had may be taken for the dead node
-        self._worker = self._cluster.add_node(
-            node_ip_address=f"127.0.0.{2 + self._added}", num_cpus=2, object_store_memory=OBJECT_STORE_BYTES
-        )
+        self._worker = self._cluster.add_node(node_ip_address=f"127.0.0.{2 + self._added}", **self._facts)
         self._cluster.wait_for_nodes()
 
     def owns(self, process: psutil.Process) -> bool:

@@ -1,7 +1,8 @@
-"""Photographs spoilt as the world spoils them: Real-ESRGAN's second-order degradation.
+"""Photographs spoilt as the world spoils them, and sharper than it shows them: Real-ESRGAN's inputs and targets.
 
 Wang et al. 2021 (arXiv:2107.10833), section 3.2 and the published training settings: blur, resize, noise and JPEG,
-twice over, then a sinc filter, for ringing and overshoot. All randomness comes from one generator.
+twice over, then a sinc filter, for ringing and overshoot. All randomness comes from one generator. Targets may be
+sharpened by an unsharp mask (USM; section 4.1).
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import numpy as np
 KERNEL_SIZES = range(7, 22, 2)
 FINAL_SINC_PROBABILITY = 0.8
 RESIZERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+USM_SIDE = 51
+"""Of the Gaussian that an unsharp mask takes off, in pixels; its standard deviation is OpenCV's for that side, 8."""
+USM_WEIGHT, USM_THRESHOLD = 0.5, 10 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,15 @@ def degraded(image: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndar
     else:
         values = _filtered(_resized(_compressed(values, SECOND, rng), height, width, rng), sinc)
     return (values.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def sharpened(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] -> the same with its edges raised: by half of what a blur takes from it, where that is much."""
+    values = image.astype(np.float32) / 255
+    detail = values - cv2.GaussianBlur(values, (USM_SIDE, USM_SIDE), 0)
+    much = cv2.GaussianBlur((np.abs(detail) > USM_THRESHOLD).astype(np.float32), (USM_SIDE, USM_SIDE), 0)
+    raised = (values + USM_WEIGHT * detail).clip(0, 1)
+    return ((much * raised + (1 - much) * values) * 255).round().astype(np.uint8)
 
 
 def _round(values: np.ndarray, order: Order, rng: np.random.Generator, height: int, width: int) -> np.ndarray:

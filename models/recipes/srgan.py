@@ -90,11 +90,12 @@ class SRGAN(Upscaling):
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
         G, D, gan, c = self.networks["G"], self.networks["D"], self.adversarial, self.config
         x, y = to_range(batch["low"], 0, 1), to_range(batch["high"], 0, 1)
+        real = to_range(batch.get("unsharpened", batch["high"]), 0, 1)
         fake = G(x).float()
 
-        real_verdicts, fake_verdicts = D(y).float(), D(fake.detach()).float()
+        real_verdicts, fake_verdicts = D(real).float(), D(fake.detach()).float()
         d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
-        road.update("D", d_real + d_fake + gan.penalty(D, y, fake.detach()))
+        road.update("D", d_real + d_fake + gan.penalty(D, real, fake.detach()))
 
         with torch.no_grad():
             wanted = self.loss_network.taps(y, self.layers)
@@ -139,12 +140,13 @@ ESRGAN = SRGANConfig(
 record; `--set network=rrdb --set blocks=23` is ESRGAN's generator (28.27, 24.63, 26.65 dB)."""
 
 REAL_ESRGAN = dataclasses.replace(
-    ESRGAN, network="rrdb", blocks=23, patch_px=64, batch_size=48, degradation="real-esrgan", discriminator="unet",
+    ESRGAN, network="rrdb", blocks=23, patch_px=64, batch_size=48, degradation="real-esrgan", sharpen=True,
+    discriminator="unet",
     perceptual_layers="conv1_2:0.1,conv2_2:0.1,conv3_4,conv4_4,conv5_4", pixel_weight=1.0, adversarial_weight=0.1,
     drops="",
 )  # fmt: skip
-"""Real-ESRGAN (section 4.1): from Real-ESRNet's averaged weights, spoilt photographs, targets of 256 px. Unlike the
-original, targets are not sharpened (USM) before the L1 and perceptual losses."""
+"""Real-ESRGAN (section 4.1): from Real-ESRNet's averaged weights, spoilt photographs, targets of 256 px, which are
+sharpened for the L1 and perceptual losses alone."""
 
 SMALL = SRGANConfig(
     scale=4, network="edsr", blocks=10, patch_px=24, steps=4_000, batch_size=8, learning_rate=1e-4, ndf=32,

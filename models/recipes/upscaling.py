@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.descriptor import Descriptor
 from models.networks import NETWORKS
 from models.pixels import to_range, to_unit
-from models.recipes.degradation import degraded
+from models.recipes.degradation import degraded, sharpened
 from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
@@ -39,6 +39,8 @@ class UpscalingConfig(RecipeConfig):
     """Side of an input patch."""
     degradation: Literal["bicubic", "real-esrgan"] = "bicubic"
     """How low resolution is made: by Pillow's bicubic filter, or spoilt as the world spoils photographs."""
+    sharpen: bool = False
+    """Whether targets are sharpened (USM) first; a discriminator is shown them as they were."""
     reduce_from: float = 2.0
     """Photographs are reduced at least by this before they serve as targets (1: not at all)…"""
     reduce_to: float = 4.0
@@ -67,27 +69,30 @@ class Upscaling(Recipe):
     def example(
         self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
     ) -> dict[str, Tensor]:
-        """low: [3, patch, patch] and high: [3, scale*patch, scale*patch], cut from a reduced photograph."""
+        """low: [3, patch, patch] and high: [3, scale*patch, scale*patch], cut from a reduced photograph.
+
+        Where targets are sharpened, also `unsharpened`: as `high` was before.
+        """
         (photo,) = images
         scale, margin = self.config.scale, BICUBIC_REACH if self.config.degradation == "bicubic" else 0
         side = self.config.patch_px + 2 * margin
-        high = _reduced_patch(photo, side * scale, self._reduction(photo, side * scale, rng), rng)
+        cut = _reduced_patch(photo, side * scale, self._reduction(photo, side * scale, rng), rng)
+        high = sharpened(cut) if self.config.sharpen else cut
         if self.config.degradation == "bicubic":
             low = np.asarray(Image.fromarray(high).resize((side, side), Image.Resampling.BICUBIC))
         else:
             low = degraded(high, scale, rng)
-        low, high = _inside(low, margin), _inside(high, scale * margin)
-        if varied:
-            low, high = self._varied(low, high, rng)
-        return {"low": _as_tensor(low), "high": _as_tensor(high)}
+        images_of = {"low": _inside(low, margin), "high": _inside(high, scale * margin)}
+        if self.config.sharpen:
+            images_of["unsharpened"] = _inside(cut, scale * margin)
+        vary = self._variation(rng) if varied else np.asarray
+        return {name: _as_tensor(vary(image)) for name, image in images_of.items()}
 
-    def _varied(self, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _variation(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+        """Turns, mirrors and recolours all images of an example alike."""
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        low, high = _turned(low, turns, mirrored), _turned(high, turns, mirrored)
-        if not self.config.recolour:
-            return low, high
-        recoloured = _recolouring(rng)
-        return recoloured(low), recoloured(high)
+        recoloured = _recolouring(rng) if self.config.recolour else np.asarray
+        return lambda image: recoloured(_turned(image, turns, mirrored))
 
     def _reduction(self, photo: np.ndarray, side: int, rng: np.random.Generator) -> float:
         largest = min(photo.shape[:2]) / side

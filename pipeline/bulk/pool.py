@@ -38,8 +38,7 @@ class Pool:
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._kit = ray.put(kit)
-        immortal = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-        self._office = ray.remote(_Office).options(**immortal).remote(job.job, job.output)
+        self._office = ray.remote(_Office).options(**cluster.lasting()).remote(job.job, job.output)
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()

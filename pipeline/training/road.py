@@ -1,23 +1,19 @@
 """The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, on a Ray cluster."""
 
-import contextlib
-import signal
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 from ray.data import ExecutionOptions
-from ray.train import DataConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import DataConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from models import recipes
 from models.recipes.recipe import RecipeConfig
 from pipeline import cluster, events, storage
 from pipeline.deidentify.brought import Brought
-from pipeline.training import example_files
+from pipeline.training import example_files, groups
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.example_files import Example
 from pipeline.training.log import now, write_run
@@ -129,8 +125,9 @@ def _fit(
 ) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
     least = plan.least_workers or plan.workers
-    cluster.demand(least, cpus_per_worker(plan.workers), plan.gpus_per_worker, f"a training with {least} workers")
-    watch = ray.remote(num_cpus=0)(Watch).remote()
+    cpus = groups.cpus_per_worker(plan.workers)
+    cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
+    watch = ray.remote(Watch).options(**cluster.lasting()).remote()
     job = Job(
         plan=plan,
         config=config,
@@ -147,63 +144,15 @@ def _fit(
             work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if plan.gpus_per_worker else "gloo"),
-            scaling_config=_scaling(plan),
-            run_config=RunConfig(storage_path=scratch),
+            scaling_config=groups.scaling(plan),
+            run_config=groups.run_config(scratch),
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
 
-    with shown(watch, plan.output, config.steps, quiet), _interruptible():
-        _fit_through_losses(trainer, plan, watch)
+    with shown(watch, plan.output, config.steps, quiet):
+        groups.fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
-
-
-def _scaling(plan: TrainingPlan) -> ScalingConfig:
-    """What to ask the cluster for, as it is now: nodes may have been lost since the training began."""
-    cpus, gpus = cpus_per_worker(plan.workers), plan.gpus_per_worker
-    return ScalingConfig(
-        num_workers=plan.workers if plan.least_workers is None else (plan.least_workers, plan.workers),
-        use_gpu=gpus > 0,
-        resources_per_worker={"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus},
-        placement_strategy="PACK" if gpus else "SPREAD",  # each node's cores are its own workers'
-    )
-
-
-def _fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPlan, watch: Any) -> None:
-    """Replace lost workers as often as it takes, as long as they reach another checkpoint in between.
-
-    Ray Train would count all losses of a training alike, and a month on spot machines has many.
-    """
-    failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
-    log = events.driver_log(recipe=plan.recipe, output=plan.output)
-    while True:
-        try:
-            with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch:
-                trainer(scratch).fit()
-            return
-        except TrainingFailedError as fault:
-            before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
-            failures = 1 if reached > before else failures + 1
-            log.warning("workers lost", step=reached, failures=failures)
-            if failures > plan.max_failures:
-                why = ray.get(watch.facts.remote())["fault"] or "a worker died without a word; was memory short?"
-                raise TrainingError(
-                    f"the training's workers failed {failures} times without reaching another checkpoint. The last: "
-                    f"{why}"
-                ) from fault
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ray Train answers SIGINT by leaving with status 0; let it be the KeyboardInterrupt that callers know."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as left:
-        raise KeyboardInterrupt from left
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
 
 
 def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -213,12 +162,6 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
     if facts["step"] < steps:
         raise TrainingError(f"the training stopped at step {facts['step']} of {steps}; run it again to go on")
     return facts
-
-
-def cpus_per_worker(workers: int) -> float:
-    """Logical CPUs to claim for each worker: at most half of all together, for Ray Data must find some to read with;
-    and at most half of one each, for there must be room for all of them when nodes are lost."""
-    return min(0.5, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
 
 
 def _threads(plan: TrainingPlan, run: Mapping[str, Any]) -> dict[str, int]:

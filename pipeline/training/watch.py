@@ -24,7 +24,7 @@ class Watch:
     """The one place (an actor) that knows how far a training has come; it outlives lost workers."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": ""}
+        self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": "", "room": ""}
         self._facts |= {"unreadable": [], "warnings": []}
 
     def tell(self, facts: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ def _follow(watch: Any, output: str, steps: int, done: threading.Event) -> None:
         while not done.wait(POLL_EVERY_S):
             with contextlib.suppress(ray.exceptions.RayError):
                 facts = ray.get(watch.facts.remote(), timeout=5)
-                words = _words(facts["scalars"])
+                words = facts["room"] or _words(facts["scalars"])
                 progress.update(task, completed=facts["step"], words=words)
                 for trouble in facts["warnings"][warned:]:
                     log.warning("trouble", kind=trouble.kind, step=trouble.step, sentence=trouble.sentence)

@@ -16,6 +16,7 @@ from torch import Tensor
 from models import recipes
 from models.recipes.recipe import RecipeConfig
 from pipeline import events, storage
+from pipeline.report.wording import plural
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard, fixed_samples
 from pipeline.training.idle import Idle
@@ -95,7 +96,7 @@ class Worker:
             return
         start = self._resume()
         self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
-        self._tell(step=start, seconds=self.seconds, fault="")
+        self._tell(step=start, seconds=self.seconds, fault="", room="")
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
             self._train(draw, start, records)
@@ -161,8 +162,8 @@ class Worker:
                 self._warn(
                     "workers",
                     start,
-                    f"the training goes on with {self.world} workers after {before}: as correct as before, but its "
-                    "weights are no longer bit for bit those of a training that was left alone",
+                    f"the training goes on with {plural(self.world, 'worker')} after {before}: as correct as before, "
+                    "but its weights are no longer bit for bit those of a training that was left alone",
                 )
         return start
 

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import correlate1d
 from scipy.special import j1
 
 from models import recipes
+from models.pixels import to_range
 from models.recipes import degradation
-from models.recipes.degradation import FIRST, degraded
-from tests.models.test_recipes import built, photograph
+from models.recipes.degradation import FIRST, degraded, sharpened
+from tests.models.test_recipes import PlainRoad, built, photograph
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -34,6 +37,38 @@ def test_kernels_keep_brightness():
         assert blur.shape[0] in degradation.KERNEL_SIZES
 
 
+def test_sharpening_is_the_published_unsharp_mask():
+    """x + m (min(max(x + (x - b) / 2, 0), 1) - x), b = x blurred, m = [|x - b| > 10/255] blurred; by SciPy."""
+    image = photograph(96, 128)
+    x, offsets = image / 255, np.arange(-25, 26)
+    kernel = np.exp(-(offsets**2) / (2 * 8.0**2))
+    kernel /= kernel.sum()
+
+    def blurred(values):
+        return correlate1d(correlate1d(values, kernel, axis=0, mode="mirror"), kernel, axis=1, mode="mirror")
+
+    b = blurred(x)
+    m = blurred((np.abs(x - b) > 10 / 255).astype(float))
+    expected = x + m * ((x + (x - b) / 2).clip(0, 1) - x)
+    assert np.abs(sharpened(image) - expected * 255).max() <= 0.51
+    assert np.abs(sharpened(image).astype(int) - image).max() > 10
+    assert np.array_equal(sharpened(image // 64 + 100), image // 64 + 100)  # nothing there worth sharpening
+
+
+def test_a_discriminator_sees_targets_unsharpened():
+    recipe = built("srgan", sharpen=True)
+    rngs = [np.random.default_rng(0) for _ in range(2)]
+    sharp = recipe.example((photograph(),), rngs[0])
+    plain = built("srgan").example((photograph(),), rngs[1])
+    assert sharp.keys() == {"low", "high", "unsharpened"}
+    assert torch.equal(sharp["unsharpened"], plain["high"])
+    assert not torch.equal(sharp["high"], plain["high"])
+    shown = []
+    recipe.networks["D"].register_forward_pre_hook(lambda _, given: shown.append(given[0].detach().clone()))
+    recipe.step({name: image[None].repeat(2, 1, 1, 1) for name, image in sharp.items()}, PlainRoad(recipe))
+    assert torch.equal(shown[0][0], to_range(sharp["unsharpened"], 0, 1))
+
+
 def test_the_bessel_function_is_scipys():
     x = np.linspace(0, 60, 500)
     assert np.allclose(degradation._bessel_j1(x), j1(x), atol=1e-6)
@@ -42,6 +77,7 @@ def test_the_bessel_function_is_scipys():
 def test_real_esrgans_presets_learn_from_spoilt_photographs():
     for name, preset in (("srresnet", "real-esrnet"), ("srgan", "real-esrgan")):
         assert recipes.configured(name, preset).degradation == "real-esrgan"
+        assert recipes.configured(name, preset).sharpen
     recipe = built("srresnet", degradation="real-esrgan")
     example = recipe.example((photograph(),), np.random.default_rng(0))
     side = recipe.config.patch_px

@@ -37,7 +37,8 @@ class Fire:
         reached, deadline = 0, time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.driver is None or self.driver.poll() is not None:
-                if self.driver is not None and self.driver.returncode == 0:
+                if self.driver is not None and self.driver.returncode != -signal.SIGKILL:
+                    assert self.driver.returncode == 0, f"the driver ended by itself after {self.deaths}"
                     return
                 self.start()
             now = max(Checkpoints(self.asked["output"]).steps(), default=0)
