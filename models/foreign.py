@@ -20,6 +20,8 @@ State = dict[str, Tensor]
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "generator", "model")
 """Entries that programs keep a generator's weights under; averaged weights are preferred."""
+PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
+"""What DataParallel and torch.compile put before all names."""
 SIGNED = (-1.0, 1.0)
 
 
@@ -61,7 +63,7 @@ def recognise(state: State, name: str) -> Recognised:
     Raises:
         BundleError: none that is known, or one whose weights don't fit.
     """
-    state = {key.removeprefix("module."): tensor.float() for key, tensor in state.items() if _is_weight(key, tensor)}
+    state = {PREFIXES.sub("", key): tensor.float() for key, tensor in state.items() if _is_weight(key, tensor)}
     for recogniser in RECOGNISERS:
         found = recogniser(dict(state))
         if found is not None:

@@ -2,9 +2,24 @@
 
 import sys
 
-from tests.benchmarks import bulk_large_image, bulk_peers, bulk_planning, bulk_road, bulk_variants, deidentify_road
+from tests.benchmarks import (
+    bulk_growth,
+    bulk_large_image,
+    bulk_peers,
+    bulk_planning,
+    bulk_road,
+    bulk_variants,
+    deidentify_road,
+    training_road,
+    training_step,
+)
+
+ALL = (
+    bulk_road, bulk_peers, bulk_variants, bulk_growth, bulk_planning, bulk_large_image, deidentify_road, training_step,
+    training_road,
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
-    for measurement in (bulk_road, bulk_peers, bulk_variants, bulk_planning, bulk_large_image, deidentify_road):
+    for measurement in ALL:
         measurement.main()

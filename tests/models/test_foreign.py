@@ -118,8 +118,9 @@ def test_wrappers_are_seen_through_and_averaged_weights_preferred():
     assert foreign.load(packed({"params": state, "params_ema": averaged}), "x").keys() == state.keys()
     loaded = foreign.load(packed({"params": state, "params_ema": averaged, "epoch": 3}), "x")
     assert all(torch.equal(loaded[k], averaged[k]) for k in state)
-    in_parallel = {f"module.{k}": v for k, v in state.items()}
-    assert foreign.recognise(foreign.load(packed({"state_dict": in_parallel}), "x"), "x").network == "srvgg"
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        prefixed = {prefix + k: v for k, v in state.items()}
+        assert foreign.recognise(foreign.load(packed({"state_dict": prefixed}), "x"), "x").network == "srvgg"
     assert foreign.load(save(state), "x").keys() == state.keys()
 
 
