@@ -73,8 +73,8 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPla
             if failures > plan.max_failures:
                 why = ray.get(watch.facts.remote())["fault"] or _reason(fault)
                 raise TrainingError(
-                    f"the training's workers failed {failures} times without reaching another checkpoint. The last: "
-                    f"{why}"
+                    f"the training's workers failed {plural(failures, 'time')} without reaching another checkpoint. "
+                    f"The last: {why}"
                 ) from fault
 
 

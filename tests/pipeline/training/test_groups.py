@@ -62,28 +62,19 @@ def _die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def deadly(folder, lives, monkeypatch):
-    folder.mkdir()
-    for number in range(lives):
-        (folder / str(number)).touch()
-    monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(folder)))
-
-
 @pytest.mark.timeout(240)
 def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, tmp_path, monkeypatch):
     """Ray Train forgets what such a group claimed: after one there would be no CPU left to read examples with."""
-    deadly(tmp_path / "lives", 1, monkeypatch)
-    outcome = road.train(TrainingPlan(**settings(photos, tmp_path / "out")), quiet=True)
-    assert outcome.steps == 10
-    assert not list((tmp_path / "lives").iterdir())
+    lives, asked = tmp_path / "lives", settings(photos, tmp_path / "out")
+    lives.mkdir()
+    for number in range(2):
+        (lives / str(number)).touch()
+    monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
+    with pytest.raises(TrainingError, match="workers failed 1 time without reaching another checkpoint. The last: At"):
+        road.train(TrainingPlan(**asked, max_failures=0), quiet=True)
     assert cluster.placement_groups() == set()
-
-
-@pytest.mark.timeout(240)
-def test_groups_that_always_die_end_the_training_in_a_sentence(ray_local, photos, tmp_path, monkeypatch):
-    deadly(tmp_path / "lives", 9, monkeypatch)
-    with pytest.raises(TrainingError, match="workers failed 2 times without reaching another checkpoint. The last: At"):
-        road.train(TrainingPlan(**settings(photos, tmp_path / "out", max_failures=1)), quiet=True)
+    assert road.train(TrainingPlan(**asked), quiet=True).steps == asked["steps"]
+    assert not list(lives.iterdir())
     assert cluster.placement_groups() == set()
 
 
