@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
 
 if TYPE_CHECKING:
-    from pipeline.deidentify.seal import Secret
+    from pipeline.deidentify.secrets.seal import Secret
 
 DONE = 0
 
@@ -64,7 +64,7 @@ def rekey(
         The name of an environment variable that holds it.
     """
     from jobs.passcodes import passcode
-    from pipeline.deidentify.seal import rekey
+    from pipeline.deidentify.secrets.seal import rekey
 
     old = passcode(passcode_file, passcode_env)
     rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))

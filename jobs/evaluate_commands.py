@@ -77,7 +77,7 @@ def deidentify(
         Print the result as JSON.
     """
     from pipeline import bundles
-    from pipeline.deidentify.brought import Brought
+    from pipeline.deidentify.detection.brought import Brought
     from pipeline.deidentify.evaluation import Instruments, evaluate
     from pipeline.deidentify.maker import built_detectors
 

@@ -6,7 +6,7 @@ import sys
 
 from jobs.specs import SpecError, place
 from pipeline import storage
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.secrets.seal import Secret
 
 LEAST_BYTES = 8
 """A shorter one is found by trying."""

@@ -8,7 +8,7 @@ from models.bundle import BundleError
 from pipeline import bundles
 from pipeline.bulk.generate import Generator
 from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.secrets.seal import Secret
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture

@@ -18,8 +18,8 @@ from pipeline.bulk.generate import Precision
 from pipeline.bulk.makers import Kit
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
-from pipeline.deidentify import seal
-from pipeline.deidentify.names import without_names
+from pipeline.deidentify.secrets import seal
+from pipeline.deidentify.secrets.names import without_names
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.deidentify.brought import Brought
-from pipeline.deidentify.detectors import Detector
-from pipeline.deidentify.painter import FacePainter, ordered
+from pipeline.deidentify.detection.brought import Brought
+from pipeline.deidentify.detection.detectors import Detector
 from pipeline.deidentify.regions import Region, union
-from pipeline.deidentify.replace import replaced
+from pipeline.deidentify.replacement.classical import replaced
+from pipeline.deidentify.replacement.painter import FacePainter, ordered
 from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from pipeline.images.faults import Fault, Held
 from pipeline.images.inputs import Input

@@ -21,10 +21,10 @@ from models.networks.face_embedder import FaceEmbedder
 from models.pixels import to_range
 from pipeline import storage
 from pipeline.bundles import Packed
-from pipeline.deidentify.brought import Brought
-from pipeline.deidentify.detectors import Detector
+from pipeline.deidentify.detection.brought import Brought
+from pipeline.deidentify.detection.detectors import Detector
 from pipeline.deidentify.regions import Region, overlap
-from pipeline.deidentify.seal import COSTS, Secret, stretched
+from pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
 from pipeline.images.contents import read
 from pipeline.images.decode import decode
 from pipeline.images.pictures import as_rgb8

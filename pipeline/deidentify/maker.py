@@ -10,15 +10,15 @@ from pipeline import bundles, storage
 from pipeline.bulk.makers import Maker
 from pipeline.bundles import Packed
 from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.brought import Brought
-from pipeline.deidentify.cascades import Cascades
-from pipeline.deidentify.centerface import CenterFace
-from pipeline.deidentify.codes import codes_key
-from pipeline.deidentify.detectors import Detector
-from pipeline.deidentify.names import hiding
-from pipeline.deidentify.painter import BY_IMAGE, FacePainter
-from pipeline.deidentify.retinaface import RetinaFaceDetector
-from pipeline.deidentify.seal import Secret, sealing_key
+from pipeline.deidentify.detection.brought import Brought
+from pipeline.deidentify.detection.cascades import Cascades
+from pipeline.deidentify.detection.centerface import CenterFace
+from pipeline.deidentify.detection.detectors import Detector
+from pipeline.deidentify.detection.retinaface import RetinaFaceDetector
+from pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
+from pipeline.deidentify.secrets.codes import codes_key
+from pipeline.deidentify.secrets.names import hiding
+from pipeline.deidentify.secrets.seal import Secret, sealing_key
 from pipeline.deidentify.settings import Deidentification
 
 if TYPE_CHECKING:

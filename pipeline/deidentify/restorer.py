@@ -13,11 +13,11 @@ import numpy as np
 from pipeline import bundles, storage
 from pipeline.bulk.makers import Maker
 from pipeline.bundles import Packed
-from pipeline.deidentify.codes import codes_key
-from pipeline.deidentify.names import revealing
-from pipeline.deidentify.painter import FacePainter
 from pipeline.deidentify.regions import Region
-from pipeline.deidentify.seal import Lock, SealError, Secret, opened, read_lock
+from pipeline.deidentify.replacement.painter import FacePainter
+from pipeline.deidentify.secrets.codes import codes_key
+from pipeline.deidentify.secrets.names import revealing
+from pipeline.deidentify.secrets.seal import Lock, SealError, Secret, opened, read_lock
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from models.faces import FACE_COLUMNS
-from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.detection.brought import Brought
 from pipeline.deidentify.regions import Region
 from pipeline.images import parquet, sources
 from pipeline.images.contents import read

@@ -44,7 +44,7 @@ class TrainingPlan:
     style_image: str = ""
     """For style transfer."""
     faces: str = ""
-    """For recipes that learn from faces: a table of them by image key (see `pipeline.deidentify.brought`)."""
+    """For recipes that learn from faces: a table of them by image key (see `pipeline.deidentify.detection.brought`)."""
     start_from: str = ""
     """A bundle whose weights the product begins with."""
     sync_batchnorm: bool = False

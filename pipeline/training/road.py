@@ -12,7 +12,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from models import recipes
 from models.recipes.recipe import RecipeConfig
 from pipeline import cluster, events, storage
-from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.detection.brought import Brought
 from pipeline.training import example_files, groups
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.example_files import Example

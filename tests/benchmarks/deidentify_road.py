@@ -23,10 +23,10 @@ from models.recipes.recipe import Supplies
 from pipeline import bundles, cluster
 from pipeline.bulk import road
 from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.centerface import CenterFace
+from pipeline.deidentify.detection.centerface import CenterFace
 from pipeline.deidentify.maker import deidentifying
-from pipeline.deidentify.painter import Cut, FacePainter
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.replacement.painter import Cut, FacePainter
+from pipeline.deidentify.secrets.seal import Secret
 from pipeline.deidentify.settings import Deidentification, Replacement
 from pipeline.images.encode import Encoder
 from pipeline.images.sources import Source

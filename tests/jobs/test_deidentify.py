@@ -14,7 +14,7 @@ from PIL import Image
 
 from jobs import cli
 from pipeline import storage
-from pipeline.deidentify.centerface import CenterFace
+from pipeline.deidentify.detection.centerface import CenterFace
 from pipeline.output.index import current
 from pipeline.output.seals import write_seals
 from pipeline.output.verify import verify

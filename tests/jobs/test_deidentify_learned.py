@@ -10,7 +10,7 @@ from PIL import Image
 
 from jobs import cli
 from pipeline import storage
-from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.detection.brought import Brought
 from pipeline.output.index import current
 from pipeline.output.verify import verify
 from pipeline.samples.faces import write_faces

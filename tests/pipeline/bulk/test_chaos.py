@@ -19,7 +19,7 @@ from PIL import Image
 from jobs import cli
 from pipeline import storage
 from pipeline.bulk import road
-from pipeline.deidentify.seal import Secret, opened, read_lock
+from pipeline.deidentify.secrets.seal import Secret, opened, read_lock
 from pipeline.output.index import current
 from pipeline.output.seals import read_seals, sealed_stems
 from pipeline.output.verify import verify

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.brought import BoxesError, Brought
-from pipeline.deidentify.cascades import Cascades
-from pipeline.deidentify.centerface import CenterFace
+from pipeline.deidentify.detection.brought import BoxesError, Brought
+from pipeline.deidentify.detection.cascades import Cascades
+from pipeline.deidentify.detection.centerface import CenterFace
 from pipeline.deidentify.regions import Region, overlap, union
-from pipeline.deidentify.replace import replaced
+from pipeline.deidentify.replacement.classical import replaced
 from pipeline.deidentify.settings import Deidentification, Policy, Replacement
 from pipeline.images.faults import Held
 from pipeline.images.pictures import Picture

@@ -10,9 +10,9 @@ from models.bundle import BundleError
 from models.networks.face_generator import FaceGenerator
 from pipeline import bundles
 from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.painter import FacePainter, ordered
 from pipeline.deidentify.regions import Region
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.replacement.painter import FacePainter, ordered
+from pipeline.deidentify.secrets.seal import Secret
 from pipeline.images.pictures import Picture
 from tests.pipeline.bulk.bundle_maker import begun
 from tests.pipeline.bulk.test_generate import item

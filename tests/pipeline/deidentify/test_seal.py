@@ -9,8 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.deidentify import seal
-from pipeline.deidentify.seal import Lock, SealError, Secret, lock_for, new_key, opened, rekey, sealed, sealing_key
+from pipeline.deidentify.secrets import seal
+from pipeline.deidentify.secrets.seal import (
+    Lock,
+    SealError,
+    Secret,
+    lock_for,
+    new_key,
+    opened,
+    rekey,
+    sealed,
+    sealing_key,
+)
 
 PASSCODE = Secret(b"correct horse battery staple")
 KEY = Secret(bytes(range(32)))

@@ -13,7 +13,7 @@ from PIL import Image
 from models import recipes
 from models.recipes import NOTHING
 from models.recipes.srresnet import SRResNet
-from pipeline.deidentify.brought import Brought
+from pipeline.deidentify.detection.brought import Brought
 from pipeline.training import example_files, examples
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.examples import Draw, Shard

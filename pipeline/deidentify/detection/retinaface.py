@@ -8,7 +8,7 @@ import torch
 from models.bundle import BundleError
 from models.networks.retinaface import anchors, decoded
 from pipeline.bundles import Packed
-from pipeline.deidentify.detectors import FaceNetwork
+from pipeline.deidentify.detection.detectors import FaceNetwork
 
 LEAST_SCORE = 0.05
 """Lower ones are noise, whatever the policy."""

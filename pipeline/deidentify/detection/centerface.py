@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.faces import LANDMARKS
-from pipeline.deidentify.detectors import DetectorMissingError, FaceNetwork
+from pipeline.deidentify.detection.detectors import DetectorMissingError, FaceNetwork
 
 STRIDE = 4
 """Input pixels for each of the network's outputs."""

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from models.face_codes import CODE_BYTES
 from pipeline import storage
-from pipeline.deidentify.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
+from pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
 from pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from pipeline import storage
-from pipeline.deidentify.seal import Secret, derived, opened_text, sealing_key
+from pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
 from pipeline.images.inputs import Input
 from pipeline.output.seals import read_seals, sealed_stems
 

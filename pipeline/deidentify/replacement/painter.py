@@ -14,9 +14,9 @@ from models.networks.face_generator import FaceGenerator
 from models.networks.face_transformer import FaceTransformer
 from models.pixels import LUMA, to_range
 from pipeline.bundles import Packed
-from pipeline.deidentify.codes import code
 from pipeline.deidentify.regions import Region
-from pipeline.deidentify.seal import Secret
+from pipeline.deidentify.secrets.codes import code
+from pipeline.deidentify.secrets.seal import Secret
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import as_rgb8
 

@@ -1,0 +1,1 @@
+"""What takes the regions' place: fills that tell nothing, or new faces."""

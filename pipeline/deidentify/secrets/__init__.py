@@ -1,0 +1,1 @@
+"""What only a passcode opens: sealed originals, codes of faces, hidden names."""
