@@ -1,8 +1,8 @@
 """Training steps on a GPU against the reference's: `python -m tests.benchmarks.training_gpu [cuda|cpu]`. Without Ray.
 
-Ours: bf16, channels last, compiled, as `recast train --precision bf16 --compile` has it. The reference: fp32, eager,
-contiguous. Both on one resident batch of the same size, in turns. The share of the card's peak takes the floating point
-operations of a step's matrix products and convolutions, as torch counts them.
+Ours: bf16, channels last, eager and then compiled, as `recast train --precision bf16` and `--compile` have it. The
+reference: fp32, eager, contiguous. Both on one resident batch of the same size, in turns. The share of the card's peak
+takes the floating point operations of a step's matrix products and convolutions, as torch counts them.
 """
 
 import statistics
@@ -42,10 +42,10 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def measured(recipe: str, batch_size: int, device: str, rounds: int) -> None:
+def measured(recipe: str, batch_size: int, device: str, rounds: int, *, compiled: bool) -> None:
     torch.manual_seed(0)
     config = recipes.configured(recipe, "paper", {"batch_size": batch_size})
-    plan = TrainingPlan(recipe=recipe, data="", output="", precision="bf16", compile=device == "cuda")
+    plan = TrainingPlan(recipe=recipe, data="", output="", precision="bf16", compile=compiled)
     road = WorkerRoad(
         recipes.build(recipe, config, NOTHING), plan, device=torch.device(device), ema_decay=0.0, batch_size=batch_size
     )
@@ -65,8 +65,9 @@ def measured(recipe: str, batch_size: int, device: str, rounds: int) -> None:
     peak = next((tflops for name, tflops in PEAKS_BF16_TFLOPS.items() if name in card), None)
     reached = counter.get_total_flops() / ours / 1e12
     share = f", {reached / peak:.0%} of the card's {peak} TFLOPS" if peak else ""
+    how = f"{recipe}, batch {batch_size}, {'compiled' if compiled else 'eager'}"
     print(
-        f"{recipe}, batch {batch_size}: {batch_size / ours:.1f} images/s, the reference {batch_size / theirs:.1f}: "
+        f"{how}: {batch_size / ours:.1f} images/s, the reference {batch_size / theirs:.1f}: "
         f"{theirs / ours:.2f} times (aim 3); {reached:.1f} TFLOPS{share}",
         flush=True,
     )
@@ -75,8 +76,12 @@ def measured(recipe: str, batch_size: int, device: str, rounds: int) -> None:
 def main() -> None:
     device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
     print(f"torch {torch.__version__} on {torch.cuda.get_device_name() if device == 'cuda' else 'a CPU'}")
-    for recipe, batch_size in CASES if device == "cuda" else CASES[:1]:
-        measured(recipe, batch_size, device, ROUNDS if device == "cuda" else 2)
+    if device == "cpu":
+        measured(*CASES[0], device, 2, compiled=False)
+        return
+    for compiled in (False, True):
+        for recipe, batch_size in CASES:
+            measured(recipe, batch_size, device, ROUNDS, compiled=compiled)
 
 
 if __name__ == "__main__":
