@@ -186,7 +186,7 @@ def test_bad_credentials_and_missing_buckets_are_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_odd_names_stay_apart_and_readable(tmp_path, capsys):
+def test_odd_names_stay_apart_and_readable(tmp_path, capsys, worker_here):
     """Spaces, dots, Unicode, names that are not UTF-8, one stem with two extensions: a row and an image each."""
     (tmp_path / "in").mkdir()
     names = [b"a b.png", b"a.b.c.png", "ünï.png".encode(), b"\xff\xfe.png", b"same.png", b"same.bmp", b"-rf.png"]

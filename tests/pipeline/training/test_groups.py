@@ -67,15 +67,13 @@ def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, t
     """Ray Train forgets what such a group claimed: after one there would be no CPU left to read examples with."""
     lives, asked = tmp_path / "lives", settings(photos, tmp_path / "out")
     lives.mkdir()
-    for number in range(2):
-        (lives / str(number)).touch()
+    (lives / "one").touch()
     monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
     with pytest.raises(TrainingError, match="workers failed 1 time without reaching another checkpoint. The last: At"):
         road.train(TrainingPlan(**asked, max_failures=0), quiet=True)
     assert cluster.placement_groups() == set()
-    assert road.train(TrainingPlan(**asked), quiet=True).steps == asked["steps"]
     assert not list(lives.iterdir())
-    assert cluster.placement_groups() == set()
+    assert road.train(TrainingPlan(**asked), quiet=True).steps == asked["steps"]
 
 
 SEATED = """

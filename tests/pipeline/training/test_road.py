@@ -122,18 +122,18 @@ def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photo
 
 
 def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturbed, photos, tmp_path):
-    """Half a checkpoint is passed over for the one before it; as many workers as there is room for go on from there."""
+    """Half a checkpoint is passed over for the one before it; as many workers as are asked for go on from there."""
     output = tmp_path / "out"
     shutil.copytree(undisturbed, output)
     newest = output / "checkpoints" / f"step-{STEPS:08d}.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
-    more = {"steps": STEPS + 4, "least_workers": 3, "workers": 4}
+    more = {"steps": STEPS + 4, "workers": 3}
     outcome = train(TrainingPlan(**plan(photos, output, **more)), quiet=True)
     assert (outcome.steps, Checkpoints(str(output)).steps()[-1]) == (STEPS + 4, STEPS + 4)
     said = {warning.kind: warning for warning in outcome.warnings}
     assert said["damaged"].step == said["workers"].step == STEPS - 5
     assert "damaged or foreign" in said["damaged"].sentence
-    assert "goes on with 4 workers after 2" in said["workers"].sentence
+    assert "goes on with 3 workers after 2" in said["workers"].sentence
     assert "no longer bit for bit" in said["workers"].sentence
     run = json.loads((output / "run.json").read_text())
     assert {warning["kind"] for warning in run["warnings"]} == said.keys()
