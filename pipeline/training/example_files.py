@@ -145,21 +145,25 @@ def dataset(
     """Rows that hold decoded images, one an example; the first repeat up to a multiple of so many, so that workers get
     equally many each."""
     missing = -len(examples) % multiple
-    padded = [*examples, *(examples[i % len(examples)] for i in range(missing))]
+    named = rows([*examples, *(examples[i % len(examples)] for i in range(missing))])
+    blocks = min(len(named), max(LEAST_BLOCKS, len(named) // 64))
+    return ray.data.from_items(named, override_num_blocks=blocks).map(
+        read_row, fn_kwargs={"images_per_example": images_per_example, "each_face": each_face}, num_cpus=READ_CPUS
+    )
+
+
+def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """What `read_row` reads, one an example; labels are numbered over all of them."""
     labels = {name: number for number, name in enumerate(classes(examples))}
-    rows = [
+    return [
         {
             "key": e.key,
             "label": labels[e.label],
             "inputs": [dataclasses.asdict(item) for item in e.inputs],
             "faces": face_rows(e.faces or ()).tobytes(),
         }
-        for e in padded
+        for e in examples
     ]
-    blocks = min(len(rows), max(LEAST_BLOCKS, len(rows) // 64))
-    return ray.data.from_items(rows, override_num_blocks=blocks).map(
-        read_row, fn_kwargs={"images_per_example": images_per_example, "each_face": each_face}, num_cpus=READ_CPUS
-    )
 
 
 def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = False) -> dict[str, Any]:

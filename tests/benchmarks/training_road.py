@@ -7,7 +7,6 @@ the bare processes with the road's examples, read, augmented and drawn as in the
 steps' means; the ceiling is taken before and after.
 """
 
-import dataclasses
 import itertools
 import json
 import statistics
@@ -63,8 +62,7 @@ def bare(rank: int, folder: str, data: str) -> None:
 def shard(data: str, rank: int) -> Shard:
     """A worker's part of the examples, without Ray Data."""
     found = example_files.listed(data, 2)[rank::WORKERS]
-    rows = [{"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs]} for e in found]
-    return Shard((example_files.read_row(row, 2) for row in rows), 1 << 30)
+    return Shard((example_files.read_row(row, 2) for row in example_files.rows(found)), 1 << 30)
 
 
 def processes(data: str = "") -> float:
