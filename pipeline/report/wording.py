@@ -1,4 +1,4 @@
-"""How numbers, sizes, times and dates read on the page."""
+"""How numbers, sizes, times and dates read, on the page and in sentences."""
 
 import math
 from datetime import UTC, datetime

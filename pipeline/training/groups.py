@@ -55,20 +55,20 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPla
     failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
     while True:
-        before = cluster.placement_groups()
+        others = cluster.placement_groups()
         try:
             with tempfile.TemporaryDirectory(prefix="recast-train-") as scratch, _interruptible():
                 trainer(scratch).fit()
             return
         except (TrainingFailedError, ActorDiedError) as fault:
-            cluster.release(cluster.placement_groups() - before)
+            cluster.release(cluster.placement_groups() - others)
             if _without_room(fault):
                 least = plan.least_workers or plan.workers
                 watch.tell.remote({"room": f"waiting for room for {plural(least, 'worker')}"})
                 log.warning("no room", workers=least)
                 continue
-            before_it, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
-            failures = 1 if reached > before_it else failures + 1
+            before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
+            failures = 1 if reached > before else failures + 1
             log.warning("workers lost", step=reached, failures=failures)
             if failures > plan.max_failures:
                 why = ray.get(watch.facts.remote())["fault"] or _reason(fault)
