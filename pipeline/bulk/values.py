@@ -66,7 +66,8 @@ def _rounded(values: np.ndarray, factor: float, offset: float, depth: np.dtype) 
     for values_piece, pixels_piece in [*pieces, (rest, rounded_rest)]:
         row = values_piece[None]
         cv2.addWeighted(row, factor, row, 0, offset, dst=pixels_piece[None], dtype=depth_code)
-        total += float(np.dot(values_piece, _ZEROS[: len(values_piece)]))  # NaN where a value is NaN or infinite
+        with np.errstate(invalid="ignore"):  # a row says it, not a warning
+            total += float(np.dot(values_piece, _ZEROS[: len(values_piece)]))  # NaN where a value is NaN or infinite
     if not np.isfinite(total):
         raise NotFiniteError
     pixels[whole:] = rounded_rest[: given.size - whole]

@@ -1,5 +1,6 @@
 """Shards in the making: images appended one by one, each one's place known, the whole put in storage at once."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -151,6 +152,13 @@ class ParquetShard(_Temporary):
         self._write_group()
         self._writer.close()
         return self._upload(fs, path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # a shard that is not committed may be given up because its disk is full
+            self._writer.close()  # before its file: a writer left open complains, at some later time, that it can't be
+        super().__exit__(kind, fault, trace)
 
     def _write_group(self) -> None:
         if not self._waiting:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,10 @@ def orphans(output: str) -> set[str]:
     return {s.rsplit(".", 1)[0] for s in shards} - {f.removesuffix(".parquet").removesuffix(".tar") for f in fragments}
 
 
+Act = Callable[[subprocess.Popen], bool]
+"""Kills something of a run, and says whether it did."""
+
+
 class Victims:
     """What can be killed while a run is under way."""
 
@@ -127,10 +131,12 @@ class Victims:
         return True
 
     def driver(self, run: subprocess.Popen) -> bool:
+        """Kill it, if it has not just ended by itself."""
         os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        self.deaths.append("driver")
-        return True
+        killed = run.wait() == -signal.SIGKILL
+        if killed:
+            self.deaths.append("driver")
+        return killed
 
 
 @pytest.mark.timeout(420)
@@ -139,40 +145,50 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
     place, source, model, calm, sealing, calm_and_sealed, tmp_path, request, ray_cluster_two_nodes
 ):
     """Upscaling to disk; de-identification that seals, over a real object store."""
-    output = str(tmp_path / "out") if place == "disk" else f"{request.getfixturevalue('bucket')}/out"
+    root = str(tmp_path) if place == "disk" else request.getfixturevalue("bucket")
     ray.shutdown()
-    what = ["upscale", str(source), output, "--model", model, "--max-failed", "1"]
+    what, how = ["upscale", str(source)], ["--model", model, "--max-failed", "1"]
     if place == "s3":
-        what = ["deidentify", str(source), output, *sealing]
-    command = [sys.executable, "-m", "jobs", *what]
-    options = ["--shard-images", "3", "--actors", "3"]
-    environment = {**os.environ, "RAY_ADDRESS": ray_cluster_two_nodes.address}
-    victims, run, settled_before = Victims(ray_cluster_two_nodes), None, 0
+        what, how = ["deidentify", str(source)], sealing
+    victims = Victims(ray_cluster_two_nodes)
     random.seed(place)
     each = [victims.actor, victims.driver, victims.node]
     acts = [*random.choices(each, k=KILLS - len(each)), *random.sample(each, k=len(each))]  # the last are done first
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline:
-        if run is None or run.poll() is not None:
-            if run is not None and run.returncode == 0:
-                break
-            run = subprocess.Popen([*command, *options], start_new_session=True, env=environment)
+    outputs, deadline = [], time.monotonic() + 400
+    while acts:  # a run may end before the last of them: while a lost node is replaced, the others go on
+        outputs.append(f"{root}/out-{len(outputs)}")
+        command = [sys.executable, "-m", "jobs", *what, outputs[-1], *how, "--shard-images", "3", "--actors", "3"]
+        finish_under_fire(command, outputs[-1], acts, ray_cluster_two_nodes.address, deadline)
+    assert {"actor", "driver", "node"} <= set(victims.deaths)
+    for output in outputs:
+        assert settled(output) == (calm if place == "disk" else calm_and_sealed)
+        if place == "s3":
+            assert_sealed_originals_come_back(output, source, calm_and_sealed)
+        assert verify(output).faults == []
+        assert orphans(output) == set()
+
+
+def finish_under_fire(command: list[str], output: str, acts: list[Act], address: str, deadline: float) -> None:
+    """Run a command until it ends well, however often; kill as `acts` say, from the last, and take off what is done."""
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    run, settled_before = None, 0
+    while run is None or run.poll() != 0:
+        assert time.monotonic() < deadline
+        if run is None or run.returncode is not None:
+            run = subprocess.Popen(command, start_new_session=True, env=environment)
         time.sleep(random.uniform(0, 0.5))
         if acts and fragments(output) > settled_before:  # the pace is the work's, on any machine
             if acts[-1](run):
                 acts.pop()
             settled_before = fragments(output)
-    assert run.returncode == 0
-    assert {"actor", "driver", "node"} <= set(victims.deaths)
-    assert settled(output) == (calm if place == "disk" else calm_and_sealed)
-    if place == "s3":
-        back = unsealed(output)
-        assert set(back) == {key for key, row in calm_and_sealed.items() if row[1] == "ok"}
-        for key, pixels in back.items():
-            original = np.asarray(Image.open(source / key))[: pixels.shape[0], : pixels.shape[1]]  # from the corner on
-            assert np.array_equal(pixels, original)
-    assert verify(output).faults == []
-    assert orphans(output) == set()
+
+
+def assert_sealed_originals_come_back(output: str, source: Path, calm_and_sealed: dict[str, tuple]) -> None:
+    back = unsealed(output)
+    assert set(back) == {key for key, row in calm_and_sealed.items() if row[1] == "ok"}
+    for key, pixels in back.items():
+        original = np.asarray(Image.open(source / key))[: pixels.shape[0], : pixels.shape[1]]  # from the corner on
+        assert np.array_equal(pixels, original)
 
 
 def fragments(output: str) -> int:

@@ -1,6 +1,7 @@
 """Shards: every image lies where its row says, and doing a unit twice changes nothing that a row says."""
 
 import datetime
+import gc
 import hashlib
 
 import pyarrow.parquet as pq
@@ -68,3 +69,13 @@ def test_parquet_shards_come_in_row_groups_that_memory_holds(tmp_path, monkeypat
     table = pq.ParquetFile(tmp_path / "x.parquet", pre_buffer=False)
     assert [table.metadata.row_group(n).num_rows for n in range(table.num_row_groups)] == [3, 3, 1]
     assert table.read(use_threads=False)["offset"].to_pylist() == [row.offset for row in rows]
+
+
+@pytest.mark.parametrize("container", ["tar", "parquet"])
+@pytest.mark.filterwarnings("error")
+def test_a_shard_given_up_leaves_without_a_word(container):
+    """As when all of its images failed. What goes wrong in a finalizer reaches users as a traceback from nowhere."""
+    with shard(container) as filling:
+        filling.add(rows_of([b"x"])[0], b"x", "png")
+    del filling
+    gc.collect()
