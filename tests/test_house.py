@@ -1,6 +1,8 @@
 """The house's rules that a tool can check: which way imports run, and that files say what they are for."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,10 @@ def test_the_readmes_tree_names_every_folder_of_the_house():
     readme = (ROOT / "README.md").read_text()
     for folder in (*HOUSE, "infra", "tests", "docs"):
         assert f"{folder}/" in readme
+
+
+def test_commands_start_without_what_takes_seconds_to_import():
+    """So that `--help`, a mistake in an option or a list of jobs is there at once; who computes imports it then."""
+    script = "import sys, jobs.cli; print({'torch', 'ray', 'pandas', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

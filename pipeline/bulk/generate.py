@@ -5,7 +5,6 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +19,8 @@ from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from pipeline.images.faults import Fault
 from pipeline.images.inputs import Input
 from pipeline.images.pictures import Picture
+from pipeline.precision import Precision
 
-Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -14,7 +14,6 @@ import torch
 from pipeline import events, storage
 from pipeline.ahead import ahead
 from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
-from pipeline.bulk.generate import Precision
 from pipeline.bulk.makers import Kit
 from pipeline.bulk.tally import Tally
 from pipeline.bulk.units import unit_id, unpack_unit
@@ -30,6 +29,7 @@ from pipeline.output.index import SHARDS, write_fragment
 from pipeline.output.rows import Row, table
 from pipeline.output.seals import write_seals
 from pipeline.output.shards import Container, Shard, shard
+from pipeline.precision import Precision
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""

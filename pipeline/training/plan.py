@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Precision = Literal["fp32", "bf16", "fp16"]
-
+from pipeline.precision import Precision
 
 LARGEST_MULTIPLE = 5040
 

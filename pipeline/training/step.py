@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.recipes.recipe import Batch, Recipe
-from pipeline.training.plan import Precision, TrainingPlan
+from pipeline.precision import Precision
+from pipeline.training.plan import TrainingPlan
 from pipeline.training.sync_norm import synchronised
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

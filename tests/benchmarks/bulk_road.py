@@ -22,11 +22,11 @@ from PIL import Image
 
 from pipeline import bundles, cluster
 from pipeline.bulk import road
-from pipeline.bulk.generate import Precision
 from pipeline.bulk.job import BulkJob
 from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder, Format
 from pipeline.images.sources import Source
+from pipeline.precision import Precision
 from tests.benchmarks.archives import LARGE_PX, QUALITY, SMALL_PX, make_archive, make_bundle
 
 CORES = os.cpu_count() or 1

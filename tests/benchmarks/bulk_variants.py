@@ -13,9 +13,9 @@ import numpy as np
 
 from jobs.object_store import local_object_store
 from pipeline import cluster, storage
-from pipeline.bulk.generate import Precision
 from pipeline.images.decode import decode
 from pipeline.output.view import OutputFileSystem
+from pipeline.precision import Precision
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
 from tests.benchmarks.bulk_road import seconds
 

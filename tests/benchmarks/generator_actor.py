@@ -16,7 +16,7 @@ import torch
 
 from models.networks import NETWORKS
 from pipeline import bundles
-from pipeline.bulk.generate import DTYPES, Generator, Precision
+from pipeline.bulk.generate import DTYPES, Generator
 from pipeline.bulk.job import BulkJob
 from pipeline.bulk.makers import BundleKit
 from pipeline.bulk.units import pack_unit
@@ -25,6 +25,7 @@ from pipeline.images.decode import decode
 from pipeline.images.encode import Encoder
 from pipeline.images.pictures import Picture
 from pipeline.images.sources import Source, inventory
+from pipeline.precision import Precision
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
 
 NETWORK = "resnet_generator"

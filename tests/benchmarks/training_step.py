@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 
 from models.recipes import NOTHING, cyclegan, pix2pix
+from pipeline.precision import Precision
 from pipeline.samples.facades import write_facades
-from pipeline.training.plan import Precision, TrainingPlan
+from pipeline.training.plan import TrainingPlan
 from pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 
