@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+import torch.distributed as dist
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.pop("RAY_ADDRESS", None)  # tests bring their own clusters
 
 import ray
 from ray.cluster_utils import Cluster
+from ray.train import ScalingConfig
 
 from jobs.object_store import ObjectStore, local_object_store
 from pipeline import cluster
@@ -24,6 +27,7 @@ from pipeline.bulk import pool
 from pipeline.bulk.job import BulkJob
 from pipeline.bulk.makers import Kit
 from pipeline.bulk.worker import ShardMaker, Work
+from pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
 
@@ -74,14 +78,47 @@ class OneHere:
     def close(self) -> None: ...
 
 
-@pytest.fixture
-def worker_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextlib.contextmanager
+def bulk_runs_here() -> Iterator[None]:
     """Bulk runs without Ray, for tests that are about all else: starting a worker takes seconds, a thousand times."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(pool, "Pool", OneHere)
-    monkeypatch.setattr(cluster, "connected", contextlib.nullcontext)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "Pool", OneHere)
+        patch.setattr(cluster, "connected", contextlib.nullcontext)
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def worker_here() -> Iterator[None]:
+    """`bulk_runs_here` for a whole test."""
+    with bulk_runs_here():
+        yield
+
+
+@contextlib.contextmanager
+def trainings_here() -> Iterator[None]:
+    """Trainings whose one worker is this process, by Ray Train's local mode, for tests that are about all else: what
+    Ray Train starts for each training takes half a minute of a core. Ray Data reads as ever."""
+    threads = torch.get_num_threads()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "scaling", lambda plan: ScalingConfig(num_workers=0))
+        for name, value in {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            patch.setenv(name, str(value))
+        yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def trainer_here(ray_local: None) -> Iterator[None]:
+    """`trainings_here` for a whole test."""
+    with trainings_here():
+        yield
 
 
 class TwoNodes:
@@ -89,7 +126,8 @@ class TwoNodes:
 
     def __init__(self) -> None:
         self._facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "resources": {"seat": 1}}
-        head = {"node_ip_address": "127.0.0.2", "include_dashboard": False, **self._facts}
+        soon = {"health_check_period_ms": 500}  # a killed node is told of after 5 of them; by default after 15 s
+        head = {"node_ip_address": "127.0.0.2", "include_dashboard": False, "_system_config": soon, **self._facts}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._added = 0
         self.add_worker_node()

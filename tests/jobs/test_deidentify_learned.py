@@ -14,6 +14,7 @@ from pipeline.deidentify.detection.brought import Brought
 from pipeline.output.index import current
 from pipeline.output.verify import verify
 from pipeline.samples.faces import write_faces
+from tests.conftest import bulk_runs_here
 from tests.jobs.test_deidentify import everything_below
 from tests.pipeline.bulk.bundle_maker import begun
 
@@ -74,7 +75,8 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     assert verify(output).faults == []
 
     originals = {path.name: np.asarray(Image.open(path)) for path in source.glob("scene-0*.png")}
-    assert cli._status(["restore", output, str(tmp_path / "exact"), *right]) == 0
+    with bulk_runs_here():
+        assert cli._status(["restore", output, str(tmp_path / "exact"), *right]) == 0
     exact = rows_of(tmp_path / "exact")
     assert {name: row["status"] for name, row in exact.items()} == dict.fromkeys(originals, "ok")
     assert all(np.array_equal(pixels_of(tmp_path / "exact", exact[name]), originals[name]) for name in originals)
@@ -82,7 +84,8 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     for name in ("right", "wrong"):
         target = tmp_path / f"by-model-{name}"
         options = ["--model", model, "--passcode-file", str(secrets / name), "--actors", "1"]
-        assert cli._status(["restore", output, str(target), *options]) == 0
+        with bulk_runs_here():
+            assert cli._status(["restore", output, str(target), *options]) == 0
         back[name] = rows_of(target)
     assert set(back["right"]) == set(originals)
     assert set(back["wrong"]) == {key for key, row in published.items() if row["status"] == "ok"}

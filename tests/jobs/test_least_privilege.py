@@ -19,10 +19,12 @@ OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 LIFE = """
 import sys
 from jobs.cli import _status
+from tests.conftest import bulk_runs_here
 source, output, model = sys.argv[1:]
 upscale = ["upscale", source, output, "--model", model, "--actors", "1", "--shard-images", "2"]
-assert _status(upscale) == 0
-assert _status([*upscale, "--exclude", "0.png"]) == 0
+with bulk_runs_here():
+    assert _status(upscale) == 0
+    assert _status([*upscale, "--exclude", "0.png"]) == 0
 for command in (["index", "verify", output], ["index", "compact", output], ["report", output]):
     assert _status(command) == 0, command
 """

@@ -23,6 +23,7 @@ from pipeline.deidentify.secrets.seal import Secret, opened, read_lock
 from pipeline.output.index import current
 from pipeline.output.seals import read_seals, sealed_stems
 from pipeline.output.verify import verify
+from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
 
@@ -52,10 +53,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calm(source: Path, model: str, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> dict[str, tuple]:
-    """The view of a run that nobody disturbs."""
+def calm(source: Path, model: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    """The view of a run that nobody disturbs, and nothing can: all of it is in this process."""
     output = tmp_path_factory.mktemp("calm") / "out"
-    road.run(job(source, output, model, shard_images=5, actors=2), Silent())
+    with bulk_runs_here():
+        road.run(job(source, output, model, shard_images=5), Silent())
     return settled(str(output))
 
 
@@ -71,9 +73,10 @@ def sealing(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
 
 
 @pytest.fixture(scope="module")
-def calm_and_sealed(source, sealing, tmp_path_factory, ray_local) -> dict[str, tuple]:
+def calm_and_sealed(source, sealing, tmp_path_factory) -> dict[str, tuple]:
     output = tmp_path_factory.mktemp("calm-sealed") / "out"
-    assert cli._status(["deidentify", str(source), str(output), *sealing]) == 0
+    with bulk_runs_here():
+        assert cli._status(["deidentify", str(source), str(output), *sealing]) == 0
     return settled(str(output))
 
 

@@ -9,9 +9,12 @@ from PIL import Image
 
 from jobs.object_store import ObjectStore
 from pipeline import storage
+from pipeline.bulk import road
 from pipeline.output.verify import verify
+from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_chaos import orphans, settled
+from tests.pipeline.bulk.test_road import Silent, job
 from tests.s3_proxy import FlakyProxy
 
 
@@ -23,8 +26,9 @@ def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, 
         pixels = np.random.default_rng(n).integers(0, 256, (30, 20 + n, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{n:02}.png")
     fs.put(f"{tmp_path}/in/", path, recursive=True)
+    with bulk_runs_here():
+        road.run(job(tmp_path / "in", tmp_path / "calm", model), Silent())
     command = [sys.executable, "-m", "jobs", "upscale", "--model", model, "--shard-images", "4"]
-    subprocess.run([*command, f"{tmp_path}/in", f"{tmp_path}/calm"], check=True, timeout=120)
     with FlakyProxy(object_store.endpoint, share=0.1, stall_s=2.0) as proxy:
         tired = dataclasses.replace(object_store, endpoint=proxy.endpoint)
         with tired.exported():

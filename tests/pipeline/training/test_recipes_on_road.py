@@ -1,4 +1,4 @@
-"""Every recipe trains on the road with two workers, from its own layout of data, into a bundle that can be read."""
+"""Every recipe trains on the road, from its own layout of data, into a bundle that can be read."""
 
 import io
 import json
@@ -13,6 +13,7 @@ from pipeline import bundles
 from pipeline.samples.faces import write_faces
 from pipeline.training.plan import TrainingError, TrainingPlan
 from pipeline.training.road import train
+from tests.conftest import trainings_here
 from tests.models.test_recipes import photograph
 from tests.pipeline.bulk.bundle_maker import begun
 
@@ -29,7 +30,8 @@ def shapes(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def classifier(ray_local, shapes, tmp_path_factory) -> str:
     """A loss network that Recast trained."""
-    return trained("classifier", shapes, tmp_path_factory.mktemp("classifier"))
+    with trainings_here():
+        return trained("classifier", shapes, tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def trained(recipe, data, output, **changes) -> str:
 
 
 def test_a_cgan_is_told_what_to_make(ray_local, shapes, tmp_path):
-    """Here with a critic whose penalty is differentiated twice, under DDP."""
+    """Here with a critic whose penalty is differentiated twice, under DDP with two workers."""
     changes = {"adversarial": "wgan-gp", "norm": "instance"}
     described, network = bundles.fetch(trained("cgan", shapes, tmp_path, overrides=changes)).unpack()
     assert (described.descriptor.task, described.descriptor.conditions) == ("generate", ("latent", "label"))
@@ -73,7 +75,7 @@ def test_classes_need_folders(ray_local, tmp_path):
         train(plan("cgan", tmp_path, tmp_path / "out"), quiet=True)
 
 
-def test_a_style_is_learned_with_a_loss_network_of_ones_own(classifier, shapes, style, tmp_path):
+def test_a_style_is_learned_with_a_loss_network_of_ones_own(trainer_here, classifier, shapes, style, tmp_path):
     ended = trained("style_transfer", shapes, tmp_path, loss_network=classifier, style_image=style)
     described, network = bundles.fetch(ended).unpack()
     assert (described.descriptor.task, described.descriptor.value_range) == ("translate", (0.0, 255.0))
@@ -85,7 +87,7 @@ def test_a_style_is_learned_with_a_loss_network_of_ones_own(classifier, shapes, 
         train(again, quiet=True)
 
 
-def test_srgan_starts_from_srresnet_with_a_published_loss_network(ray_local, shapes, tmp_path):
+def test_srgan_starts_from_srresnet_with_a_published_loss_network(trainer_here, shapes, tmp_path):
     """The loss network is a file with torchvision's names; the generator begins as the regression left it."""
     torch.manual_seed(0)
     buffer = io.BytesIO()

@@ -150,7 +150,7 @@ def test_unpaired_data_wants_two_domains(tmp_path, photos):
         train(TrainingPlan(**plan(photos / "A", tmp_path)), quiet=True)
 
 
-def test_pix2pix_diverging_is_stopped(ray_local, photos, tmp_path):
+def test_pix2pix_diverging_is_stopped(trainer_here, photos, tmp_path):
     """A loss that is no longer finite ends the training with a sentence; the last good checkpoint is kept."""
     settings = plan(photos / "A", tmp_path, recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
     with pytest.raises(TrainingError, match=r"the training diverged: .* is no longer finite at step"):
