@@ -135,7 +135,7 @@ def test_commands_of_a_page_run(page, place, bucket, monkeypatch, capsys, reques
     monkeypatch.setenv("TABLE", str(place / "crontab"))
     monkeypatch.setenv("RECAST_SCHEDULES", str(place / "schedules"))
     emptied("out")
-    request.getfixturevalue("ray_local" if TRAININGS or page.name == "README.md" else "worker_here")
+    request.getfixturevalue("ray_local" if TRAININGS else "worker_here")
     for needs_cluster, words in commands(page):
         if needs_cluster:
             cli.understood(words)

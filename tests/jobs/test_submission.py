@@ -191,7 +191,7 @@ def test_a_followed_job_is_followed_on_after_a_lost_connection(server):
     script = f"""
 from ray.job_submission import JobSubmissionClient
 print(JobSubmissionClient("{server}").submit_job(
-    entrypoint="for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done; exit 7"))
+    entrypoint="for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done; exit 7"))
 """
     job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
     line = Line(server)

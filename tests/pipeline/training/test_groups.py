@@ -11,14 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from PIL import Image
+from ray.train import ControllerError
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 
 from pipeline import cluster
-from pipeline.training import road
+from pipeline.training import groups, road
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.plan import TrainingError, TrainingPlan
+from pipeline.training.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +67,31 @@ def _die():
 
 @pytest.mark.timeout(240)
 def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, tmp_path, monkeypatch):
-    """Ray Train forgets what such a group claimed: after one there would be no CPU left to read examples with."""
+    """Ray Train forgets what such a group claimed: the next one would find no CPU to read examples with."""
     lives, asked = tmp_path / "lives", settings(photos, tmp_path / "out")
     lives.mkdir()
     (lives / "one").touch()
     monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
-    with pytest.raises(TrainingError, match="workers failed 1 time without reaching another checkpoint. The last: At"):
-        road.train(TrainingPlan(**asked, max_failures=0), quiet=True)
-    assert cluster.placement_groups() == set()
-    assert not list(lives.iterdir())
     assert road.train(TrainingPlan(**asked), quiet=True).steps == asked["steps"]
+    assert not list(lives.iterdir())
+    assert cluster.placement_groups() == set()
+
+
+class Doomed:
+    """A trainer whose workers are lost, each time at the same step."""
+
+    def fit(self):
+        raise ControllerError(RuntimeError("a worker\nwas taken away"))
+
+
+def test_losses_without_progress_end_a_training_and_say_why(ray_local, photos, tmp_path):
+    watch = ray.remote(Watch).remote()
+    asked = TrainingPlan(**settings(photos, tmp_path / "out", max_failures=2))
+    with pytest.raises(TrainingError, match="workers failed 3 times .* another checkpoint. The last: was taken away"):
+        groups.fit_through_losses(lambda scratch: Doomed(), asked, watch)
+    watch.tell.remote({"fault": "no space left on device"})
+    with pytest.raises(TrainingError, match="The last: no space left on device"):
+        groups.fit_through_losses(lambda scratch: Doomed(), asked, watch)
 
 
 SEATED = """
