@@ -85,8 +85,10 @@ def bulk_runs_here() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "Pool", OneHere)
         patch.setattr(cluster, "connected", contextlib.nullcontext)
-        yield
-    torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -108,10 +110,12 @@ def trainings_here() -> Iterator[None]:
         patch.setattr(groups, "scaling", lambda plan: ScalingConfig(num_workers=0))
         for name, value in {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
             patch.setenv(name, str(value))
-        yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            torch.set_num_threads(threads)
 
 
 @pytest.fixture
