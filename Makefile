@@ -28,8 +28,8 @@ check: setup
 	$(BIN)/python infra/audit.py
 
 docs: setup
-	$(BIN)/cyclopts generate-docs jobs/cli.py:app --usage-name recast -o docs/reference/commands.md
-	$(BIN)/pdoc -d google -o site jobs pipeline models
+	$(BIN)/cyclopts generate-docs recast/jobs/cli.py:app --usage-name recast -o docs/reference/commands.md
+	$(BIN)/pdoc -d google -o site recast
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks

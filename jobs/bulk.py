@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict
 
-from jobs.progress import BulkProgress
-from jobs.specs import BulkOptions
-from pipeline import events
-from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob, Summary
-from pipeline.bulk.makers import Maker
+from recast.jobs.progress import BulkProgress
+from recast.jobs.specs import BulkOptions
+from recast.pipeline import events
+from recast.pipeline.bulk import road
+from recast.pipeline.bulk.job import BulkJob, Summary
+from recast.pipeline.bulk.makers import Maker
 
 DONE, TOO_MANY_FAILED = 0, 3
 

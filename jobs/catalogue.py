@@ -8,18 +8,18 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from models import bundle as bundle_files
-from models import foreign
-from models.bundle import Bundle, to_json
-from models.exchange import FORMATS, exported
-from models.networks import NETWORKS
-from models.recipes import RECIPES
-from models.shipped import SHIPPED, shipped
-from pipeline import bundles, storage
-from pipeline.bulk.generate import Generator
-from pipeline.images.faults import Fault
-from pipeline.images.pictures import Picture
-from pipeline.samples.facades import draw_facade
+from recast.models import bundle as bundle_files
+from recast.models import foreign
+from recast.models.bundle import Bundle, to_json
+from recast.models.exchange import FORMATS, exported
+from recast.models.networks import NETWORKS
+from recast.models.recipes import RECIPES
+from recast.models.shipped import SHIPPED, shipped
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.samples.facades import draw_facade
 
 DONE = 0
 PREVIEW_PX = 128

@@ -11,16 +11,16 @@ import cyclopts
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs import deidentify_commands
-from jobs.config_files import fields_of, text_of, without_config
-from jobs.evaluate_commands import evaluate_app
-from jobs.index_commands import index_app
-from jobs.models_commands import models_app
-from jobs.plan_command import plan
-from jobs.schedule_commands import schedule_app
-from jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
-from pipeline import events
-from pipeline.versions import VERSION
+from recast import __version__
+from recast.jobs import deidentify_commands
+from recast.jobs.config_files import fields_of, text_of, without_config
+from recast.jobs.evaluate_commands import evaluate_app
+from recast.jobs.index_commands import index_app
+from recast.jobs.models_commands import models_app
+from recast.jobs.plan_command import plan
+from recast.jobs.schedule_commands import schedule_app
+from recast.jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
+from recast.pipeline import events
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 CARRIERS = (["submit"], ["schedule"])
@@ -30,7 +30,7 @@ app = App(
     name="recast",
     help="Train image-to-image GANs on a Ray cluster and run them over whole image archives.",
     help_format="plaintext",
-    version=VERSION,
+    version=__version__,
     version_flags=["--version"],
     default_parameter=Parameter(negative=()),
     result_action="return_value",
@@ -43,7 +43,7 @@ for command in deidentify_commands.COMMANDS:
 @app.command
 def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
     """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
-    from jobs import bulk
+    from recast.jobs import bulk
 
     job = dataclasses.replace(options.job("translate", source, output, options.model), noise=options.noise)
     return bulk.run(job, options)
@@ -52,7 +52,7 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
 @app.command
 def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
     """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
-    from jobs import bulk
+    from recast.jobs import bulk
 
     options = options or UpscaleOptions()
     return bulk.run(options.job("upscale", source, output, options.bundle()), options)
@@ -61,7 +61,7 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
 @app.command
 def train(recipe: str, *, options: Annotated[TrainOptions, Parameter(name="*")]) -> int:
     """Train RECIPE on images, on this machine or the cluster that RAY_ADDRESS names; again goes on where it stopped."""
-    from jobs import train
+    from recast.jobs import train
 
     return train.run(recipe, options)
 
@@ -75,7 +75,7 @@ def demo(folder: str = "demo-out", *, local: bool = False) -> int:
     local
         Use a folder in place of the object store that the demo starts otherwise.
     """
-    from jobs import demo
+    from recast.jobs import demo
 
     return demo.run(folder, local=local)
 
@@ -101,7 +101,7 @@ def sample(
     seed
         Decides what is drawn.
     """
-    from jobs import samples
+    from recast.jobs import samples
 
     return samples.run(kind, place(folder), count=count, size=size, seed=seed)
 
@@ -115,7 +115,7 @@ def report(output: str, *, to: str | None = None) -> int:
     to
         Where to write it; by default report.html in OUTPUT.
     """
-    from pipeline import report
+    from recast.pipeline import report
 
     print(report.write(place(output), place(to) if to else None))
     return DONE
@@ -139,7 +139,7 @@ def submit(
     name
         Submission id; by default Ray makes one.
     """
-    from jobs import submission
+    from recast.jobs import submission
 
     if not command:
         raise cyclopts.CycloptsError(msg="submit needs a job: recast submit upscale SOURCE OUTPUT")
@@ -164,7 +164,7 @@ def jobs_list(*, address: str | None = None) -> int:
     address
         Of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
     """
-    from jobs import submission
+    from recast.jobs import submission
 
     return submission.list_jobs(address=address)
 
@@ -180,7 +180,7 @@ def jobs_logs(job: str, *, address: str | None = None, follow: bool = False) -> 
     follow
         Stay until the job ends, and return its exit status.
     """
-    from jobs import submission
+    from recast.jobs import submission
 
     return submission.logs(job, address=address, follow=follow)
 
@@ -194,7 +194,7 @@ def jobs_stop(job: str, *, address: str | None = None) -> int:
     address
         Of the cluster's job server.
     """
-    from jobs import submission
+    from recast.jobs import submission
 
     return submission.stop(job, address=address)
 

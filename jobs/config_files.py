@@ -3,7 +3,7 @@
 import cyclopts
 import yaml
 
-from pipeline import storage
+from recast.pipeline import storage
 
 
 def without_config(arguments: list[str]) -> tuple[list[str], str]:

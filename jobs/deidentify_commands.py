@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
+from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
 
 if TYPE_CHECKING:
-    from pipeline.deidentify.secrets.seal import Secret
+    from recast.pipeline.deidentify.secrets.seal import Secret
 
 DONE = 0
 
@@ -17,8 +17,8 @@ def deidentify(
     source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
 ) -> int:
     """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
-    from jobs import bulk
-    from pipeline.deidentify.maker import deidentifying
+    from recast.jobs import bulk
+    from recast.pipeline.deidentify.maker import deidentifying
 
     options = options or DeidentifyOptions()
     asked = options.asked()
@@ -33,8 +33,8 @@ def restore(source: str, output: str, *, options: Annotated[RestoreOptions | Non
     """Bring the originals of SOURCE, an output of `recast deidentify`, back: sealed ones exactly, or by --model those
     that its faces were made from.
     """
-    from jobs import bulk
-    from pipeline.deidentify.restorer import restoring
+    from recast.jobs import bulk
+    from recast.pipeline.deidentify.restorer import restoring
 
     options = options or RestoreOptions()
     job = options.job("restore", source, output)
@@ -63,8 +63,8 @@ def rekey(
     new_passcode_env
         The name of an environment variable that holds it.
     """
-    from jobs.passcodes import passcode
-    from pipeline.deidentify.secrets.seal import rekey
+    from recast.jobs.passcodes import passcode
+    from recast.pipeline.deidentify.secrets.seal import rekey
 
     old = passcode(passcode_file, passcode_env)
     rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))
@@ -88,7 +88,7 @@ def audit(
     signed_off_by
         Who has looked at the page and signs the published images off; goes into the JSON.
     """
-    from pipeline import report
+    from recast.pipeline import report
 
     page, beside = report.write_audit(
         place(output), place(to) if to else None, sample=sample, show_held=show_held, signed_off_by=signed_off_by
@@ -102,6 +102,6 @@ COMMANDS = (deidentify, restore, rekey, audit)
 
 
 def _passcode(options: DeidentifyOptions | RestoreOptions) -> "Secret":
-    from jobs.passcodes import passcode
+    from recast.jobs.passcodes import passcode
 
     return passcode(options.passcode_file, options.passcode_env)

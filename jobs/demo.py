@@ -11,16 +11,16 @@ from typing import Literal
 
 from rich.console import Console
 
-from jobs import bulk
-from jobs.demo_scores import Scores, score
-from jobs.object_store import local_object_store
-from jobs.specs import TranslateOptions, UpscaleOptions
-from pipeline import cluster, report
-from pipeline.output.verify import verify
-from pipeline.samples.facades import write_facades
-from pipeline.samples.photos import write_photos
-from pipeline.training import road as training
-from pipeline.training.plan import TrainingPlan
+from recast.jobs import bulk
+from recast.jobs.demo_scores import Scores, score
+from recast.jobs.object_store import local_object_store
+from recast.jobs.specs import TranslateOptions, UpscaleOptions
+from recast.pipeline import cluster, report
+from recast.pipeline.output.verify import verify
+from recast.pipeline.samples.facades import write_facades
+from recast.pipeline.samples.photos import write_photos
+from recast.pipeline.training import road as training
+from recast.pipeline.training.plan import TrainingPlan
 
 DONE, FAILED = 0, 1
 BUCKET = "recast-demo"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from jobs.specs import SpecError, place
+from recast.jobs.specs import SpecError, place
 
 DONE = 0
 
@@ -35,7 +35,7 @@ def images(
     as_json
         Print the result as JSON.
     """
-    from pipeline.comparison import compare
+    from recast.pipeline.comparison import compare
 
     found = compare(place(results), place(targets), _lpips(loss_network, lpips_weights))
     return _say(found, as_json)
@@ -76,10 +76,10 @@ def deidentify(
     as_json
         Print the result as JSON.
     """
-    from pipeline import bundles
-    from pipeline.deidentify.detection.brought import Brought
-    from pipeline.deidentify.evaluation import Instruments, evaluate
-    from pipeline.deidentify.maker import built_detectors
+    from recast.pipeline import bundles
+    from recast.pipeline.deidentify.detection.brought import Brought
+    from recast.pipeline.deidentify.evaluation import Instruments, evaluate
+    from recast.pipeline.deidentify.maker import built_detectors
 
     back = {"restored": restored, "restored with a wrong passcode": restored_wrong}
     try:
@@ -104,11 +104,11 @@ def _lpips(loss_network: str | None, lpips_weights: str | None) -> Any:
         if lpips_weights:
             raise SpecError("--lpips-weights are for a --loss-network")
         return None
-    from models import foreign
-    from models.metrics.lpips import LPIPS
-    from models.networks.vgg import vgg_of
-    from pipeline import storage
-    from pipeline.training.provisions import loss_network_weights
+    from recast.models import foreign
+    from recast.models.metrics.lpips import LPIPS
+    from recast.models.networks.vgg import vgg_of
+    from recast.pipeline import storage
+    from recast.pipeline.training.provisions import loss_network_weights
 
     linear = None
     if lpips_weights:

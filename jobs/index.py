@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from pipeline import storage
-from pipeline.ahead import ahead
-from pipeline.output import compaction
-from pipeline.output.housekeeping import sweep
-from pipeline.output.index import INDEX, current, fragments
-from pipeline.output.lease import Lease
-from pipeline.output.verify import image_bytes, verify
-from pipeline.output.view import OutputFileSystem
-from pipeline.storage import StorageError
+from recast.pipeline import storage
+from recast.pipeline.ahead import ahead
+from recast.pipeline.output import compaction
+from recast.pipeline.output.housekeeping import sweep
+from recast.pipeline.output.index import INDEX, current, fragments
+from recast.pipeline.output.lease import Lease
+from recast.pipeline.output.verify import image_bytes, verify
+from recast.pipeline.output.view import OutputFileSystem
+from recast.pipeline.storage import StorageError
 
 DONE, FAILED = 0, 1
 READERS = 8

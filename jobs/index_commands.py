@@ -5,7 +5,7 @@ from typing import Annotated
 import pydantic
 from cyclopts import App, Parameter
 
-from jobs.specs import place
+from recast.jobs.specs import place
 
 index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
 
@@ -13,7 +13,7 @@ index_app = App(name="index", help="Look into an output, check it, and take imag
 @index_app.command(name="summary")
 def index_summary(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
     """Count an output's rows by status, error kind and format."""
-    from jobs import index
+    from recast.jobs import index
 
     return index.summary(place(output), as_json=as_json)
 
@@ -21,7 +21,7 @@ def index_summary(output: str, *, as_json: Annotated[bool, Parameter(name="--jso
 @index_app.command(name="verify")
 def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
     """Re-check every image's bytes against its sha256, and every fragment; exit status 1 if anything is wrong."""
-    from jobs import index
+    from recast.jobs import index
 
     return index.check(place(output), as_json=as_json)
 
@@ -29,7 +29,7 @@ def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json
 @index_app.command(name="get")
 def index_get(output: str, key: str, to: str = "-") -> int:
     """Write the image of KEY to the file TO, or to standard output."""
-    from jobs import index
+    from recast.jobs import index
 
     return index.get(place(output), key, to)
 
@@ -45,7 +45,7 @@ def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "
     shard_bytes
         The most bytes of a merged shard (512MiB, 1GB, …).
     """
-    from jobs import index
+    from recast.jobs import index
 
     size = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(shard_bytes))
     return index.compact(place(output), shard_images=shard_images, shard_bytes=size)
@@ -54,6 +54,6 @@ def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "
 @index_app.command(name="extract")
 def index_extract(output: str, folder: str) -> int:
     """Write every image into FOLDER under its key."""
-    from jobs import index
+    from recast.jobs import index
 
     return index.extract(place(output), folder)

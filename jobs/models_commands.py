@@ -2,7 +2,7 @@
 
 from cyclopts import App
 
-from jobs.specs import place
+from recast.jobs.specs import place
 
 models_app = App(name="models", help="Which bundles and recipes there are, and what a bundle says of itself.")
 
@@ -10,7 +10,7 @@ models_app = App(name="models", help="Which bundles and recipes there are, and w
 @models_app.command(name="list")
 def models_list() -> int:
     """List the shipped bundles and the recipes that train others."""
-    from jobs import catalogue
+    from recast.jobs import catalogue
 
     return catalogue.listing()
 
@@ -18,7 +18,7 @@ def models_list() -> int:
 @models_app.command(name="show")
 def models_show(bundle: str) -> int:
     """Print what a bundle says of itself, its weights checked."""
-    from jobs import catalogue
+    from recast.jobs import catalogue
 
     return catalogue.show(place(bundle))
 
@@ -32,7 +32,7 @@ def models_import(file: str, bundle: str, *, name: str | None = None) -> int:
     name
         What the bundle is called; by default the file's name.
     """
-    from jobs import catalogue
+    from recast.jobs import catalogue
 
     return catalogue.import_file(place(file), place(bundle), name=name)
 
@@ -43,6 +43,6 @@ def models_export(bundle: str, file: str) -> int:
 
     The file is run, and its result compared with the bundle's, before it is kept.
     """
-    from jobs import catalogue
+    from recast.jobs import catalogue
 
     return catalogue.export(place(bundle), place(file))

@@ -4,9 +4,9 @@ import getpass
 import os
 import sys
 
-from jobs.specs import SpecError, place
-from pipeline import storage
-from pipeline.deidentify.secrets.seal import Secret
+from recast.jobs.specs import SpecError, place
+from recast.pipeline import storage
+from recast.pipeline.deidentify.secrets.seal import Secret
 
 LEAST_BYTES = 8
 """A shorter one is found by trying."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from jobs.specs import UpscaleOptions, place
+from recast.jobs.specs import UpscaleOptions, place
 
 DONE = 0
 
@@ -26,9 +26,9 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
 
     Nothing is written. Without --model it is the shipped upscaler for --scale.
     """
-    from pipeline import bundles
-    from pipeline.bulk.makers import bundle_maker
-    from pipeline.bulk.sizing import sized
+    from recast.pipeline import bundles
+    from recast.pipeline.bulk.makers import bundle_maker
+    from recast.pipeline.bulk.sizing import sized
 
     options = options or PlanOptions()
     bundle = options.bundle()

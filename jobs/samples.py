@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pipeline.samples.facades import write_facades
-from pipeline.samples.faces import write_faces
-from pipeline.samples.leaves import write_leaves
-from pipeline.samples.photos import write_photos
-from pipeline.samples.shapes import write_shapes
+from recast.pipeline.samples.facades import write_facades
+from recast.pipeline.samples.faces import write_faces
+from recast.pipeline.samples.leaves import write_leaves
+from recast.pipeline.samples.photos import write_photos
+from recast.pipeline.samples.shapes import write_shapes
 
 DONE = 0
 Kind = Literal["facades", "faces", "leaves", "photos", "shapes"]

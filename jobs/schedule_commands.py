@@ -17,9 +17,9 @@ Command = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 def _checked(command: tuple[str, ...], *, here: bool) -> tuple[str, ...]:
     """The command, if `recast` itself takes it, its -c file where the schedule will find it: here, or on storage."""
-    from jobs.cli import understood
-    from jobs.config_files import without_config
-    from jobs.specs import place
+    from recast.jobs.cli import understood
+    from recast.jobs.config_files import without_config
+    from recast.jobs.specs import place
 
     if not command:
         raise cyclopts.CycloptsError(msg="a schedule needs a job: recast schedule … deidentify SOURCE OUTPUT")
@@ -73,8 +73,8 @@ def render(
     gpu_workers
         Least and most nodes of 8 CPUs and a GPU, as 0:2.
     """
-    from jobs.schedules.render import RENDERERS, Place
-    from jobs.schedules.schedule import Schedule, named_after
+    from recast.jobs.schedules.render import RENDERERS, Place
+    from recast.jobs.schedules.schedule import Schedule, named_after
 
     command = _checked(command, here=to == "systemd")
     schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
@@ -108,8 +108,8 @@ def install(
     keeper
         Who keeps it: this user's crontab, or this user's systemd.
     """
-    from jobs.schedules import local
-    from jobs.schedules.schedule import Schedule, named_after
+    from recast.jobs.schedules import local
+    from recast.jobs.schedules.schedule import Schedule, named_after
 
     command = _checked(command, here=True)
     schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
@@ -121,7 +121,7 @@ def install(
 @schedule_app.command(name="list")
 def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
     """List this machine's schedules, and how the last run of each went."""
-    from jobs.schedules import local
+    from recast.jobs.schedules import local
 
     rows = []
     for name in local.names():
@@ -147,7 +147,7 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
 @schedule_app.command
 def remove(name: str) -> int:
     """Take a job off its schedule on this machine; what it made stays, and so does its log."""
-    from jobs.schedules import local
+    from recast.jobs.schedules import local
 
     local.remove(name)
     print(f"{name} is no longer on a schedule")
@@ -157,7 +157,7 @@ def remove(name: str) -> int:
 @schedule_app.command
 def run(name: str) -> int:
     """Run a schedule's job now, as cron does; its log and how it went are written down. Returns the job's status."""
-    from jobs.schedules import local
+    from recast.jobs.schedules import local
 
     return local.run(name)
 
@@ -165,13 +165,13 @@ def run(name: str) -> int:
 @schedule_app.command
 def fire(manifest: str) -> int:
     """Inside a Kubernetes cluster: create the RayJob of a file, wait for its end, and end as it did."""
-    from jobs.schedules.fire import fire
+    from recast.jobs.schedules.fire import fire
 
     return fire(manifest)
 
 
 def _range(text: str) -> tuple[int, int]:
-    from jobs.schedules.schedule import ScheduleError
+    from recast.jobs.schedules.schedule import ScheduleError
 
     least, colon, most = text.partition(":")
     if not (least.isdecimal() and (most.isdecimal() if colon else True)):

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
-from models.shipped import shipped
-from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
-from pipeline.images.encode import Encoder
-from pipeline.images.sources import Source
+from recast.models.shipped import shipped
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.sources import Source
 
 FOLDER = "RECAST_FOLDER"
 """In the environment of a submitted job: the folder it was submitted from."""

@@ -18,10 +18,11 @@ import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from jobs.specs import FOLDER
+import recast
+from recast.jobs.specs import FOLDER
 
 DONE, FAILED = 0, 1
-CODE = ("jobs", "pipeline", "models")
+CODE = Path(recast.__file__).parent
 """What is shipped of Recast: all of its own code, and the bundles in it."""
 CONFIG = "job.yaml"
 """The name that a command's -c file has where the job runs."""
@@ -68,9 +69,7 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
 def _luggage(config: str) -> Iterator[str]:
     """A folder with what a job needs from this side: Recast's code, and its -c file."""
     with tempfile.TemporaryDirectory(prefix="recast-") as folder:
-        for package in CODE:
-            source = Path(__file__).parents[1] / package
-            shutil.copytree(source, Path(folder) / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CODE, Path(folder) / CODE.name, ignore=shutil.ignore_patterns("__pycache__"))
         if config:
             (Path(folder) / CONFIG).write_text(config)
         yield folder
@@ -84,7 +83,7 @@ def _submitted(
     while True:
         try:
             return client.submit_job(
-                entrypoint=shlex.join(["python", "-m", "jobs", *arguments]),
+                entrypoint=shlex.join(["python", "-m", "recast", *arguments]),
                 submission_id=name,
                 runtime_env=environment,
                 metadata={METADATA: arguments[0]},

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 
-from jobs.specs import SpecError, TrainOptions, place
-from pipeline import events
-from pipeline.training import road
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.spec import resolved, spec
+from recast.jobs.specs import SpecError, TrainOptions, place
+from recast.pipeline import events
+from recast.pipeline.training import road
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.spec import resolved, spec
 
 DONE = 0
 

@@ -13,8 +13,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
 
 FORMAT = "recast-bundle/1"
 WEIGHTS = "generator.safetensors"
@@ -33,7 +33,7 @@ class Bundle:
     recipe: str
     """The recipe that trained it, or `import`."""
     network: str
-    """A name in `models.networks.NETWORKS`."""
+    """A name in `recast.models.networks.NETWORKS`."""
     arguments: Mapping[str, Any]
     """Keyword arguments of the network."""
     descriptor: Descriptor

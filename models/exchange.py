@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental import _config as shape_settings
 
-from models.bundle import BundleError
-from models.descriptor import Descriptor
+from recast.models.bundle import BundleError
+from recast.models.descriptor import Descriptor
 
 T = TypeVar("T")
 
@@ -113,4 +113,4 @@ def _needing(package: str, work: Callable[[], T]) -> T:
     try:
         return work()
     except ImportError as fault:
-        raise BundleError(f"ONNX files need {package} to be made and checked: pip install 'recast[onnx]'") from fault
+        raise BundleError(f"ONNX needs {package} to be made and checked: pip install 'recast-gan[onnx]'") from fault

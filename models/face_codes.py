@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.networks.face_transformer import ROUNDS
+from recast.models.networks.face_transformer import ROUNDS
 
 CODE_BYTES = 16
 """128 bits."""

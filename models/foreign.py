@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from models.bundle import BundleError
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
+from recast.models.bundle import BundleError
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
 
 State = dict[str, Tensor]
 

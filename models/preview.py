@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from models.recipes.recipe import Preview
+from recast.models.recipes.recipe import Preview
 
 GAP_PX = 4
 

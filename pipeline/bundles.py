@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from models import bundle as bundle_files
-from models.bundle import Bundle, BundleError
-from pipeline import storage
+from recast.models import bundle as bundle_files
+from recast.models.bundle import Bundle, BundleError
+from recast.pipeline import storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.metrics.fid import Moments, frechet_distance
-from models.metrics.lpips import LPIPS
-from models.metrics.psnr import psnr_db
-from models.metrics.ssim import ssim
-from pipeline.images.contents import read
-from pipeline.images.decode import decode
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import as_rgb8
-from pipeline.images.sources import Source, inventory
-from pipeline.storage import StorageError
+from recast.models.metrics.fid import Moments, frechet_distance
+from recast.models.metrics.lpips import LPIPS
+from recast.models.metrics.psnr import psnr_db
+from recast.models.metrics.ssim import ssim
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import as_rgb8
+from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.storage import StorageError
 
 MAX_PIXELS, MAX_BYTES = 1 << 28, 1 << 30
 

@@ -3,14 +3,14 @@
 import importlib.metadata
 import platform
 
-VERSION = "0.1.0"
-"""Recast's own; written here, since its code also runs where only its dependencies are installed."""
+from recast import __version__
+
 PACKAGES = ("ray", "torch", "pyarrow", "pillow", "fsspec", "s3fs", "numpy")
 
 
 def versions() -> dict[str, str]:
     return {
-        "recast": VERSION,
+        "recast": __version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -21,13 +21,13 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.train import ScalingConfig
 
-from jobs.object_store import ObjectStore, local_object_store
-from pipeline import cluster
-from pipeline.bulk import pool
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.makers import Kit
-from pipeline.bulk.worker import ShardMaker, Work
-from pipeline.training import groups
+from recast.jobs.object_store import ObjectStore, local_object_store
+from recast.pipeline import cluster
+from recast.pipeline.bulk import pool
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jobs.cli import app
-from models.recipes import RECIPES
+from recast.jobs.cli import app
+from recast.models.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

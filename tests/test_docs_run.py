@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs import cli
-from models.networks.vgg import VGG
-from pipeline import storage
-from pipeline.samples.faces import write_faces
+from recast.jobs import cli
+from recast.models.networks.vgg import VGG
+from recast.pipeline import storage
+from recast.pipeline.samples.faces import write_faces
 from tests.jobs.schedules.test_local import CRONTAB
 from tests.models.originals import ESRGAN, Retina
 from tests.models.test_recipes import smallest

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.losses.adversarial import ADVERSARIAL
+from recast.models.losses.adversarial import ADVERSARIAL
 
 SIDE_PX, BATCH, LATENT, WIDTH = 16, 32, 4, 24
 SHOWN = 6

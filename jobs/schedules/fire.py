@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from jobs.schedules.schedule import ScheduleError
+from recast.jobs.schedules.schedule import ScheduleError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 SERVER = "https://kubernetes.default.svc"

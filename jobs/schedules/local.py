@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from jobs.schedules.render import Place, systemd
-from jobs.schedules.schedule import Schedule, ScheduleError
+from recast.jobs.schedules.render import Place, systemd
+from recast.jobs.schedules.schedule import Schedule, ScheduleError
 
 Keeper = Literal["crontab", "systemd"]
 MARK = "# recast schedule "
@@ -64,7 +64,7 @@ def install(schedule: Schedule, keeper: Keeper) -> str:
     (folder / f"{schedule.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
     if keeper == "crontab":
         lines = [line for line in _crontab() if not line.endswith(MARK + schedule.name)]
-        fire = f"{_quoted(sys.executable)} -m jobs schedule run {schedule.name}"
+        fire = f"{_quoted(sys.executable)} -m recast schedule run {schedule.name}"
         root = _quoted(str(Path(__file__).parents[2]))
         variables = f"RECAST_SCHEDULES={_quoted(str(folder))} PYTHONPATH={root}"
         _write_crontab([*lines, f"{schedule.times.text} {variables} {fire} {MARK}{schedule.name}"])
@@ -118,7 +118,7 @@ def run(name: str) -> int:
     began = _now()
     with (home() / f"{name}.log").open("a") as log:
         print(f"--- {began} {schedule.shell}", file=log, flush=True)
-        command = [sys.executable, "-m", "jobs", *schedule.command]
+        command = [sys.executable, "-m", "recast", *schedule.command]
         where = str(facts["folder"]) if Path(str(facts["folder"])).is_dir() else None
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=where
@@ -193,7 +193,7 @@ def _install_units(schedule: Schedule) -> None:
     _units().mkdir(parents=True, exist_ok=True)
     fired = Schedule(name=schedule.name, cron=schedule.cron, command=("schedule", "run", schedule.name))
     for name, text in systemd(fired, Place()).items():
-        (_units() / name).write_text(text.replace("/usr/bin/env recast", f"{sys.executable} -m jobs"))
+        (_units() / name).write_text(text.replace("/usr/bin/env recast", f"{sys.executable} -m recast"))
     _systemctl("daemon-reload")
     _systemctl("enable", "--now", f"recast-{schedule.name}.timer")
 

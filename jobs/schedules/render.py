@@ -7,7 +7,7 @@ from typing import Any, Literal
 import ray
 import yaml
 
-from jobs.schedules.schedule import Schedule
+from recast.jobs.schedules.schedule import Schedule
 
 Target = Literal["kubernetes", "raycronjob", "rayjob", "systemd", "airflow"]
 SECRETS = "/var/run/secrets/recast"
@@ -182,7 +182,7 @@ def _rayjob(schedule: Schedule, place: Place) -> dict[str, Any]:
         _group("gpu", place, place.gpu_workers, cpu="8", memory="32Gi", gpus="1"),
     ]
     spec = {
-        "entrypoint": schedule.shell.replace("recast ", "python -m jobs ", 1),
+        "entrypoint": schedule.shell.replace("recast ", "python -m recast ", 1),
         "submissionMode": "K8sJobMode",
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 3600,

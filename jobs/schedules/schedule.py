@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from jobs.schedules.cron import Cron
+from recast.jobs.schedules.cron import Cron
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.networks.retinaface import encoded
+from recast.models.networks.retinaface import encoded
 
 MATCHED = 0.35
 """An anchor that overlaps a face by so much answers for it (the public training's threshold)."""

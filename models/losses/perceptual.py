@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.losses.reconstruction import RECONSTRUCTION
-from models.networks.vgg import VGG
+from recast.models.losses.reconstruction import RECONSTRUCTION
+from recast.models.networks.vgg import VGG
 
 Layers = Mapping[str, float]
 """Weights by names of features."""

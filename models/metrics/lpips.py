@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.networks.vgg import VGG
+from recast.models.networks.vgg import VGG
 
 EPSILON = 1e-10
 LINEAR = "lin{}.model.1.weight"

@@ -2,22 +2,22 @@
 
 from torch import nn
 
-from models.networks.dcgan import DCGANGenerator
-from models.networks.edsr import EDSR
-from models.networks.face_embedder import FaceEmbedder
-from models.networks.face_generator import FaceGenerator
-from models.networks.face_transformer import FaceTransformer
-from models.networks.identity import Identity
-from models.networks.msrresnet import MSRResNet
-from models.networks.patchgan import PatchGAN
-from models.networks.resnet_generator import ResnetGenerator
-from models.networks.retinaface import RetinaFace
-from models.networks.rrdb import RRDBNet
-from models.networks.srresnet import SRResNet
-from models.networks.srvgg import SRVGGNetCompact
-from models.networks.transform_net import TransformNet
-from models.networks.unet import UNet
-from models.networks.vgg import VGG
+from recast.models.networks.dcgan import DCGANGenerator
+from recast.models.networks.edsr import EDSR
+from recast.models.networks.face_embedder import FaceEmbedder
+from recast.models.networks.face_generator import FaceGenerator
+from recast.models.networks.face_transformer import FaceTransformer
+from recast.models.networks.identity import Identity
+from recast.models.networks.msrresnet import MSRResNet
+from recast.models.networks.patchgan import PatchGAN
+from recast.models.networks.resnet_generator import ResnetGenerator
+from recast.models.networks.retinaface import RetinaFace
+from recast.models.networks.rrdb import RRDBNet
+from recast.models.networks.srresnet import SRResNet
+from recast.models.networks.srvgg import SRVGGNetCompact
+from recast.models.networks.transform_net import TransformNet
+from recast.models.networks.unet import UNet
+from recast.models.networks.vgg import VGG
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "dcgan_generator": DCGANGenerator,

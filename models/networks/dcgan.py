@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.networks.layers import initialised, normalisation
+from recast.models.networks.layers import initialised, normalisation
 
 SMALLEST_PX = 4
 """Side of the first feature map."""

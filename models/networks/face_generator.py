@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.faces import LANDMARKS
+from recast.models.faces import LANDMARKS
 
 WIDEST = 8
 BLUR = 1 / 24
@@ -28,7 +28,7 @@ class FaceGenerator(nn.Module):
     """
 
     def __init__(self, *, size_px: int, width: int, latent: int, context: float = 1.6, margin: float = 0.3) -> None:
-        """`context` and `margin`: how it is to be fed; see `models.faces`."""
+        """`context` and `margin`: how it is to be fed; see `recast.models.faces`."""
         super().__init__()
         self.size_px, self.latent, self.context, self.margin = size_px, latent, context, margin
         widths = _widths(size_px, width)

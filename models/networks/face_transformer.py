@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.faces import LANDMARKS
-from models.networks.face_generator import FOLD, FaceGenerator, on_sphere
+from recast.models.faces import LANDMARKS
+from recast.models.networks.face_generator import FOLD, FaceGenerator, on_sphere
 
 ROUNDS = 3
 """Of signs and sums in a turn: after three, every number depends on every other and on every sign."""

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.edsr import ResidualBlock
+from recast.models.networks.edsr import ResidualBlock
 
 SLOPE = 0.1
 """Of the leaky ReLUs outside the trunk."""

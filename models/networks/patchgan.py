@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.networks.layers import initialised, normalisation
+from recast.models.networks.layers import initialised, normalisation
 
 WIDEST = 8
 """Features stop doubling at 8 * ndf."""

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from models.networks.layers import initialised, normalisation
-from models.networks.winograd import Conv3x3
+from recast.models.networks.layers import initialised, normalisation
+from recast.models.networks.winograd import Conv3x3
 
 DOWNS = 2
 """Times that height and width are halved (Zhu et al. 2017, appendix 7.2: d128, d256)."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.faces import LANDMARKS
+from recast.models.faces import LANDMARKS
 
 MEAN = (104.0, 117.0, 123.0)
 """Of blue, green and red, which the public weights expect to be subtracted."""

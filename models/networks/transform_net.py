@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.layers import InstanceNorm
+from recast.models.networks.layers import InstanceNorm
 
 BLOCKS = 5
 

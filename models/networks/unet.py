@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.layers import Doubling, Halving, initialised, normalisation
+from recast.models.networks.layers import Doubling, Halving, initialised, normalisation
 
 WIDEST = 8
 """Features stop doubling at 8 * ngf (Isola et al. 2017, section 6.1.1)."""

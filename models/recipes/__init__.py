@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipes import (
+from recast.models.recipes import (
     cgan,
     classifier,
     cyclegan,
@@ -20,7 +20,7 @@ from models.recipes import (
     srresnet,
     style_transfer,
 )
-from models.recipes.recipe import Recipe, RecipeConfig, Supplies
+from recast.models.recipes.recipe import Recipe, RecipeConfig, Supplies
 
 NOTHING = Supplies()
 

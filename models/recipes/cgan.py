@@ -6,8 +6,8 @@ Mirza and Osindero 2014, "Conditional generative adversarial nets" (arXiv:1411.1
 import torch
 from torch import Tensor
 
-from models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
-from models.recipes.recipe import Batch, Supplies
+from recast.models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
+from recast.models.recipes.recipe import Batch, Supplies
 
 __all__ = ["CGAN", "PRESETS"]
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.networks.vgg import VGG
-from models.pixels import to_range
-from models.recipes.decay import constant_then_linear
-from models.recipes.jitter import recoloured, square
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.networks.vgg import VGG
+from recast.models.pixels import to_range
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.jitter import recoloured, square
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F_
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL, Adversarial
-from models.networks.patchgan import patch_discriminator
-from models.networks.resnet_generator import ResnetGenerator
-from models.pixels import to_range, to_unit
-from models.recipes.decay import constant_then_linear
-from models.recipes.image_pool import ImagePool
-from models.recipes.jitter import jittered
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.losses.adversarial import ADVERSARIAL, Adversarial
+from recast.models.networks.patchgan import patch_discriminator
+from recast.models.networks.resnet_generator import ResnetGenerator
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.image_pool import ImagePool
+from recast.models.recipes.jitter import jittered
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generators."""

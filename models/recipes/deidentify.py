@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL, Adversarial
-from models.networks.face_generator import FaceEncoder, FaceGenerator, crowding, noisy, on_sphere, spots
-from models.networks.patchgan import PatchGAN
-from models.pixels import to_range, to_unit
-from models.recipes.decay import constant_then_linear
-from models.recipes.face_examples import FaceConfig, face_example
-from models.recipes.recipe import Batch, Preview, Product, Recipe, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.losses.adversarial import ADVERSARIAL, Adversarial
+from recast.models.networks.face_generator import FaceEncoder, FaceGenerator, crowding, noisy, on_sphere, spots
+from recast.models.networks.patchgan import PatchGAN
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.face_examples import FaceConfig, face_example
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 

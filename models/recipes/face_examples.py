@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.faces import FACE_COLUMNS, MIRRORED, Window, fading, pose, resized, seen
-from models.recipes.recipe import RecipeConfig
+from recast.models.faces import FACE_COLUMNS, MIRRORED, Window, fading, pose, resized, seen
+from recast.models.recipes.recipe import RecipeConfig
 
 SHIFT = 0.06
 """How far windows are moved and resized at random, in shares of the face's longer side: detectors aren't exact."""

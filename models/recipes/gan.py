@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
-from models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from models.pixels import to_range, to_unit
-from models.recipes.decay import constant_then_linear
-from models.recipes.jitter import square
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
+from recast.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.jitter import square
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.pixels import LUMA
+from recast.models.pixels import LUMA
 
 
 def jittered(

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.face_transformer import ROUNDS, FaceTransformer, rotated
-from models.pixels import to_range, to_unit
-from models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig
-from models.recipes.recipe import Batch, Preview, Road
+from recast.models.networks.face_transformer import ROUNDS, FaceTransformer, rotated
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig
+from recast.models.recipes.recipe import Batch, Preview, Road
 
 ROUNDING = 1 / 255
 """How far a value moves when a picture is stored in 8 bits, half a step of 2/255."""

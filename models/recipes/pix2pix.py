@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
-from models.networks.patchgan import patch_discriminator
-from models.networks.unet import UNet
-from models.pixels import to_range, to_unit
-from models.recipes.decay import constant_then_linear
-from models.recipes.jitter import jittered, luma
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
+from recast.models.networks.patchgan import patch_discriminator
+from recast.models.networks.unet import UNet
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.jitter import jittered, luma
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""

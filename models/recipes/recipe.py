@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor
 
 Batch = dict[str, Tensor]
 """Examples stacked along a new first axis, on the device the networks are on."""
@@ -51,7 +51,7 @@ class Product:
     part: str
     """Its name in `Recipe.networks`."""
     network: str
-    """Its name in `models.networks.NETWORKS`."""
+    """Its name in `recast.models.networks.NETWORKS`."""
     arguments: Mapping[str, Any]
     """Keyword arguments of that network."""
     descriptor: Descriptor

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.faces import Window, resized
-from models.networks.face_embedder import FaceEmbedder
-from models.pixels import to_range
-from models.recipes.decay import constant_then_linear
-from models.recipes.face_examples import SHIFT
-from models.recipes.jitter import recoloured
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.faces import Window, resized
+from recast.models.networks.face_embedder import FaceEmbedder
+from recast.models.pixels import to_range
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.face_examples import SHIFT
+from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
 

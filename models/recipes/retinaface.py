@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.faces import FACE_COLUMNS, MIRRORED
-from models.losses.multibox import multibox
-from models.networks.retinaface import RetinaFace, anchors, decoded
-from models.pixels import to_range
-from models.recipes.decay import constant_then_linear
-from models.recipes.jitter import recoloured
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.faces import FACE_COLUMNS, MIRRORED
+from recast.models.losses.multibox import multibox
+from recast.models.networks.retinaface import RetinaFace, anchors, decoded
+from recast.models.pixels import to_range
+from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 LEAST_FACE_PX = 5.0
 """Faces that a cut leaves smaller are not asked for."""

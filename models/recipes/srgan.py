@@ -12,14 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
-from models.losses.perceptual import feature_distance, layers
-from models.losses.reconstruction import RECONSTRUCTION
-from models.networks.sr_discriminators import SRGANDiscriminator, UNetDiscriminator
-from models.networks.vgg import vgg_of
-from models.pixels import to_range
-from models.recipes.recipe import Batch, Road, Supplies
-from models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
+from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
+from recast.models.losses.perceptual import feature_distance, layers
+from recast.models.losses.reconstruction import RECONSTRUCTION
+from recast.models.networks.sr_discriminators import SRGANDiscriminator, UNetDiscriminator
+from recast.models.networks.vgg import vgg_of
+from recast.models.pixels import to_range
+from recast.models.recipes.recipe import Batch, Road, Supplies
+from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
 @dataclass(frozen=True, kw_only=True)

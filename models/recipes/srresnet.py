@@ -13,10 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.losses.reconstruction import RECONSTRUCTION
-from models.pixels import to_range
-from models.recipes.recipe import Batch, Road, Supplies
-from models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
+from recast.models.losses.reconstruction import RECONSTRUCTION
+from recast.models.pixels import to_range
+from recast.models.recipes.recipe import Batch, Road, Supplies
+from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.losses.perceptual import feature_distance, gram, layers, style_distance, total_variation
-from models.networks.transform_net import TransformNet
-from models.networks.vgg import vgg_of
-from models.pixels import to_range, to_unit
-from models.recipes.jitter import square
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.descriptor import Descriptor
+from recast.models.losses.perceptual import feature_distance, gram, layers, style_distance, total_variation
+from recast.models.networks.transform_net import TransformNet
+from recast.models.networks.vgg import vgg_of
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.jitter import square
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 BYTES = (0.0, 255.0)
 """The range of the transform network, in and out."""

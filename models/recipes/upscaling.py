@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
-from models.pixels import to_range, to_unit
-from models.recipes.degradation import degraded, sharpened
-from models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
+from recast.models.pixels import to_range, to_unit
+from recast.models.recipes.degradation import degraded, sharpened
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
 """Low-resolution pixels that Pillow's bicubic filter reaches to either side; cut off after reducing a patch."""

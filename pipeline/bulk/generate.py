@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.pixels import LUMA
-from pipeline.bulk.tiles import Tile, Tiling, lay, tiling
-from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
-from pipeline.precision import Precision
+from recast.models.descriptor import Descriptor
+from recast.models.pixels import LUMA
+from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
+from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.precision import Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pipeline.bulk.tally import STAGES
-from pipeline.images.encode import Encoder
-from pipeline.images.sources import Source
-from pipeline.output.shards import Container
-from pipeline.precision import Precision
+from recast.pipeline.bulk.tally import STAGES
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.sources import Source
+from recast.pipeline.output.shards import Container
+from recast.pipeline.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

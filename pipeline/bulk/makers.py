@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from models.bundle import BundleError
-from pipeline import bundles
-from pipeline.bulk.generate import Generator
-from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.secrets.seal import Secret
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
+from recast.models.bundle import BundleError
+from recast.pipeline import bundles
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.deidentify.secrets.seal import Secret
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
 
 if TYPE_CHECKING:
-    from pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import Work
 
 
 class Mapper(Protocol):

@@ -5,12 +5,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from pipeline import storage
-from pipeline.bulk.job import BulkJob, Summary
-from pipeline.bulk.makers import Maker
-from pipeline.output.index import RUNS
-from pipeline.storage import FileSystem
-from pipeline.versions import versions
+from recast.pipeline import storage
+from recast.pipeline.bulk.job import BulkJob, Summary
+from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.output.index import RUNS
+from recast.pipeline.storage import FileSystem
+from recast.pipeline.versions import versions
 
 FORMAT = "recast-run/1"
 

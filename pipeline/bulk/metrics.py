@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from pipeline.bulk.tally import STAGES, Collector
+from recast.pipeline.bulk.tally import STAGES, Collector
 
 TAGS = ("job", "output")
 STATUSES = ("ok", "failed", "held", "untried")

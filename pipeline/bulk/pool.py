@@ -11,12 +11,12 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline import cluster
-from pipeline.bulk.attempts import Attempt, Attempts
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.makers import Kit
-from pipeline.bulk.metrics import MeteredCollector
-from pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline import cluster
+from recast.pipeline.bulk.attempts import Attempt, Attempts
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.metrics import MeteredCollector
+from recast.pipeline.bulk.worker import ShardMaker, Work
 
 CPUS_PER_ACTOR = 0.5
 """Logical CPUs a CPU actor asks for. Half, so that when a node dies the others have room for its actors: an actor that

@@ -11,18 +11,18 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline import cluster, events, storage
-from pipeline.bulk.job import BulkJob, Summary
-from pipeline.bulk.makers import Kit, Maker, bundle_maker
-from pipeline.bulk.manifest import write_manifest
-from pipeline.bulk.settled import Settled, read_settled
-from pipeline.bulk.units import Seen, legs, todo, units
-from pipeline.bulk.worker import Work
-from pipeline.images.sources import inventory
-from pipeline.output.compaction import Gone, drop, standings
-from pipeline.output.housekeeping import sweep
-from pipeline.output.lease import Lease
-from pipeline.storage import FileSystem
+from recast.pipeline import cluster, events, storage
+from recast.pipeline.bulk.job import BulkJob, Summary
+from recast.pipeline.bulk.makers import Kit, Maker, bundle_maker
+from recast.pipeline.bulk.manifest import write_manifest
+from recast.pipeline.bulk.settled import Settled, read_settled
+from recast.pipeline.bulk.units import Seen, legs, todo, units
+from recast.pipeline.bulk.worker import Work
+from recast.pipeline.images.sources import inventory
+from recast.pipeline.output.compaction import Gone, drop, standings
+from recast.pipeline.output.housekeeping import sweep
+from recast.pipeline.output.lease import Lease
+from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ def _map(
     summary: Summary, lease: Lease, progress: Progress,
 ) -> None:  # fmt: skip
     """Every leg of the plan through a pool of ShardMakers on Ray Data."""
-    from pipeline.bulk.pool import (
+    from recast.pipeline.bulk.pool import (
         Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
     )
 

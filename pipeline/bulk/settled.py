@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.images.inputs import Input
-from pipeline.output.index import Fragment, fragments, key_hashes
-from pipeline.storage import FileSystem
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.output.index import Fragment, fragments, key_hashes
+from recast.pipeline.storage import FileSystem
 
 
 @dataclass(slots=True)

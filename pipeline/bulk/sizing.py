@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.makers import Maker
-from pipeline.bulk.road import work_of
-from pipeline.images.contents import read
-from pipeline.images.decode import decode
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.sources import inventory
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.road import work_of
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.sources import inventory
 
 INDEX_BYTES = 300
 """Of the index, for each input."""

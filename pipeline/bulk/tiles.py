@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor
 
 CORE_PX = 768
 """What a tile adds to the result along each side, at most; the halo that decides its pixels comes on top. Half of

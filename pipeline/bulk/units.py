@@ -9,9 +9,9 @@ from typing import get_type_hints
 import numpy as np
 import pyarrow as pa
 
-from pipeline.bulk.settled import Settled
-from pipeline.images.inputs import Input
-from pipeline.output.index import key_hashes
+from recast.pipeline.bulk.settled import Settled
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.output.index import key_hashes
 
 CHUNK = 8192
 """Inputs compared with the index at once."""

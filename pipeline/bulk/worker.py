@@ -11,25 +11,25 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from pipeline import events, storage
-from pipeline.ahead import ahead
-from pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
-from pipeline.bulk.makers import Kit
-from pipeline.bulk.tally import Tally
-from pipeline.bulk.units import unit_id, unpack_unit
-from pipeline.deidentify.secrets import seal
-from pipeline.deidentify.secrets.names import without_names
-from pipeline.images.contents import read
-from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
-from pipeline.output.index import SHARDS, write_fragment
-from pipeline.output.rows import Row, table
-from pipeline.output.seals import write_seals
-from pipeline.output.shards import Container, Shard, shard
-from pipeline.precision import Precision
+from recast.pipeline import events, storage
+from recast.pipeline.ahead import ahead
+from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
+from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.tally import Tally
+from recast.pipeline.bulk.units import unit_id, unpack_unit
+from recast.pipeline.deidentify.secrets import seal
+from recast.pipeline.deidentify.secrets.names import without_names
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.output.index import SHARDS, write_fragment
+from recast.pipeline.output.rows import Row, table
+from recast.pipeline.output.seals import write_seals
+from recast.pipeline.output.shards import Container, Shard, shard
+from recast.pipeline.precision import Precision
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""

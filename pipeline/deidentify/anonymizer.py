@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.deidentify.detection.detectors import Detector
-from pipeline.deidentify.regions import Region, union
-from pipeline.deidentify.replacement.classical import replaced
-from pipeline.deidentify.replacement.painter import FacePainter, ordered
-from pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
-from pipeline.images.faults import Fault, Held
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture, as_rgb8
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.deidentify.detection.detectors import Detector
+from recast.pipeline.deidentify.regions import Region, union
+from recast.pipeline.deidentify.replacement.classical import replaced
+from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
+from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
+from recast.pipeline.images.faults import Fault, Held
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture, as_rgb8
 
 FACE = "face"
 """The kind of regions that a painter gives new faces."""

@@ -12,25 +12,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.bundle import BundleError
-from models.faces import Window, resized
-from models.metrics.fid import Moments, frechet_distance
-from models.metrics.lpips import LPIPS
-from models.metrics.psnr import psnr_db
-from models.networks.face_embedder import FaceEmbedder
-from models.pixels import to_range
-from pipeline import storage
-from pipeline.bundles import Packed
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.deidentify.detection.detectors import Detector
-from pipeline.deidentify.regions import Region, overlap
-from pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
-from pipeline.images.contents import read
-from pipeline.images.decode import decode
-from pipeline.images.pictures import as_rgb8
-from pipeline.images.sources import Source, inventory
-from pipeline.output.index import current
-from pipeline.output.verify import image_bytes
+from recast.models.bundle import BundleError
+from recast.models.faces import Window, resized
+from recast.models.metrics.fid import Moments, frechet_distance
+from recast.models.metrics.lpips import LPIPS
+from recast.models.metrics.psnr import psnr_db
+from recast.models.networks.face_embedder import FaceEmbedder
+from recast.models.pixels import to_range
+from recast.pipeline import storage
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.deidentify.detection.detectors import Detector
+from recast.pipeline.deidentify.regions import Region, overlap
+from recast.pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.pictures import as_rgb8
+from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.output.index import current
+from recast.pipeline.output.verify import image_bytes
 
 MATCHED = 0.5
 """A region that overlaps a face by so much has found it (intersection over union)."""

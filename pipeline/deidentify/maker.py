@@ -5,24 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.bundle import BundleError
-from pipeline import bundles, storage
-from pipeline.bulk.makers import Maker
-from pipeline.bundles import Packed
-from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.deidentify.detection.cascades import Cascades
-from pipeline.deidentify.detection.centerface import CenterFace
-from pipeline.deidentify.detection.detectors import Detector
-from pipeline.deidentify.detection.retinaface import RetinaFaceDetector
-from pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
-from pipeline.deidentify.secrets.codes import codes_key
-from pipeline.deidentify.secrets.names import hiding
-from pipeline.deidentify.secrets.seal import Secret, sealing_key
-from pipeline.deidentify.settings import Deidentification
+from recast.models.bundle import BundleError
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.anonymizer import Anonymizer
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.deidentify.detection.cascades import Cascades
+from recast.pipeline.deidentify.detection.centerface import CenterFace
+from recast.pipeline.deidentify.detection.detectors import Detector
+from recast.pipeline.deidentify.detection.retinaface import RetinaFaceDetector
+from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
+from recast.pipeline.deidentify.secrets.codes import codes_key
+from recast.pipeline.deidentify.secrets.names import hiding
+from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
+from recast.pipeline.deidentify.settings import Deidentification
 
 if TYPE_CHECKING:
-    from pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import Work
 
 
 def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Maker:

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import bundles, storage
-from pipeline.bulk.makers import Maker
-from pipeline.bundles import Packed
-from pipeline.deidentify.regions import Region
-from pipeline.deidentify.replacement.painter import FacePainter
-from pipeline.deidentify.secrets.codes import codes_key
-from pipeline.deidentify.secrets.names import revealing
-from pipeline.deidentify.secrets.seal import Lock, SealError, Secret, opened, read_lock
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
-from pipeline.output.index import fragments
-from pipeline.output.seals import read_seals
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.replacement.painter import FacePainter
+from recast.pipeline.deidentify.secrets.codes import codes_key
+from recast.pipeline.deidentify.secrets.names import revealing
+from recast.pipeline.deidentify.secrets.seal import Lock, SealError, Secret, opened, read_lock
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.output.index import fragments
+from recast.pipeline.output.seals import read_seals
 
 if TYPE_CHECKING:
-    from pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import Work
 
 TABLES_HELD = 4
 """Shards whose rows a worker keeps at hand."""

@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import storage
-from pipeline.images.compressed import is_damage, unpacked
-from pipeline.images.inputs import Input, Packing, readable
-from pipeline.storage import FileSystem, StorageError
+from recast.pipeline import storage
+from recast.pipeline.images.compressed import is_damage, unpacked
+from recast.pipeline.images.inputs import Input, Packing, readable
+from recast.pipeline.storage import FileSystem, StorageError
 
 TAR, ZIP = (".tar",), (".zip",)
 COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")

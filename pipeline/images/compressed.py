@@ -12,9 +12,9 @@ from typing import Any
 
 import zstandard
 
-from pipeline import storage
-from pipeline.images.faults import Fault
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.storage import FileSystem
 
 CHUNK_BYTES = 1 << 20
 KEPT_BYTES = 32 << 20

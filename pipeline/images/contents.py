@@ -4,10 +4,10 @@ import hashlib
 import struct
 import zlib
 
-from pipeline import storage
-from pipeline.images import compressed, parquet
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
+from recast.pipeline import storage
+from recast.pipeline.images import compressed, parquet
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
 
 ZIP_HEADER_SLACK_BYTES = 512
 """Read beyond a zip member's expected length: the extra field of its local header isn't known from the directory."""

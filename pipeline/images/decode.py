@@ -10,8 +10,8 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from pipeline.images.faults import Fault
-from pipeline.images.pictures import Picture
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.pictures import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
 """What is decoded. Pillow's other readers (PostScript among them) start programs or take anything for an image."""

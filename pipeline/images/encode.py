@@ -9,9 +9,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
-from pipeline.images.faults import Fault
-from pipeline.images.pictures import Picture
+from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.pictures import Picture
 
 Format = Literal["png", "jpeg", "webp"]
 Metadata = Literal["keep", "safe", "strip"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.images.compressed import unpacked
-from pipeline.images.inputs import Input, readable
-from pipeline.images.listing import fingerprint
-from pipeline.images.parquet import image_column, opened_table
-from pipeline.storage import FileSystem, StorageError
+from recast.pipeline import storage
+from recast.pipeline.images.compressed import unpacked
+from recast.pipeline.images.inputs import Input, readable
+from recast.pipeline.images.listing import fingerprint
+from recast.pipeline.images.parquet import image_column, opened_table
+from recast.pipeline.storage import FileSystem, StorageError
 
 URI_NAMES = ("uri", "url", "source", "path", "file_name")
 ETAG_NAMES = ("etag", "e_tag")

@@ -11,8 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from pipeline import storage
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.images.compressed import is_damage
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input, readable
-from pipeline.images.listing import File
-from pipeline.storage import FileSystem, StorageError
+from recast.pipeline import storage
+from recast.pipeline.images.compressed import is_damage
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input, readable
+from recast.pipeline.images.listing import File
+from recast.pipeline.storage import FileSystem, StorageError
 
 IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content")
 """Of several columns that could hold images, the first of these does."""

@@ -4,13 +4,13 @@ import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline import storage
-from pipeline.images import archives, inventories, parquet
-from pipeline.images.contents import read
-from pipeline.images.inputs import Input, readable
-from pipeline.images.listing import File, described, files
-from pipeline.output.index import INDEX, SHARDS, current, key_hashes
-from pipeline.storage import FileSystem, StorageError
+from recast.pipeline import storage
+from recast.pipeline.images import archives, inventories, parquet
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.inputs import Input, readable
+from recast.pipeline.images.listing import File, described, files
+from recast.pipeline.output.index import INDEX, SHARDS, current, key_hashes
+from recast.pipeline.storage import FileSystem, StorageError
 
 DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Left behind by file managers; never an input."""

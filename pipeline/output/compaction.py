@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import storage
-from pipeline.ahead import ahead
-from pipeline.output.index import INDEX, SHARDS, fragments, key_hashes, write_fragment
-from pipeline.output.rows import SCHEMA, Row, table
-from pipeline.output.seals import read_seals, remove_seals, write_seals
-from pipeline.output.shards import Container, shard
-from pipeline.output.verify import image_bytes
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.ahead import ahead
+from recast.pipeline.output.index import INDEX, SHARDS, fragments, key_hashes, write_fragment
+from recast.pipeline.output.rows import SCHEMA, Row, table
+from recast.pipeline.output.seals import read_seals, remove_seals, write_seals
+from recast.pipeline.output.shards import Container, shard
+from recast.pipeline.output.verify import image_bytes
+from recast.pipeline.storage import FileSystem
 
 READERS = 8
 COLUMNS = ("key", "finished_at", "shard", "length", "model", "spec")

@@ -3,10 +3,10 @@
 import datetime
 from collections.abc import Sequence
 
-from pipeline import storage
-from pipeline.output.index import DAMAGED, INDEX, SHARDS, Fragment, fragments, stale_marks
-from pipeline.output.seals import SEALS, remove_seals, sealed_stems
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.output.index import DAMAGED, INDEX, SHARDS, Fragment, fragments, stale_marks
+from recast.pipeline.output.seals import SEALS, remove_seals, sealed_stems
+from recast.pipeline.storage import FileSystem
 
 
 def sweep(

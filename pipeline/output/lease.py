@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
-from pipeline import storage
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 NAME = "lease.json"
 RENEW_S = 10.0

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 SEALS = "seals"
 SCHEMA = pa.schema(

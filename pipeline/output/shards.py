@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.output.rows import SCHEMA, Row, table
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.output.rows import SCHEMA, Row, table
+from recast.pipeline.storage import FileSystem
 
 Container = Literal["tar", "parquet"]
 BLOCK = 512

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from pipeline import storage
-from pipeline.images.decode import decode
-from pipeline.images.faults import Fault
-from pipeline.output.index import INDEX, SHARDS, current, fragments, mark_damaged
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.output.index import INDEX, SHARDS, current, fragments, mark_damaged
+from recast.pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "offset", "length", "sha256", "width", "height")
 MAX_PIXELS = 2**40

@@ -7,8 +7,8 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from pipeline import storage
-from pipeline.output.index import SHARDS, current
+from recast.pipeline import storage
+from recast.pipeline.output.index import SHARDS, current
 
 COLUMNS = ("key", "status", "shard", "offset", "length", "format", "sha256", "finished_at")
 ENDINGS = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",), "webp": (".webp",)}

@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import storage
-from pipeline.images.decode import decode
-from pipeline.output import index
-from pipeline.report.bulk import Kind, bad_rows, counted, kind_of
-from pipeline.report.embed import Embedded, embed, image_of
-from pipeline.report.output import Output
-from pipeline.report.pairs import MOST_PIXELS, Pair, read_pairs, read_sources, tried
-from pipeline.report.runs import Run, read_runs
+from recast.pipeline import storage
+from recast.pipeline.images.decode import decode
+from recast.pipeline.output import index
+from recast.pipeline.report.bulk import Kind, bad_rows, counted, kind_of
+from recast.pipeline.report.embed import Embedded, embed, image_of
+from recast.pipeline.report.output import Output
+from recast.pipeline.report.pairs import MOST_PIXELS, Pair, read_pairs, read_sources, tried
+from recast.pipeline.report.runs import Run, read_runs
 
 FORMAT = "recast-audit/1"
 AUDIT = "audit"

@@ -8,13 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.output import index
-from pipeline.output.rows import SCHEMA
-from pipeline.report.output import Output, text
-from pipeline.report.pairs import Pair, choose, read_pairs
-from pipeline.report.runs import Run, Totals, read_runs, total
-from pipeline.report.trends import Trend, trends
-from pipeline.report.wording import moment
+from recast.pipeline.output import index
+from recast.pipeline.output.rows import SCHEMA
+from recast.pipeline.report.output import Output, text
+from recast.pipeline.report.pairs import Pair, choose, read_pairs
+from recast.pipeline.report.runs import Run, Totals, read_runs, total
+from recast.pipeline.report.trends import Trend, trends
+from recast.pipeline.report.wording import moment
 
 COLUMNS = (
     *("key", "status", "error", "format", "length", "width", "height", "source_width", "source_height"),

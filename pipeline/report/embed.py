@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.images.pictures import Picture
+from recast.pipeline.images.pictures import Picture
 
 AFFORDABLE_BYTES = 320_000
 """A picture larger than this without loss is kept with little loss instead."""

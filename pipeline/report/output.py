@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import storage
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pipeline import storage
-from pipeline.report import audit, bulk, training, wording
-from pipeline.report.output import Output
+from recast.pipeline import storage
+from recast.pipeline.report import audit, bulk, training, wording
+from recast.pipeline.report.output import Output
 
 HERE = Path(__file__).parent
 TRAINING = ("run.json", "logs", "checkpoints", "bundle")

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline import storage
-from pipeline.images import sources
-from pipeline.images.decode import decode
-from pipeline.images.faults import Fault
-from pipeline.output import index
-from pipeline.report.embed import Embedded, embed, embed_file, image_of
-from pipeline.report.output import Output
+from recast.pipeline import storage
+from recast.pipeline.images import sources
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.output import index
+from recast.pipeline.report.embed import Embedded, embed, embed_file, image_of
+from recast.pipeline.report.output import Output
 
 PAIRS = 10
 WHOLE_PX = 512

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.output.index import RUNS
-from pipeline.report.output import Output, number, part, text
-from pipeline.report.wording import moment
+from recast.pipeline.output.index import RUNS
+from recast.pipeline.report.output import Output, number, part, text
+from recast.pipeline.report.wording import moment
 
 MOST_RUNS = 100
 """Manifests read; an output on a schedule gathers thousands."""

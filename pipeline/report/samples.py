@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.report.embed import Embedded, embed, embed_file
-from pipeline.report.output import Output
+from recast.pipeline.report.embed import Embedded, embed, embed_file
+from recast.pipeline.report.output import Output
 
 SAMPLES = "logs/samples"
 MOST_GRIDS = 12

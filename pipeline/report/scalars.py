@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.output import Output, number
-from pipeline.report.wording import moment
+from recast.pipeline.report.output import Output, number
+from recast.pipeline.report.wording import moment
 
 LOGS = "logs"
 ABOUT_LINE = ("step", "time")

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import storage
-from pipeline.report.curves import Chart, chart
-from pipeline.report.output import Output, number, part, text
-from pipeline.report.samples import Grid, read_grids
-from pipeline.report.scalars import History, read_history
-from pipeline.report.wording import moment
-from pipeline.training.trouble import STARVED, WAITING, Trouble, seen
+from recast.pipeline import storage
+from recast.pipeline.report.curves import Chart, chart
+from recast.pipeline.report.output import Output, number, part, text
+from recast.pipeline.report.samples import Grid, read_grids
+from recast.pipeline.report.scalars import History, read_history
+from recast.pipeline.report.wording import moment
+from recast.pipeline.training.trouble import STARVED, WAITING, Trouble, seen
 
 RATE = "images_per_s"
 CHECKPOINT = re.compile(r"step-(\d+)\.pt")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pipeline.report.runs import Run
-from pipeline.report.wording import count, date, duration, percent, significant
+from recast.pipeline.report.runs import Run
+from recast.pipeline.report.wording import count, date, duration, percent, significant
 
 FEWEST = 3
 """Runs that make a trend."""

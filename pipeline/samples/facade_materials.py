@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.samples.facade_layout import Array, Part
+from recast.pipeline.samples.facade_layout import Array, Part
 
 
 @dataclass(frozen=True, kw_only=True)

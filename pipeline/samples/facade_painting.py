@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.samples.facade_layout import CLASS_NUMBERS, UNITS, Array, Front, box, label_map, paste
-from pipeline.samples.facade_materials import PAINTERS, PALETTES, Spot
+from recast.pipeline.samples.facade_layout import CLASS_NUMBERS, UNITS, Array, Front, box, label_map, paste
+from recast.pipeline.samples.facade_materials import PAINTERS, PALETTES, Spot
 
 OVERSAMPLING = 2
 """A picture is painted this much larger, then averaged down: its edges are smooth."""

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from pipeline import storage
-from pipeline.samples.facade_layout import LABELS, Array, invent, label_map
-from pipeline.samples.facade_painting import photograph
+from recast.pipeline import storage
+from recast.pipeline.samples.facade_layout import LABELS, Array, invent, label_map
+from recast.pipeline.samples.facade_painting import photograph
 
 SPLITS = ("train", "val", "test")
 DRAWING_THREADS = 4

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline import storage
-from pipeline.samples.face_drawing import Face, Person, View, draw_face
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.samples.face_drawing import Face, Person, View, draw_face
+from recast.pipeline.storage import FileSystem
 
 PORTRAITS_PER_SCENE = 4
 """Of the training sets."""

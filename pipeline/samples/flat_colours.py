@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pipeline.samples.facade_layout import Array
+from recast.pipeline.samples.facade_layout import Array
 
 
 class FlatColours:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline import storage
-from pipeline.samples.photos import photograph_files
+from recast.pipeline import storage
+from recast.pipeline.samples.photos import photograph_files
 
 Colour = tuple[int, int, int]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline import storage
+from recast.pipeline import storage
 
 PHOTOGRAPHS = {
     "test": ("chelsea.png", "coffee.png"),

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline import storage
+from recast.pipeline import storage
 
 CLASSES = ("cross", "disc", "ring", "square", "star", "stripes", "triangle")
 SUPERSAMPLING = 4

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pipeline import storage
-from pipeline.training.plan import TrainingError
+from recast.pipeline import storage
+from recast.pipeline.training.plan import TrainingError
 
 FORMAT = "recast-checkpoint/1"
 NAME = re.compile(r"step-(\d{8})\.pt")

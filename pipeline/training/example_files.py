@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import ray
 
-from models.faces import FACE_COLUMNS
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.deidentify.regions import Region
-from pipeline.images import parquet, sources
-from pipeline.images.contents import read
-from pipeline.images.decode import decode
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.training.plan import TrainingError
+from recast.models.faces import FACE_COLUMNS
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.images import parquet, sources
+from recast.pipeline.images.contents import read
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.training.plan import TrainingError
 
 MAX_PIXELS = 1 << 28
 MAX_FILE_BYTES = 1 << 30

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.faces import FACE_COLUMNS
-from models.recipes.recipe import Batch, Recipe
-from pipeline.ahead import ahead
-from pipeline.training.plan import TrainingError
+from recast.models.faces import FACE_COLUMNS
+from recast.models.recipes.recipe import Batch, Recipe
+from recast.pipeline.ahead import ahead
+from recast.pipeline.training.plan import TrainingError
 
 BATCHES_AHEAD = 2
 TRIED_AT_START = 64

@@ -13,10 +13,10 @@ from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, 
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
-from pipeline import cluster, events
-from pipeline.report.wording import plural
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline import cluster, events
+from recast.pipeline.report.wording import plural
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
 
 
 def scaling(plan: TrainingPlan) -> ScalingConfig:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline import storage
+from recast.pipeline import storage
 
 FORMAT = "recast-training/1"
 FLUSH_EVERY_S = 15

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.precision import Precision
+from recast.pipeline.precision import Precision
 
 LARGEST_MULTIPLE = 5040
 
@@ -23,7 +23,7 @@ class TrainingPlan:
     """
 
     recipe: str
-    """A name in `models.recipes.RECIPES`."""
+    """A name in `recast.models.recipes.RECIPES`."""
     data: str
     """Folder, archive or glob of images; a local path or an fsspec URL."""
     output: str

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, nn
 
-from models import foreign
-from models.recipes.recipe import Product, Supplies
-from pipeline import bundles, storage
-from pipeline.bundles import Packed
-from pipeline.images.decode import decode
-from pipeline.images.faults import Fault
-from pipeline.training.plan import TrainingError, TrainingPlan
+from recast.models import foreign
+from recast.models.recipes.recipe import Product, Supplies
+from recast.pipeline import bundles, storage
+from recast.pipeline.bundles import Packed
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
 
 STYLE_MAX_PIXELS = 1 << 28
 

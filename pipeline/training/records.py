@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models import bundle
-from models.bundle import Bundle
-from models.preview import sample_grid
-from models.recipes.recipe import Batch, Recipe, RecipeConfig
-from pipeline import bundles, storage
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.log import TrainingLog
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.provisions import Provisions
-from pipeline.training.step import WorkerRoad
+from recast.models import bundle
+from recast.models.bundle import Bundle
+from recast.models.preview import sample_grid
+from recast.models.recipes.recipe import Batch, Recipe, RecipeConfig
+from recast.pipeline import bundles, storage
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.log import TrainingLog
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.provisions import Provisions
+from recast.pipeline.training.step import WorkerRoad
 
 
 class Records:

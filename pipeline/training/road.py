@@ -9,20 +9,20 @@ from ray.data import ExecutionOptions
 from ray.train import DataConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from models import recipes
-from models.recipes.recipe import RecipeConfig
-from pipeline import cluster, events, storage
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.training import example_files, groups
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.example_files import Example
-from pipeline.training.log import now, write_run
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.provisions import Provisions, fetched
-from pipeline.training.spec import placed, resolved, same_provisions, started
-from pipeline.training.trouble import Trouble
-from pipeline.training.watch import Watch, shown
-from pipeline.training.worker import Job, work
+from recast.models import recipes
+from recast.models.recipes.recipe import RecipeConfig
+from recast.pipeline import cluster, events, storage
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.training import example_files, groups
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.example_files import Example
+from recast.pipeline.training.log import now, write_run
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.provisions import Provisions, fetched
+from recast.pipeline.training.spec import placed, resolved, same_provisions, started
+from recast.pipeline.training.trouble import Trouble
+from recast.pipeline.training.watch import Watch, shown
+from recast.pipeline.training.worker import Job, work
 
 
 @dataclass(frozen=True, kw_only=True)

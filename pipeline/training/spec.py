@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from models import recipes
-from models.recipes.recipe import RecipeConfig
-from pipeline import storage
-from pipeline.training.log import now, read_run
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.versions import versions
+from recast.models import recipes
+from recast.models.recipes.recipe import RecipeConfig
+from recast.pipeline import storage
+from recast.pipeline.training.log import now, read_run
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.versions import versions
 
 DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.recipes.recipe import Batch, Recipe
-from pipeline.precision import Precision
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.sync_norm import synchronised
+from recast.models.recipes.recipe import Batch, Recipe
+from recast.pipeline.precision import Precision
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.sync_norm import synchronised
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from pipeline import events
-from pipeline.training.trouble import WAITING, Trouble
+from recast.pipeline import events
+from recast.pipeline.training.trouble import WAITING, Trouble
 
 POLL_EVERY_S = 0.5
 PACE = ("lr", "images_per_s", WAITING)

@@ -13,19 +13,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from models import recipes
-from models.recipes.recipe import RecipeConfig
-from pipeline import events, storage
-from pipeline.report.wording import plural
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.examples import Draw, Shard, fixed_samples
-from pipeline.training.idle import Idle
-from pipeline.training.metrics import TrainingMetrics
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.provisions import Provisions
-from pipeline.training.records import Records
-from pipeline.training.step import WorkerRoad
-from pipeline.training.trouble import WAITING, Lookout, Trouble
+from recast.models import recipes
+from recast.models.recipes.recipe import RecipeConfig
+from recast.pipeline import events, storage
+from recast.pipeline.report.wording import plural
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.examples import Draw, Shard, fixed_samples
+from recast.pipeline.training.idle import Idle
+from recast.pipeline.training.metrics import TrainingMetrics
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.provisions import Provisions
+from recast.pipeline.training.records import Records
+from recast.pipeline.training.step import WorkerRoad
+from recast.pipeline.training.trouble import WAITING, Lookout, Trouble
 
 T = TypeVar("T")
 

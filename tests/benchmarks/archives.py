@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from models.bundle import Bundle, write
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
+from recast.models.bundle import Bundle, write
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
 
 QUALITY = 92
 SMALL_PX, LARGE_PX = 256, 1024

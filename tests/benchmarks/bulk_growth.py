@@ -22,15 +22,15 @@ import ray
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from pipeline import storage
-from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob, Summary
-from pipeline.bulk.makers import Maker
-from pipeline.bulk.units import LEG_INPUTS
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
-from pipeline.images.sources import Source
-from pipeline.output.index import current
+from recast.pipeline import storage
+from recast.pipeline.bulk import road
+from recast.pipeline.bulk.job import BulkJob, Summary
+from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.units import LEG_INPUTS
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.sources import Source
+from recast.pipeline.output.index import current
 from tests.benchmarks.bulk_road import Silent
 
 NODE_CPUS = 4

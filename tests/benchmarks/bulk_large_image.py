@@ -14,11 +14,11 @@ import time
 import cv2
 import numpy as np
 
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
-from pipeline.bulk.generate import Generator
-from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.encode import Encoder
 
 WIDTH, HEIGHT = 11_600, 8_700
 CASES = {

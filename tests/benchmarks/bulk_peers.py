@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from ray.data import ActorPoolStrategy
 
-from pipeline import bundles, cluster
+from recast.pipeline import bundles, cluster
 from tests.benchmarks.archives import LARGE_PX, SMALL_PX, make_archive, make_bundle
 from tests.benchmarks.bulk_road import seconds
 

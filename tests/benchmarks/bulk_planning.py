@@ -15,13 +15,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models import bundle as bundles
-from models.shipped import shipped
-from pipeline import storage
-from pipeline.bulk.job import BulkJob
-from pipeline.images.sources import Source
-from pipeline.output import index
-from pipeline.output.rows import SCHEMA
+from recast.models import bundle as bundles
+from recast.models.shipped import shipped
+from recast.pipeline import storage
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.images.sources import Source
+from recast.pipeline.output import index
+from recast.pipeline.output.rows import SCHEMA
 
 FRAGMENT_ROWS = 1000
 FINISHED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -61,7 +61,7 @@ def measure(rows: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, rows)
-        command = [sys.executable, "-m", "jobs", "upscale", str(folder / "inv.parquet"), str(folder / "out")]
+        command = [sys.executable, "-m", "recast", "upscale", str(folder / "inv.parquet"), str(folder / "out")]
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         said = process.stdout.read().decode() if process.stdout else ""

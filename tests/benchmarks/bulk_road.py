@@ -2,7 +2,7 @@
 
 A ceiling is as many bare processes at work at once as there are cores. Model-bound: each puts resident data through the
 generator (resnet_9blocks, 256 px). Codec-bound: each decodes and encodes 1-megapixel JPEGs, with Pillow, as most
-programs do, and with the codecs that the road uses. The product is `pipeline.bulk.road.run`, JPEG files to shards; its
+programs do, and with the codecs that the road uses. The product is `recast.pipeline.bulk.road.run`, JPEG to shards; its
 start-up is left out by running it on two archives of different sizes and taking the difference.
 """
 
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline import bundles, cluster
-from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob
-from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder, Format
-from pipeline.images.sources import Source
-from pipeline.precision import Precision
+from recast.pipeline import bundles, cluster
+from recast.pipeline.bulk import road
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.encode import Encoder, Format
+from recast.pipeline.images.sources import Source
+from recast.pipeline.precision import Precision
 from tests.benchmarks.archives import LARGE_PX, QUALITY, SMALL_PX, make_archive, make_bundle
 
 CORES = os.cpu_count() or 1

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.object_store import local_object_store
-from pipeline import cluster, storage
-from pipeline.images.decode import decode
-from pipeline.output.view import OutputFileSystem
-from pipeline.precision import Precision
+from recast.jobs.object_store import local_object_store
+from recast.pipeline import cluster, storage
+from recast.pipeline.images.decode import decode
+from recast.pipeline.output.view import OutputFileSystem
+from recast.pipeline.precision import Precision
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
 from tests.benchmarks.bulk_road import seconds
 

@@ -2,7 +2,7 @@
 
 The ceiling is as many bare processes at work at once as there are cores, each putting resident photographs through the
 networks that the job needs: the detector twice (the result is looked at again), and with `painted` the face generator
-once for each face found. The product is `pipeline.bulk.road.run`, JPEG files to shards, decoding, encoding, policy and
+once for each face found. The product is `recast.pipeline.bulk.road.run`, JPEG to shards, decoding, encoding, policy and
 all; its start-up is left out by running it on two archives of different sizes and taking the difference.
 """
 
@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import recipes
-from models.bundle import Bundle, write
-from models.recipes.recipe import Supplies
-from pipeline import bundles, cluster
-from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob
-from pipeline.deidentify.detection.centerface import CenterFace
-from pipeline.deidentify.maker import deidentifying
-from pipeline.deidentify.replacement.painter import Cut, FacePainter
-from pipeline.deidentify.secrets.seal import Secret
-from pipeline.deidentify.settings import Deidentification, Replacement
-from pipeline.images.encode import Encoder
-from pipeline.images.sources import Source
+from recast.models import recipes
+from recast.models.bundle import Bundle, write
+from recast.models.recipes.recipe import Supplies
+from recast.pipeline import bundles, cluster
+from recast.pipeline.bulk import road
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.deidentify.detection.centerface import CenterFace
+from recast.pipeline.deidentify.maker import deidentifying
+from recast.pipeline.deidentify.replacement.painter import Cut, FacePainter
+from recast.pipeline.deidentify.secrets.seal import Secret
+from recast.pipeline.deidentify.settings import Deidentification, Replacement
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.sources import Source
 from tests.benchmarks.archives import QUALITY, make_archive
 from tests.benchmarks.bulk_road import CORES, Silent, rate
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.networks import NETWORKS
-from pipeline import bundles
-from pipeline.bulk.generate import DTYPES, Generator
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.makers import BundleKit
-from pipeline.bulk.units import pack_unit
-from pipeline.bulk.worker import ShardMaker, Work
-from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder
-from pipeline.images.pictures import Picture
-from pipeline.images.sources import Source, inventory
-from pipeline.precision import Precision
+from recast.models.networks import NETWORKS
+from recast.pipeline import bundles
+from recast.pipeline.bulk.generate import DTYPES, Generator
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.units import pack_unit
+from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.precision import Precision
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
 
 NETWORK = "resnet_generator"

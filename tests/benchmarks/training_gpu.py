@@ -12,10 +12,10 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import recipes
-from models.recipes import NOTHING
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.step import WorkerRoad
+from recast.models import recipes
+from recast.models.recipes import NOTHING
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 from tests.benchmarks.training_step import batch_of
 

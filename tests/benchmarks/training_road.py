@@ -1,7 +1,7 @@
 """The whole training road against its ceiling: `python -m tests.benchmarks.training_road`.
 
 The ceiling: as many bare processes as there are workers, one thread each, that take the same steps with the same
-exchange of gradients on one resident batch. The product: `pipeline.training.road.train` on files, with augmentation,
+exchange of gradients on one resident batch. The product: `recast.pipeline.training.road.train` on files, augmentation,
 logs, sample grids and checkpoints. In between, to tell the road's own code from Ray's processes, which share the cores:
 the bare processes with the road's examples, read, augmented and drawn as in the product. All are medians of twenty
 steps' means; the ceiling is taken before and after.
@@ -19,15 +19,15 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from models import recipes
-from models.recipes import NOTHING
-from models.recipes.recipe import Batch
-from pipeline import cluster
-from pipeline.samples.facades import write_facades
-from pipeline.training import example_files, road
-from pipeline.training.examples import Draw, Shard
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.step import WorkerRoad
+from recast.models import recipes
+from recast.models.recipes import NOTHING
+from recast.models.recipes.recipe import Batch
+from recast.pipeline import cluster
+from recast.pipeline.samples.facades import write_facades
+from recast.pipeline.training import example_files, road
+from recast.pipeline.training.examples import Draw, Shard
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.step import WorkerRoad
 
 WORKERS, STEPS, LINE_STEPS, EXAMPLES = 2, 160, 20, 64
 RECIPE, PRESET = "pix2pix", "demo"

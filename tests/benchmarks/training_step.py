@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.recipes import NOTHING, cyclegan, pix2pix
-from pipeline.precision import Precision
-from pipeline.samples.facades import write_facades
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.step import WorkerRoad
+from recast.models.recipes import NOTHING, cyclegan, pix2pix
+from recast.pipeline.precision import Precision
+from recast.pipeline.samples.facades import write_facades
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 
 ROUNDS = {"pix2pix": 12, "cyclegan": 5}

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models import bundle
-from models.descriptor import Descriptor
-from models.metrics.psnr import psnr_db
-from models.pixels import to_range, to_unit
+from recast.models import bundle
+from recast.models.descriptor import Descriptor
+from recast.models.metrics.psnr import psnr_db
+from recast.models.pixels import to_range, to_unit
 
 
 @dataclass(frozen=True, kw_only=True)

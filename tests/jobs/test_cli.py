@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from jobs import bulk, cli
-from jobs.specs import UpscaleOptions
+from recast.jobs import bulk, cli
+from recast.jobs.specs import UpscaleOptions
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.output.test_compaction import Made, image
 
@@ -118,7 +118,7 @@ def test_too_many_failures_exit_with_3_and_results_go_to_stdout(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").write_bytes(b"no image")
     model = upscaler(tmp_path / "bundle")
-    command = [sys.executable, "-m", "jobs", "upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]
+    command = [sys.executable, "-m", "recast", "upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=200, env=os.environ)
     assert done.returncode == 3
     assert json.loads(done.stdout)["failed"] == 1

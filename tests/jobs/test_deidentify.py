@@ -12,12 +12,12 @@ import pytest
 import ray
 from PIL import Image
 
-from jobs import cli
-from pipeline import storage
-from pipeline.deidentify.detection.centerface import CenterFace
-from pipeline.output.index import current
-from pipeline.output.seals import write_seals
-from pipeline.output.verify import verify
+from recast.jobs import cli
+from recast.pipeline import storage
+from recast.pipeline.deidentify.detection.centerface import CenterFace
+from recast.pipeline.output.index import current
+from recast.pipeline.output.seals import write_seals
+from recast.pipeline.output.verify import verify
 
 
 def view(output):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import cli
-from pipeline import storage
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.output.index import current
-from pipeline.output.verify import verify
-from pipeline.samples.faces import write_faces
+from recast.jobs import cli
+from recast.pipeline import storage
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.output.index import current
+from recast.pipeline.output.verify import verify
+from recast.pipeline.samples.faces import write_faces
 from tests.conftest import bulk_runs_here
 from tests.jobs.test_deidentify import everything_below
 from tests.pipeline.bulk.bundle_maker import begun

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.object_store import ObjectStore
-from pipeline import storage
+from recast.jobs.object_store import ObjectStore
+from recast.pipeline import storage
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import image
 from tests.s3_proxy import PolicyProxy, Request, actions
@@ -18,7 +18,7 @@ from tests.s3_proxy import PolicyProxy, Request, actions
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 LIFE = """
 import sys
-from jobs.cli import _status
+from recast.jobs.cli import _status
 from tests.conftest import bulk_runs_here
 source, output, model = sys.argv[1:]
 upscale = ["upscale", source, output, "--model", model, "--actors", "1", "--shard-images", "2"]
@@ -59,7 +59,7 @@ def test_a_jobs_life_needs_what_the_documented_policy_allows(tmp_path, object_st
 
 def test_what_a_policy_leaves_out_is_refused_in_a_sentence(tmp_path, object_store: ObjectStore, bucket):
     policy = documented(bucket, f"{bucket}-output")
-    command = [sys.executable, "-m", "jobs", "upscale", bucket, f"{bucket}-elsewhere"]
+    command = [sys.executable, "-m", "recast", "upscale", bucket, f"{bucket}-elsewhere"]
     proxy = PolicyProxy(object_store.endpoint, policy)
     with proxy, dataclasses.replace(object_store, endpoint=proxy.endpoint).exported():
         done = subprocess.run(command, capture_output=True, text=True, timeout=200)

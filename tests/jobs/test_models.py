@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from jobs import cli
-from pipeline import bundles, storage
-from pipeline.bulk.generate import Generator
-from pipeline.images.pictures import Picture
+from recast.jobs import cli
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.images.pictures import Picture
 from tests.models.test_foreign import Evil, packed, reference
 
 IMPORTED = (

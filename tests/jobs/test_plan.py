@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from jobs import cli
-from pipeline.bulk.sizing import Sizing, _sampled
+from recast.jobs import cli
+from recast.pipeline.bulk.sizing import Sizing, _sampled
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import image
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jobs import cli, submission
-from pipeline.samples.faces import write_faces
+from recast.jobs import cli, submission
+from recast.pipeline.samples.faces import write_faces
 from tests.pipeline.bulk.bundle_maker import begun, upscaler
 from tests.pipeline.bulk.test_road import image
 
@@ -32,9 +32,8 @@ def free_port() -> int:
 
 def without_recast(folder: Path) -> Path:
     """A path on which Recast can't be imported, whatever is installed."""
-    for package in submission.CODE:
-        (folder / package).mkdir(parents=True)
-        (folder / package / "__init__.py").write_text("raise ImportError('this cluster has no Recast')\n")
+    (folder / "recast").mkdir(parents=True)
+    (folder / "recast" / "__init__.py").write_text("raise ImportError('this cluster has no Recast')\n")
     return folder
 
 
@@ -64,7 +63,7 @@ def server(tmp_path_factory):
 
 def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """The command in a process of its own: Ray reads where its token lies when it is imported."""
-    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
+    command = [sys.executable, "-m", "recast", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
 
 
@@ -138,7 +137,7 @@ print(JobSubmissionClient("{server}").submit_job(
     entrypoint="echo begun; sleep 300", metadata={{"{submission.METADATA}": "train"}}))
 """
     job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
-    command = [sys.executable, "-m", "jobs", "jobs", "logs", job, "--follow"]
+    command = [sys.executable, "-m", "recast", "jobs", "logs", job, "--follow"]
     follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert follower.stderr is not None
     assert any("begun" in line for line in follower.stderr)
@@ -195,7 +194,17 @@ print(JobSubmissionClient("{server}").submit_job(
 """
     job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
     line = Line(server)
-    command = [sys.executable, "-m", "jobs", "jobs", "logs", job, "--follow", "--address", f"http://{HOST}:{line.port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "recast",
+        "jobs",
+        "logs",
+        job,
+        "--follow",
+        "--address",
+        f"http://{HOST}:{line.port}",
+    ]
     follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert follower.stderr is not None
     seen = []

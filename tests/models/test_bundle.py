@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models import bundle
-from models.bundle import WEIGHTS, Bundle, BundleError
-from models.descriptor import Descriptor
-from models.networks.edsr import EDSR
+from recast.models import bundle
+from recast.models.bundle import WEIGHTS, Bundle, BundleError
+from recast.models.descriptor import Descriptor
+from recast.models.networks.edsr import EDSR
 
 ARGUMENTS = {"scale": 2, "channels": 8, "blocks": 1}
 

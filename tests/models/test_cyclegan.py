@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.recipes import NOTHING
-from models.recipes.cyclegan import TINY, CycleGAN
-from models.recipes.image_pool import ImagePool
+from recast.models.recipes import NOTHING
+from recast.models.recipes.cyclegan import TINY, CycleGAN
+from recast.models.recipes.image_pool import ImagePool
 from tests.models.originals import Resnet
 from tests.models.test_recipes import PlainRoad, batch_of, photograph, trained
 

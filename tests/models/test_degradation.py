@@ -6,10 +6,10 @@ import torch
 from scipy.ndimage import correlate1d
 from scipy.special import j1
 
-from models import recipes
-from models.pixels import to_range
-from models.recipes import degradation
-from models.recipes.degradation import FIRST, degraded, sharpened
+from recast.models import recipes
+from recast.models.pixels import to_range
+from recast.models.recipes import degradation
+from recast.models.recipes.degradation import FIRST, degraded, sharpened
 from tests.models.test_recipes import PlainRoad, built, photograph
 
 

@@ -5,10 +5,10 @@ import io
 import pytest
 import torch
 
-from models.bundle import BundleError
-from models.descriptor import Descriptor
-from models.exchange import FORMATS, exported
-from models.networks import NETWORKS
+from recast.models.bundle import BundleError
+from recast.models.descriptor import Descriptor
+from recast.models.exchange import FORMATS, exported
+from recast.models.networks import NETWORKS
 
 GENERATORS = {
     "resnet_generator": ({"ngf": 8, "blocks": 2}, Descriptor(task="translate", size_multiple=4, value_range=(-1, 1))),

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.face_codes import latent_of, signs_of
-from models.faces import EYES, Window, enlarged, fading, pose, resized, seen
-from models.networks.face_generator import FaceGenerator, on_sphere
-from models.networks.face_transformer import FaceTransformer, cosines, hadamard, rotated
-from models.recipes.face_examples import face_example
-from models.recipes.passcode import LEAST
+from recast.models.face_codes import latent_of, signs_of
+from recast.models.faces import EYES, Window, enlarged, fading, pose, resized, seen
+from recast.models.networks.face_generator import FaceGenerator, on_sphere
+from recast.models.networks.face_transformer import FaceTransformer, cosines, hadamard, rotated
+from recast.models.recipes.face_examples import face_example
+from recast.models.recipes.passcode import LEAST
 
 boxes = st.tuples(st.floats(-30, 90), st.floats(-30, 90), st.floats(2, 60), st.floats(2, 60)).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])

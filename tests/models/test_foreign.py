@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from models import foreign
-from models.bundle import BundleError
-from models.networks import NETWORKS
+from recast.models import foreign
+from recast.models.bundle import BundleError
+from recast.models.networks import NETWORKS
 from tests.models.originals import ESRGAN, MSR, Compact, Resnet, Style, Unet, old_instance_norm
 
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.networks.vgg import vgg_of
-from models.recipes import cgan, gan, pix2pix, srgan, style_transfer
-from models.recipes.recipe import Supplies
+from recast.models.networks.vgg import vgg_of
+from recast.models.recipes import cgan, gan, pix2pix, srgan, style_transfer
+from recast.models.recipes.recipe import Supplies
 from tests.models.originals import MSR, Style, Unet
 from tests.models.test_recipes import PlainRoad, batch_of, photograph
 from tests.models.test_vgg import by_hand, published

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from models.losses.adversarial import ADVERSARIAL
-from models.losses.perceptual import feature_distance, gram, style_distance, total_variation
+from recast.models.losses.adversarial import ADVERSARIAL
+from recast.models.losses.perceptual import feature_distance, gram, style_distance, total_variation
 
 VERDICTS = torch.tensor([[-2.0, 0.5], [0.0, 3.0]])
 

@@ -6,10 +6,10 @@ import torch
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from models.metrics.fid import Moments, frechet_distance
-from models.metrics.lpips import LPIPS
-from models.metrics.ssim import ssim
-from models.networks.vgg import VGG
+from recast.models.metrics.fid import Moments, frechet_distance
+from recast.models.metrics.lpips import LPIPS
+from recast.models.metrics.ssim import ssim
+from recast.models.networks.vgg import VGG
 
 
 def noisy(image, amount, seed=0):

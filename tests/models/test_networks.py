@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.networks import NETWORKS
-from models.networks.edsr import EDSR
-from models.networks.layers import Doubling, Halving
-from models.networks.patchgan import PatchGAN, PixelGAN
-from models.networks.resnet_generator import ResnetGenerator
-from models.networks.unet import UNet
-from models.networks.winograd import Conv3x3
+from recast.models.networks import NETWORKS
+from recast.models.networks.edsr import EDSR
+from recast.models.networks.layers import Doubling, Halving
+from recast.models.networks.patchgan import PatchGAN, PixelGAN
+from recast.models.networks.resnet_generator import ResnetGenerator
+from recast.models.networks.unet import UNet
+from recast.models.networks.winograd import Conv3x3
 
 
 def parameters(network: nn.Module) -> int:

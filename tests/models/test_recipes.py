@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from models import recipes
-from models.networks.vgg import VGG
-from models.preview import sample_grid
-from models.recipes import NOTHING
-from models.recipes.pix2pix import TINY as PIX2PIX
-from models.recipes.pix2pix import Pix2Pix
-from models.recipes.recipe import Supplies
-from models.recipes.srresnet import TINY as SRRESNET
-from models.recipes.srresnet import SRResNet
+from recast.models import recipes
+from recast.models.networks.vgg import VGG
+from recast.models.preview import sample_grid
+from recast.models.recipes import NOTHING
+from recast.models.recipes.pix2pix import TINY as PIX2PIX
+from recast.models.recipes.pix2pix import Pix2Pix
+from recast.models.recipes.recipe import Supplies
+from recast.models.recipes.srresnet import TINY as SRRESNET
+from recast.models.recipes.srresnet import SRResNet
 
 
 def supplies_for(name, classes=3):
@@ -192,7 +192,7 @@ def test_generators_take_images_as_large_as_those_they_learned_from(name):
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_product_builds_the_generator(name):
     """What a bundle will say of the product builds a network that its weights fit."""
-    from models.networks import NETWORKS
+    from recast.models.networks import NETWORKS
 
     recipe = built(name)
     product = recipe.product

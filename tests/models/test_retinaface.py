@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import foreign
-from models.losses.multibox import matched, multibox
-from models.networks import NETWORKS
-from models.networks.retinaface import RetinaFace, anchors, decoded, encoded
-from models.recipes import configured
+from recast.models import foreign
+from recast.models.losses.multibox import matched, multibox
+from recast.models.networks import NETWORKS
+from recast.models.networks.retinaface import RetinaFace, anchors, decoded, encoded
+from recast.models.recipes import configured
 from tests.models.originals import Retina
 from tests.models.test_recipes import built
 

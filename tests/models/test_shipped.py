@@ -5,8 +5,8 @@ from statistics import mean
 import pytest
 from PIL import Image
 
-from models import bundle
-from models.shipped import BUNDLES, SHIPPED, shipped
+from recast.models import bundle
+from recast.models.shipped import BUNDLES, SHIPPED, shipped
 from tests.benchmarks.upscale_quality import score
 
 CROP_PX = 144

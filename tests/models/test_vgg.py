@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.losses.perceptual import layers
-from models.networks.vgg import VGG, vgg_of
+from recast.models.losses.perceptual import layers
+from recast.models.networks.vgg import VGG, vgg_of
 
 PUBLISHED = {
     16: {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 17: 512, 19: 512, 21: 512, 24: 512, 26: 512, 28: 512},

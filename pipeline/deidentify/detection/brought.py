@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from models.faces import LANDMARKS
-from pipeline import storage
-from pipeline.deidentify.regions import Region
+from recast.models.faces import LANDMARKS
+from recast.pipeline import storage
+from recast.pipeline.deidentify.regions import Region
 
 CORNERS = ("left", "top", "right", "bottom")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.regions import Region
 
 STEP = 1.1
 """From one scale to the next."""

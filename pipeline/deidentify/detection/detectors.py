@@ -7,8 +7,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
-from pipeline.deidentify.regions import Region, suppressed
+from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
+from recast.pipeline.deidentify.regions import Region, suppressed
 
 
 class Detector(Protocol):

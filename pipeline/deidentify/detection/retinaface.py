@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from models.bundle import BundleError
-from models.networks.retinaface import anchors, decoded
-from pipeline.bundles import Packed
-from pipeline.deidentify.detection.detectors import FaceNetwork
+from recast.models.bundle import BundleError
+from recast.models.networks.retinaface import anchors, decoded
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.detection.detectors import FaceNetwork
 
 LEAST_SCORE = 0.05
 """Lower ones are noise, whatever the policy."""

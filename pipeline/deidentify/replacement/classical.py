@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pipeline.deidentify.regions import Region
-from pipeline.deidentify.settings import Replacement
+from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.settings import Replacement
 
 BLOCKS = 4
 SIGMA = 0.25

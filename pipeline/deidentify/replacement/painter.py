@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.bundle import BundleError
-from models.face_codes import latent_of, signs_of
-from models.faces import Window, enlarged, fading, pose, resized, seen
-from models.networks.face_generator import FaceGenerator
-from models.networks.face_transformer import FaceTransformer
-from models.pixels import LUMA, to_range
-from pipeline.bundles import Packed
-from pipeline.deidentify.regions import Region
-from pipeline.deidentify.secrets.codes import code
-from pipeline.deidentify.secrets.seal import Secret
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import as_rgb8
+from recast.models.bundle import BundleError
+from recast.models.face_codes import latent_of, signs_of
+from recast.models.faces import Window, enlarged, fading, pose, resized, seen
+from recast.models.networks.face_generator import FaceGenerator
+from recast.models.networks.face_transformer import FaceTransformer
+from recast.models.pixels import LUMA, to_range
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.secrets.codes import code
+from recast.pipeline.deidentify.secrets.seal import Secret
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import as_rgb8
 
 FACES_AT_ONCE = {"cpu": 8}
 FACES_AT_ONCE_ON_ACCELERATORS = 64

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from models.face_codes import CODE_BYTES
-from pipeline import storage
-from pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
-from pipeline.storage import FileSystem
+from recast.models.face_codes import CODE_BYTES
+from recast.pipeline import storage
+from recast.pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
+from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"
 CODES = "seals/codes.json"

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from pipeline import storage
-from pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
-from pipeline.images.inputs import Input
-from pipeline.output.seals import read_seals, sealed_stems
+from recast.pipeline import storage
+from recast.pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.output.seals import read_seals, sealed_stems
 
 HEX_DIGITS = 32
 """Of a hidden key: 128 bits, so that no two names share one."""

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from pipeline import storage
-from pipeline.storage import FileSystem
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-seal/1"
 LOCK = "seals/lock.json"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.schedules.cron import FIELDS, Cron
+from recast.jobs.schedules.cron import FIELDS, Cron
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from jobs.schedules.fire import fire
-from jobs.schedules.render import Place, rayjob
-from jobs.schedules.schedule import Schedule, ScheduleError
+from recast.jobs.schedules.fire import fire
+from recast.jobs.schedules.render import Place, rayjob
+from recast.jobs.schedules.schedule import Schedule, ScheduleError
 
 JOB = Schedule(name="nightly", cron="@daily", command=("upscale", "in", "out"))
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
-from jobs.schedules import local
-from pipeline import storage
-from pipeline.output.index import current, fragments
-from pipeline.output.verify import verify
+from recast.jobs import cli
+from recast.jobs.schedules import local
+from recast.pipeline import storage
+from recast.pipeline.output.index import current, fragments
+from recast.pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import image
 
@@ -49,7 +49,7 @@ def test_schedules_come_and_go_and_others_lines_stay(table, capsys, monkeypatch)
     assert lines[0] == "0 1 * * * /usr/bin/something else"
     assert len(lines) == 2
     assert lines[1].startswith("0 * * * * RECAST_SCHEDULES=")
-    assert lines[1].endswith("-m jobs schedule run n # recast schedule n")
+    assert lines[1].endswith("-m recast schedule run n # recast schedule n")
     written = (table.parent / "schedules/n.json").read_text()
     assert json.loads(written)["environment"]["AWS_ENDPOINT_URL"] == "http://here"
     assert "hidden" not in written

@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jobs import cli
-from jobs.schedules.render import RENDERERS, Place
-from jobs.schedules.schedule import Schedule, ScheduleError, named_after
+from recast.jobs import cli
+from recast.jobs.schedules.render import RENDERERS, Place
+from recast.jobs.schedules.schedule import Schedule, ScheduleError, named_after
 
 ROOT = Path(__file__).parents[3]
 KUBERNETES = "1.33"
@@ -113,7 +113,7 @@ def test_kubernetes_files_are_what_kubernetes_takes(target):
     else:
         job = documents[0] if target == "rayjob" else {"spec": documents[0]["spec"]["jobTemplate"]}
         assert ("alpha" in text) == (target == "raycronjob")
-    assert shlex.split(job["spec"]["entrypoint"]) == ["python", "-m", "jobs", *COMMAND]
+    assert shlex.split(job["spec"]["entrypoint"]) == ["python", "-m", "recast", *COMMAND]
     cluster = job["spec"]["rayClusterSpec"]
     assert [group["groupName"] for group in cluster["workerGroupSpecs"]] == ["cpu", "gpu"]
     assert cluster["authOptions"] == {"mode": "token"}

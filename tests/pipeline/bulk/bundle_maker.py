@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from models.bundle import Bundle, write
-from models.descriptor import Descriptor
-from models.networks import NETWORKS
+from recast.models.bundle import Bundle, write
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
 from tests.models.test_recipes import built
 
 

@@ -1,6 +1,6 @@
 """Deaths are counted against the image that was in hand, and only twice is guilt."""
 
-from pipeline.bulk.attempts import FATAL_DEATHS, MOST_ATTEMPTS, Attempts
+from recast.pipeline.bulk.attempts import FATAL_DEATHS, MOST_ATTEMPTS, Attempts
 
 
 def test_a_first_attempt_is_fast_and_the_next_is_careful():

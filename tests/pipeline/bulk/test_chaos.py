@@ -16,13 +16,13 @@ import pytest
 import ray
 from PIL import Image
 
-from jobs import cli
-from pipeline import storage
-from pipeline.bulk import road
-from pipeline.deidentify.secrets.seal import Secret, opened, read_lock
-from pipeline.output.index import current
-from pipeline.output.seals import read_seals, sealed_stems
-from pipeline.output.verify import verify
+from recast.jobs import cli
+from recast.pipeline import storage
+from recast.pipeline.bulk import road
+from recast.pipeline.deidentify.secrets.seal import Secret, opened, read_lock
+from recast.pipeline.output.index import current
+from recast.pipeline.output.seals import read_seals, sealed_stems
+from recast.pipeline.output.verify import verify
 from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, job
@@ -160,7 +160,7 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
     outputs, deadline = [], time.monotonic() + 400
     while acts:  # a run may end before the last of them: while a lost node is replaced, the others go on
         outputs.append(f"{root}/out-{len(outputs)}")
-        command = [sys.executable, "-m", "jobs", *what, outputs[-1], *how, "--shard-images", "3", "--actors", "3"]
+        command = [sys.executable, "-m", "recast", *what, outputs[-1], *how, "--shard-images", "3", "--actors", "3"]
         finish_under_fire(command, outputs[-1], acts, ray_cluster_two_nodes.address, deadline)
     assert {"actor", "driver", "node"} <= set(victims.deaths)
     for output in outputs:

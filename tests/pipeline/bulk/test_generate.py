@@ -9,14 +9,14 @@ from hypothesis import given as given_that
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.descriptor import Descriptor
-from models.networks.unet import UNet
-from pipeline.bulk import tiles
-from pipeline.bulk.generate import Generator
-from pipeline.bulk.tiles import Tiling, lay
-from pipeline.images.faults import Fault
-from pipeline.images.inputs import Input
-from pipeline.images.pictures import Picture
+from recast.models.descriptor import Descriptor
+from recast.models.networks.unet import UNet
+from recast.pipeline.bulk import tiles
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.tiles import Tiling, lay
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
 
 
 class Smooth(nn.Module):

@@ -6,7 +6,7 @@ import urllib.request
 
 import ray
 
-from pipeline.bulk import road
+from recast.pipeline.bulk import road
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_road import Silent, image, job
 

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline import bundles, cluster, storage
-from pipeline.bulk import road
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.road import BulkError, MismatchError
-from pipeline.images.encode import Encoder
-from pipeline.images.sources import Source
-from pipeline.output.index import current
-from pipeline.output.verify import verify
+from recast.pipeline import bundles, cluster, storage
+from recast.pipeline.bulk import road
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.road import BulkError, MismatchError
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.sources import Source
+from recast.pipeline.output.index import current
+from recast.pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 
 

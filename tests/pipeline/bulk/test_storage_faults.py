@@ -7,10 +7,10 @@ import sys
 import numpy as np
 from PIL import Image
 
-from jobs.object_store import ObjectStore
-from pipeline import storage
-from pipeline.bulk import road
-from pipeline.output.verify import verify
+from recast.jobs.object_store import ObjectStore
+from recast.pipeline import storage
+from recast.pipeline.bulk import road
+from recast.pipeline.output.verify import verify
 from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_chaos import orphans, settled
@@ -28,7 +28,7 @@ def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, 
     fs.put(f"{tmp_path}/in/", path, recursive=True)
     with bulk_runs_here():
         road.run(job(tmp_path / "in", tmp_path / "calm", model), Silent())
-    command = [sys.executable, "-m", "jobs", "upscale", "--model", model, "--shard-images", "4"]
+    command = [sys.executable, "-m", "recast", "upscale", "--model", model, "--shard-images", "4"]
     with FlakyProxy(object_store.endpoint, share=0.1, stall_s=2.0) as proxy:
         tired = dataclasses.replace(object_store, endpoint=proxy.endpoint)
         with tired.exported():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.bulk.values import NotFiniteError, to_pixels, to_values
+from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 
 CPU = torch.device("cpu")
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline import bundles, storage
-from pipeline.bulk import worker
-from pipeline.bulk.job import BulkJob
-from pipeline.bulk.makers import BundleKit
-from pipeline.bulk.units import pack_unit
-from pipeline.bulk.worker import ShardMaker, Work
-from pipeline.images.encode import Encoder
-from pipeline.images.sources import Source, inventory
-from pipeline.output.index import current
-from pipeline.output.verify import verify
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk import worker
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.units import pack_unit
+from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.output.index import current
+from recast.pipeline.output.verify import verify
 from tests.pipeline.bulk.bundle_maker import upscaler
 
 

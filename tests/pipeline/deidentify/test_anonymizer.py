@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.detection.brought import BoxesError, Brought
-from pipeline.deidentify.detection.cascades import Cascades
-from pipeline.deidentify.detection.centerface import CenterFace
-from pipeline.deidentify.regions import Region, overlap, union
-from pipeline.deidentify.replacement.classical import replaced
-from pipeline.deidentify.settings import Deidentification, Policy, Replacement
-from pipeline.images.faults import Held
-from pipeline.images.pictures import Picture
+from recast.pipeline.deidentify.anonymizer import Anonymizer
+from recast.pipeline.deidentify.detection.brought import BoxesError, Brought
+from recast.pipeline.deidentify.detection.cascades import Cascades
+from recast.pipeline.deidentify.detection.centerface import CenterFace
+from recast.pipeline.deidentify.regions import Region, overlap, union
+from recast.pipeline.deidentify.replacement.classical import replaced
+from recast.pipeline.deidentify.settings import Deidentification, Policy, Replacement
+from recast.pipeline.images.faults import Held
+from recast.pipeline.images.pictures import Picture
 from tests.pipeline.bulk.test_generate import item
 
 

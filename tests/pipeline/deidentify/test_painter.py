@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import BundleError
-from models.networks.face_generator import FaceGenerator
-from pipeline import bundles
-from pipeline.deidentify.anonymizer import Anonymizer
-from pipeline.deidentify.regions import Region
-from pipeline.deidentify.replacement.painter import FacePainter, ordered
-from pipeline.deidentify.secrets.seal import Secret
-from pipeline.images.pictures import Picture
+from recast.models.bundle import BundleError
+from recast.models.networks.face_generator import FaceGenerator
+from recast.pipeline import bundles
+from recast.pipeline.deidentify.anonymizer import Anonymizer
+from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
+from recast.pipeline.deidentify.secrets.seal import Secret
+from recast.pipeline.images.pictures import Picture
 from tests.pipeline.bulk.bundle_maker import begun
 from tests.pipeline.bulk.test_generate import item
 from tests.pipeline.deidentify.test_anonymizer import Told, face

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline.deidentify.secrets import seal
-from pipeline.deidentify.secrets.seal import (
+from recast.pipeline import storage
+from recast.pipeline.deidentify.secrets import seal
+from recast.pipeline.deidentify.secrets.seal import (
     Lock,
     SealError,
     Secret,

@@ -8,10 +8,10 @@ import zipfile
 
 import pytest
 
-from pipeline.images import contents
-from pipeline.images.faults import Fault
-from pipeline.images.sources import Source, inventory
-from pipeline.storage import StorageError
+from recast.pipeline.images import contents
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.storage import StorageError
 
 LIMIT = 1 << 20
 KINDS = {

@@ -14,11 +14,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline.images import compressed, contents
-from pipeline.images.faults import Fault
-from pipeline.images.sources import ClashError, Source, inventory, read_sources
-from pipeline.storage import StorageError
+from recast.pipeline import storage
+from recast.pipeline.images import compressed, contents
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.sources import ClashError, Source, inventory, read_sources
+from recast.pipeline.storage import StorageError
 
 LIMIT = 8 << 20
 

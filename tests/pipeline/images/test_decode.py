@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from pipeline.images.decode import decode
-from pipeline.images.encode import Encoder
-from pipeline.images.faults import Fault
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.faults import Fault
 
 LIMIT = 10_000_000
 KINDS = {"empty", "not-an-image", "too-large", "truncated", "corrupt"}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from skimage import data
 
-from pipeline.images.decode import decode
-from pipeline.images.embedded import SOURCE_TYPE, with_provenance
-from pipeline.images.encode import Encoder
-from pipeline.images.pictures import Picture
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.embedded import SOURCE_TYPE, with_provenance
+from recast.pipeline.images.encode import Encoder
+from recast.pipeline.images.pictures import Picture
 
 LIMIT = 10_000_000
 CAT = data.chelsea()[:60, :90]

@@ -8,8 +8,8 @@ from functools import partial
 import fsspec
 import pytest
 
-from pipeline import storage
-from pipeline.images import listing
+from recast.pipeline import storage
+from recast.pipeline.images import listing
 
 NAMES = [*sorted(f"{top}/{n % 7}/{n:04}.png" for top in ("a", "b") for n in range(30)), "a.png", "b.png", "c/d/e/f.png"]
 

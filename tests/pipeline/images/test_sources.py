@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.images import contents
-from pipeline.images.faults import Fault
-from pipeline.images.sources import Source, inventory, read_sources
-from pipeline.storage import StorageError
+from recast.pipeline.images import contents
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.sources import Source, inventory, read_sources
+from recast.pipeline.storage import StorageError
 
 LIMIT = 1 << 20
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline.output import compaction, index
-from pipeline.output.rows import Row, table
-from pipeline.output.shards import shard
-from pipeline.output.verify import image_bytes
+from recast.pipeline import storage
+from recast.pipeline.output import compaction, index
+from recast.pipeline.output.rows import Row, table
+from recast.pipeline.output.shards import shard
+from recast.pipeline.output.verify import image_bytes
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CLOCK = itertools.count()

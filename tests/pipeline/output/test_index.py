@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline.bulk.settled import read_settled
-from pipeline.images.inputs import Input
-from pipeline.output import index, rows
+from recast.pipeline import storage
+from recast.pipeline.bulk.settled import read_settled
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.output import index, rows
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from pipeline import storage
-from pipeline.output import lease
-from pipeline.output.lease import Lease, LeaseError
+from recast.pipeline import storage
+from recast.pipeline.output import lease
+from recast.pipeline.output.lease import Lease, LeaseError
 
 
 def at(url) -> tuple:
@@ -32,7 +32,7 @@ def test_a_released_lease_leaves_nothing_but_the_lock(tmp_path):
 
 def test_a_killed_writers_lease_is_taken_over_at_once(tmp_path):
     holding = (
-        "import sys, time; from pipeline import storage; from pipeline.output.lease import Lease\n"
+        "import sys, time; from recast.pipeline import storage; from recast.pipeline.output.lease import Lease\n"
         "with Lease(*storage.filesystem(sys.argv[1]), 'dead'): print('held', flush=True); time.sleep(60)"
     )
     writer = subprocess.Popen([sys.executable, "-c", holding, str(tmp_path)], stdout=subprocess.PIPE)

@@ -11,12 +11,12 @@ import pytest
 import webdataset
 from PIL import Image
 
-from pipeline import bundles
-from pipeline.bulk.makers import BundleKit
-from pipeline.bulk.units import pack_unit
-from pipeline.bulk.worker import ShardMaker
-from pipeline.images import contents
-from pipeline.images.sources import Source, inventory, read_sources
+from recast.pipeline import bundles
+from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.units import pack_unit
+from recast.pipeline.bulk.worker import ShardMaker
+from recast.pipeline.images import contents
+from recast.pipeline.images.sources import Source, inventory, read_sources
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.bulk.test_worker import work
 

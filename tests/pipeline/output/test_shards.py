@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
-from pipeline.output import shards
-from pipeline.output.rows import Row
-from pipeline.output.shards import shard
+from recast.pipeline import storage
+from recast.pipeline.output import shards
+from recast.pipeline.output.rows import Row
+from recast.pipeline.output.shards import shard
 
 IMAGES = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=30)
 

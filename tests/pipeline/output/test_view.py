@@ -6,8 +6,8 @@ import fsspec
 import pytest
 from PIL import Image
 
-from pipeline import storage
-from pipeline.output.view import OutputFileSystem, path_of
+from recast.pipeline import storage
+from recast.pipeline.output.view import OutputFileSystem, path_of
 from tests.pipeline.output.test_compaction import Made, image
 
 

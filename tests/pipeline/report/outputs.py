@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pipeline import storage
-from pipeline.output import index, rows
-from pipeline.output.shards import TarShard
+from recast.pipeline import storage
+from recast.pipeline.output import index, rows
+from recast.pipeline.output.shards import TarShard
 
 WHEN = datetime.datetime(2026, 11, 20, 21, 4, 11, tzinfo=datetime.UTC)
 MODEL, SPEC = "sha256:9f3c2a7d41be8805", "sha256:51d0c7e2b6aa9f13"

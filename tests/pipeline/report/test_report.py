@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import report, storage
-from pipeline.output import index, rows
-from pipeline.report import curves, pairs, runs, wording
-from pipeline.report.output import Output
-from pipeline.report.samples import read_grids
-from pipeline.report.scalars import History, read_history
-from pipeline.report.training import grouped
-from pipeline.storage import StorageError
+from recast.pipeline import report, storage
+from recast.pipeline.output import index, rows
+from recast.pipeline.report import curves, pairs, runs, wording
+from recast.pipeline.report.output import Output
+from recast.pipeline.report.samples import read_grids
+from recast.pipeline.report.scalars import History, read_history
+from recast.pipeline.report.training import grouped
+from recast.pipeline.storage import StorageError
 from tests.pipeline.report.outputs import MODEL, WHEN, bulk, facade, failed, manifest, png, row, segment, training
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x &amp;.png"

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from pipeline.samples.leaves import draw_leaves, write_leaves
+from recast.pipeline.samples.leaves import draw_leaves, write_leaves
 
 PALETTE = np.array([[20, 30, 40], [200, 180, 160], [90, 140, 60]], np.uint8)
 

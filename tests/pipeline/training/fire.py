@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import psutil
 
-from pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.checkpoints import Checkpoints
 from tests.conftest import TwoNodes
 
 KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))
@@ -18,8 +18,8 @@ KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))
 
 DRIVER = """
 import sys
-from pipeline.training.road import train
-from pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.road import train
+from recast.pipeline.training.plan import TrainingPlan
 train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
 """
 

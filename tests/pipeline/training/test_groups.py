@@ -17,11 +17,11 @@ from ray.train import ControllerError
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 
-from pipeline import cluster
-from pipeline.training import groups, road
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.watch import Watch
+from recast.pipeline import cluster
+from recast.pipeline.training import groups, road
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,9 @@ def test_losses_without_progress_end_a_training_and_say_why(ray_local, photos, t
 SEATED = """
 import dataclasses
 import sys
-from pipeline.training import groups
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.road import train
+from recast.pipeline.training import groups
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.road import train
 
 def scaling(plan):
     each = {"CPU": 0.5, "seat": 1.0}

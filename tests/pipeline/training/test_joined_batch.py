@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from models import recipes
-from pipeline.training.plan import TrainingPlan
-from pipeline.training.step import WorkerRoad
+from recast.models import recipes
+from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.step import WorkerRoad
 from tests.models.test_recipes import batch_of, photograph, supplies_for
 
 STEPS = 2

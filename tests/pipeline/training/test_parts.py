@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from models import recipes
-from models.recipes import NOTHING
-from models.recipes.srresnet import SRResNet
-from pipeline.deidentify.detection.brought import Brought
-from pipeline.training import example_files, examples
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.examples import Draw, Shard
-from pipeline.training.log import TrainingLog
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.spec import resolved
-from pipeline.training.step import WorkerRoad
+from recast.models import recipes
+from recast.models.recipes import NOTHING
+from recast.models.recipes.srresnet import SRResNet
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.training import example_files, examples
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.examples import Draw, Shard
+from recast.pipeline.training.log import TrainingLog
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.spec import resolved
+from recast.pipeline.training.step import WorkerRoad
 
 CPU = torch.device("cpu")
 

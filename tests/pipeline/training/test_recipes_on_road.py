@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from models.networks.vgg import VGG
-from pipeline import bundles
-from pipeline.samples.faces import write_faces
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.road import train
+from recast.models.networks.vgg import VGG
+from recast.pipeline import bundles
+from recast.pipeline.samples.faces import write_faces
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.road import train
 from tests.conftest import trainings_here
 from tests.models.test_recipes import photograph
 from tests.pipeline.bulk.bundle_maker import begun

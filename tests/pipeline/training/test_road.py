@@ -9,11 +9,11 @@ import ray
 import torch
 from PIL import Image
 
-from models import bundle
-from pipeline import bundles
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.plan import TrainingError, TrainingPlan
-from pipeline.training.road import train
+from recast.models import bundle
+from recast.pipeline import bundles
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.road import train
 from tests.pipeline.training.fire import KILLS, Fire
 from tests.pipeline.training.states import flattened
 
@@ -163,7 +163,7 @@ def test_pix2pix_diverging_is_stopped(trainer_here, photos, tmp_path):
 
 def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path):
     """A plan that can't be scheduled is refused, and not waited for."""
-    from pipeline.cluster import ClusterError
+    from recast.pipeline.cluster import ClusterError
 
     with pytest.raises(ClusterError, match="2 x 1 GPU"):
         train(TrainingPlan(**plan(photos, tmp_path, gpus_per_worker=1)), quiet=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.idle import Idle
-from pipeline.training.trouble import Lookout, seen
+from recast.pipeline.training.idle import Idle
+from recast.pipeline.training.trouble import Lookout, seen
 
 HEALTHY = {"G L1": 30.0, "D real": 0.6, "D(x)": 0.6, "D(G(z))": 0.4, "diversity": 0.9, "waiting": 0.01, "lr": 2e-4}
 
