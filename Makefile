@@ -3,17 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Which torch: auto (the build that pip prefers here), cpu, cuda (both also where pip prefers the other), or installed (the
+# one that $(PYTHON) or an existing .venv has). `make setup TORCH=cpu` is remembered until another is asked for.
+TORCH :=
+BEFORE := $(shell cat $(STAMP) 2>/dev/null)
+CHOICE := $(or $(TORCH),$(BEFORE),auto)
 
-.PHONY: setup demo test check docs bench clean
+.PHONY: setup demo test check docs bench clean again
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml infra/environment.py $(if $(filter-out $(BEFORE),$(CHOICE)),again)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recast needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV) || { echo "on Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $(STAMP)
+	$(PYTHON) -m venv $(if $(filter installed,$(CHOICE)),--system-site-packages) $(VENV) \
+		|| { echo "on Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/python infra/environment.py install --torch $(CHOICE)
+	$(BIN)/pip --disable-pip-version-check install --no-deps -e .
+	$(BIN)/python infra/environment.py check --torch $(CHOICE)
+	$(BIN)/recast --version
+	echo $(CHOICE) > $(STAMP)
 
 demo: setup
 	$(BIN)/recast demo
