@@ -9,6 +9,7 @@ from recast.pipeline import events
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.urls import shown, without_secrets
 
 DONE, TOO_MANY_FAILED = 0, 3
 
@@ -18,15 +19,12 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
     if options.dry_run:
         summary = road.plan_only(job, maker)
         left = summary.inputs - summary.settled_before
-        print(
-            json.dumps(
-                {"spec": asdict(job), "inputs": summary.inputs, "to_do": left, "to_prune": summary.pruned}, indent=2
-            )
-        )
+        counts = {"inputs": summary.inputs, "to_do": left, "to_prune": summary.pruned}
+        print(json.dumps({"spec": shown(asdict(job)), **counts}, indent=2))
         return DONE
     with BulkProgress(job.job, job.output) as progress:
         summary = road.run(job, progress, maker)
-    print(json.dumps(_facts(summary)) if options.as_json else _sentence(job, summary))
+    print(json.dumps(_facts(summary)) if options.as_json else without_secrets(_sentence(job, summary)))
     if not summary.inputs:
         events.say(f"warning: {job.source} holds no inputs")
     if summary.failed_share > options.max_failed:

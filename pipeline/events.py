@@ -6,11 +6,20 @@ import sys
 from typing import Any
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+from recast.pipeline import urls
 
 WANTED = "RECAST_LOG"
 """In the environment of a driver: `json`, for events in place of the lines that people read."""
+
+
+def _without_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {name: urls.shown(value) for name, value in event.items()}
+
+
 _PROCESSORS: tuple[Processor, ...] = (
+    _without_secrets,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     structlog.processors.JSONRenderer(ensure_ascii=True),  # for keys that are not UTF-8
@@ -40,7 +49,7 @@ def say(sentence: str, **fields: Any) -> None:
     if wanted():
         driver_log().warning("said", sentence=sentence, **fields)
     else:
-        print(sentence, file=sys.stderr, flush=True)
+        print(urls.without_secrets(sentence), file=sys.stderr, flush=True)
 
 
 def _logger(level: int, fields: dict[str, Any]) -> FilteringBoundLogger:

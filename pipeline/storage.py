@@ -13,6 +13,8 @@ os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
 import fsspec
 from fsspec.core import url_to_fs
 
+from recast.pipeline.urls import without_secrets
+
 FileSystem: TypeAlias = Any
 """An `fsspec.AbstractFileSystem`; fsspec publishes no types."""
 
@@ -23,7 +25,10 @@ S3_OPTIONS = {
 
 
 class StorageError(Exception):
-    """Storage that can't be used as asked; the message is a sentence for a person."""
+    """Storage that can't be used as asked; the message is a sentence for a person, without secrets of URLs."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(without_secrets(sentence))
 
 
 def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
@@ -133,7 +138,11 @@ def is_storage_fault(fault: BaseException) -> bool:
 
 
 def sentence(fault: BaseException) -> str:
-    """What a storage exception means, in a few words."""
+    """What a storage exception means, in a few words, without secrets of URLs."""
+    return without_secrets(_words(fault))
+
+
+def _words(fault: BaseException) -> str:
     if isinstance(fault, FileNotFoundError):
         return f"no such file or bucket ({fault})"
     if isinstance(fault, PermissionError):

@@ -10,6 +10,7 @@ from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
 from recast.pipeline.output.index import RUNS
 from recast.pipeline.storage import FileSystem
+from recast.pipeline.urls import shown
 from recast.pipeline.versions import versions
 
 FORMAT = "recast-run/1"
@@ -17,7 +18,7 @@ FORMAT = "recast-run/1"
 
 def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summary: Summary) -> None:
     """Put `runs/<run>.json` in place: the last thing a run does."""
-    data = json.dumps(manifest(job, maker, summary), indent=2).encode()
+    data = json.dumps(shown(manifest(job, maker, summary)), indent=2).encode()
     storage.write_bytes(fs, storage.join(output, RUNS, f"{summary.run}.json"), data)
 
 

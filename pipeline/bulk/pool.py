@@ -17,6 +17,7 @@ from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.makers import Kit
 from recast.pipeline.bulk.metrics import MeteredCollector
 from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.urls import without_secrets
 
 CPUS_PER_ACTOR = 0.5
 """Logical CPUs a CPU actor asks for. Half, so that when a node dies the others have room for its actors: an actor that
@@ -38,7 +39,7 @@ class Pool:
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
         self._kit = ray.put(kit)
-        self._office = ray.remote(_Office).options(**cluster.lasting()).remote(job.job, job.output)
+        self._office = ray.remote(_Office).options(**cluster.lasting()).remote(job.job, without_secrets(job.output))
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()

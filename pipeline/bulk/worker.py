@@ -30,6 +30,7 @@ from recast.pipeline.output.rows import Row, table
 from recast.pipeline.output.seals import write_seals
 from recast.pipeline.output.shards import Container, Shard, shard
 from recast.pipeline.precision import Precision
+from recast.pipeline.urls import without_secrets
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
@@ -268,7 +269,7 @@ class ShardMaker:
     def _row(self, shard: Shard, name: str, sample: Sample) -> Row:
         row = Row(
             key=sample.item.key,
-            source=sample.item.source,
+            source=without_secrets(sample.item.source),
             fingerprint=sample.item.fingerprint,
             status="failed",
             source_width=sample.source_size[0],
@@ -279,7 +280,7 @@ class ShardMaker:
             finished_at=datetime.datetime.now(datetime.UTC),
         )
         if sample.fault is not None:
-            row.error = f"{sample.fault.kind}: {without_names(sample.fault.sentence, sample.item)}"
+            row.error = without_secrets(f"{sample.fault.kind}: {without_names(sample.fault.sentence, sample.item)}")
             row.status = "held" if self._work.fails_closed else sample.fault.status
             self._tally.settled(row.status, sample.fault.kind)
             self._log.warning(f"input {row.status}", shard=name, key=row.key, kind=sample.fault.kind, error=row.error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from recast.pipeline import storage
 from recast.pipeline.storage import FileSystem
+from recast.pipeline.urls import without_secrets
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Output:
     """The root of a bulk or training output, on any file system."""
 
     url: str
-    """As the person gave it."""
+    """As the person gave it, but for passwords in it."""
     fs: FileSystem
     root: str
     """Its path on `fs`."""
@@ -22,7 +23,7 @@ class Output:
     @staticmethod
     def at(url: str) -> "Output":
         fs, path = storage.filesystem(url)
-        return Output(url=url.rstrip("/") or url, fs=fs, root=path)
+        return Output(url=without_secrets(url.rstrip("/") or url), fs=fs, root=path)
 
     @property
     def name(self) -> str:

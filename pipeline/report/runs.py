@@ -9,6 +9,7 @@ from typing import Any
 from recast.pipeline.output.index import RUNS
 from recast.pipeline.report.output import Output, number, part, text
 from recast.pipeline.report.wording import moment
+from recast.pipeline.urls import shown
 
 MOST_RUNS = 100
 """Manifests read; an output on a schedule gathers thousands."""
@@ -67,6 +68,7 @@ def read_runs(output: Output) -> tuple[tuple[Run, ...], int]:
 
 
 def _run(manifest: Mapping[str, Any]) -> Run:
+    manifest = shown(dict(manifest))  # older ones were written with the passwords of URLs
     counts, moved, seconds = (part(manifest, name) for name in ("counts", "bytes", "seconds"))
 
     def counted(name: str) -> int:

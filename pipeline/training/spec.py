@@ -10,6 +10,7 @@ from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import storage
 from recast.pipeline.training.log import now, read_run
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.urls import shown
 from recast.pipeline.versions import versions
 
 DECIDES_WEIGHTS = ("recipe", "config", "data", "seed", "precision", "sync_batchnorm")
@@ -41,8 +42,8 @@ def resolved(plan: TrainingPlan) -> RecipeConfig:
 
 
 def spec(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
-    """The plan with everything resolved, as run.json keeps it."""
-    return json.loads(json.dumps({**dataclasses.asdict(plan), "config": dataclasses.asdict(config)}))
+    """The plan with everything resolved, as run.json keeps it: without secrets of URLs."""
+    return shown(json.loads(json.dumps({**dataclasses.asdict(plan), "config": dataclasses.asdict(config)})))
 
 
 def started(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
