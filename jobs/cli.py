@@ -1,18 +1,17 @@
 """The command line `recast`: each command is a typed spec and the job that it starts."""
 
 import dataclasses
-import signal
+import os
+import select
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import cyclopts
-import pydantic
 from cyclopts import App, Parameter
 
 from recast import __version__
-from recast.jobs import deidentify_commands
+from recast.jobs import deidentify_commands, errors, signals
 from recast.jobs.config_files import fields_of, text_of, without_config
 from recast.jobs.evaluate_commands import evaluate_app
 from recast.jobs.index_commands import index_app
@@ -22,7 +21,9 @@ from recast.jobs.schedule_commands import schedule_app
 from recast.jobs.specs import TrainOptions, TranslateOptions, UpscaleOptions, place
 from recast.pipeline import events
 
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, errors.FAILED, errors.BAD_USAGE, signals.INTERRUPTED
+CUT_OFF = 141
+"""Whoever read the results has gone; what a shell shows for a program that SIGPIPE ended."""
 CARRIERS = (["submit"], ["schedule"])
 """Commands that hold another one, whose -c file is not theirs."""
 
@@ -204,24 +205,38 @@ app.command(index_app)
 
 
 def main() -> None:
-    """Run the command line and exit with its status; a user's mistake gets one sentence, never a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_status(sys.argv[1:]))
+    """Run the command line and exit with its status; whatever ends it gets one sentence, never a traceback."""
+    command = sys.argv[1:]
+    signals.listen(command)
+    status = _status(command)
+    if status in (signals.INTERRUPTED, signals.TERMINATED, CUT_OFF):
+        sys.stderr.flush()
+        os._exit(status)  # nobody who ends a command wants to wait for what libraries do at the end
+    sys.exit(status)
 
 
 def _status(arguments: list[str]) -> int:
+    """Run a command and say how it ended, if not well. Returns its exit status."""
     try:
-        return _called(arguments) or DONE
-    except cyclopts.CycloptsError as fault:
-        return _say(_plainly(fault), BAD_USAGE)
-    except KeyboardInterrupt:
-        return _say("interrupted; what is finished is kept, and the same command goes on from there", INTERRUPTED)
+        status = _called(arguments) or DONE
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt as fault:
+        return _say(*signals.sentence(fault, arguments))
     except Exception as fault:
-        known = _user_faults()
-        status = next((known[kind.__name__] for kind in type(fault).__mro__ if kind.__name__ in known), None)
-        if status is None:
-            raise
-        return _say(f"error: {fault}", status)
+        if isinstance(fault, BrokenPipeError) and _unread():
+            return CUT_OFF
+        return _say(*errors.ending(fault, arguments))
+
+
+def _unread() -> bool:
+    """Whether nobody reads standard output any more, as `head` doesn't when it has its lines."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return False
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _called(arguments: list[str]) -> Any:
@@ -249,42 +264,6 @@ def understood(command: Sequence[str]) -> tuple[list[str], str]:
     return words, text
 
 
-def _plainly(fault: cyclopts.CycloptsError) -> str:
-    """A parser's or a validator's complaint in one sentence."""
-    cause = fault.__cause__
-    if isinstance(cause, pydantic.ValidationError):
-        first = cause.errors()[0]
-        name = "--" + "-".join(str(p) for p in first["loc"]).replace("_", "-")
-        return f"error: {name}: {first['msg']} (it is {first.get('input')!r})"
-    return f"error: {fault} See `recast --help`."
-
-
-def _user_faults() -> dict[str, int]:
-    """Exceptions whose message is a sentence for the user, and the exit status each means."""
-    return {
-        "StorageError": FAILED,
-        "LeaseError": FAILED,
-        "ClusterError": FAILED,
-        "BulkError": FAILED,
-        "SubmissionError": FAILED,
-        "TrainingError": FAILED,
-        "PhotographsMissing": FAILED,
-        "SpecError": BAD_USAGE,
-        "ClashError": BAD_USAGE,
-        "MismatchError": BAD_USAGE,
-        "BundleError": BAD_USAGE,
-        "BoxesError": BAD_USAGE,
-        "SealError": FAILED,
-        "ScheduleError": FAILED,
-        "DetectorMissingError": FAILED,
-        "ValidationError": BAD_USAGE,
-    }
-
-
 def _say(sentence: str, status: int) -> int:
     events.say(sentence, status=status)
     return status
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import cyclopts
 import yaml
 
+from recast.jobs.specs import SpecError
 from recast.pipeline import storage
 
 
@@ -19,22 +20,31 @@ def without_config(arguments: list[str]) -> tuple[list[str], str]:
 
 
 def text_of(url: str) -> str:
-    """What a file says. Raises CycloptsError if it can't be read."""
+    """What a file says. Raises SpecError if it can't be read."""
     fs, path = storage.filesystem(url)
     try:
         return storage.read_bytes(fs, path).decode()
     except OSError as fault:
-        raise cyclopts.CycloptsError(msg=f"can't read {url}: {storage.sentence(fault)}") from fault
+        raise SpecError(f"can't read {url}: {storage.sentence(fault)}") from fault
     except UnicodeDecodeError as fault:
-        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
+        raise SpecError(f"{url} is not readable YAML: it is no text in UTF-8") from fault
 
 
 def fields_of(text: str, url: str) -> tuple[cyclopts.config.Dict, ...]:
-    """A file's fields, to stand wherever a flag isn't given. Raises CycloptsError if it holds something else."""
+    """A file's fields, to stand wherever a flag isn't given. Raises SpecError if it holds something else."""
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as fault:
-        raise cyclopts.CycloptsError(msg=f"{url} is not readable YAML: {fault}") from fault
+        raise SpecError(f"{url} is not readable YAML: {_problem(fault)}") from fault
     if not isinstance(fields, dict):
-        raise cyclopts.CycloptsError(msg=f"{url} must hold a mapping of option names to values")
+        raise SpecError(f"{url} must hold a mapping of option names to values")
     return (cyclopts.config.Dict(fields, use_commands_as_keys=False),)
+
+
+def _problem(fault: yaml.YAMLError) -> str:
+    """A parser's complaint in a line, with the place."""
+    if not isinstance(fault, yaml.MarkedYAMLError):
+        return " ".join(str(fault).split())
+    mark = fault.problem_mark or fault.context_mark
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{fault.problem or fault.context}{where}"

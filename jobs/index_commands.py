@@ -5,7 +5,7 @@ from typing import Annotated
 import pydantic
 from cyclopts import App, Parameter
 
-from recast.jobs.specs import place
+from recast.jobs.specs import SpecError, place
 
 index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
 
@@ -47,7 +47,10 @@ def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "
     """
     from recast.jobs import index
 
-    size = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(shard_bytes))
+    try:
+        size = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(shard_bytes))
+    except pydantic.ValidationError as fault:
+        raise SpecError(f"--shard-bytes must be a size, as 512MiB or 1GB, and it is {shard_bytes!r}") from fault
     return index.compact(place(output), shard_images=shard_images, shard_bytes=size)
 
 

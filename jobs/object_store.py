@@ -22,6 +22,8 @@ START_S = 30.0
 class ObjectStoreError(Exception):
     """The server can't be started; the message says what to do."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:

@@ -31,6 +31,8 @@ def _whole(value: object) -> object:
 class SpecError(Exception):
     """A spec that makes no sense; the message is a sentence for a person."""
 
+    exit_status = 2
+
 
 class Spec(BaseModel):
     """What every spec is: frozen, complete, without unknown fields."""

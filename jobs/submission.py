@@ -43,6 +43,8 @@ LOST = (ConnectionError, aiohttp.ClientError, RuntimeError, OSError)
 class SubmissionError(Exception):
     """The job server can't be used as asked; the message is a sentence for a person."""
 
+    exit_status = 1
+
 
 def submit(arguments: Sequence[str], config: str, *, address: str | None, follow: bool, name: str | None) -> int:
     """Start `recast ARGUMENTS` on a cluster that has what Recast depends on; with `follow`, stay until it ends.

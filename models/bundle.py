@@ -23,6 +23,8 @@ WEIGHTS = "generator.safetensors"
 class BundleError(ValueError):
     """A bundle that can't be used, and why, in one sentence."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:

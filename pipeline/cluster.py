@@ -20,6 +20,8 @@ START_TRIES = 3
 class ClusterError(Exception):
     """A plan that the cluster can't run; the message says what it lacks."""
 
+    exit_status = 1
+
 
 @contextlib.contextmanager
 def connected(object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import unicodedata
 from typing import Any
 
 import structlog
@@ -12,6 +13,8 @@ from recast.pipeline import urls
 
 WANTED = "RECAST_LOG"
 """In the environment of a driver: `json`, for events in place of the lines that people read."""
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of writing: a name may be shown as another one by them."""
 
 
 def _without_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -49,7 +52,28 @@ def say(sentence: str, **fields: Any) -> None:
     if wanted():
         driver_log().warning("said", sentence=sentence, **fields)
     else:
-        print(urls.without_secrets(sentence), file=sys.stderr, flush=True)
+        print(printable(urls.without_secrets(sentence)), file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """A line of a command's result, on standard output."""
+    print(printable(urls.without_secrets(line)), flush=True)
+
+
+def printable(text: str) -> str:
+    """A line as a terminal may have it: control characters, and what turns the direction of writing, as escapes.
+
+    Keys, paths and errors come from strangers' files, and a terminal obeys what it is sent.
+    """
+    return "".join(_escaped(c) if _commands(c) else c for c in text)
+
+
+def _commands(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNING
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def _logger(level: int, fields: dict[str, Any]) -> FilteringBoundLogger:

@@ -13,6 +13,7 @@ os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
 import fsspec
 from fsspec.core import url_to_fs
 
+from recast.pipeline.reasons import words
 from recast.pipeline.urls import without_secrets
 
 FileSystem: TypeAlias = Any
@@ -26,6 +27,8 @@ S3_OPTIONS = {
 
 class StorageError(Exception):
     """Storage that can't be used as asked; the message is a sentence for a person, without secrets of URLs."""
+
+    exit_status = 1
 
     def __init__(self, sentence: str) -> None:
         super().__init__(without_secrets(sentence))
@@ -153,7 +156,7 @@ def _words(fault: BaseException) -> str:
         return f"the server does not answer ({fault})"
     if isinstance(fault, OSError) and fault.errno == 28:
         return "the storage is full"
-    return f"{type(fault).__name__}: {fault}"
+    return words(fault)
 
 
 def open_read(fs: FileSystem, path: str) -> fsspec.spec.AbstractBufferedFile:

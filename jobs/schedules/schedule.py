@@ -12,6 +12,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 class ScheduleError(Exception):
     """A schedule that can't be kept; the message is a sentence for a person."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:

@@ -30,9 +30,13 @@ T = TypeVar("T")
 class BulkError(Exception):
     """A run that can't begin or go on; the message says what is wrong and what to do."""
 
+    exit_status = 1
+
 
 class MismatchError(BulkError):
     """The output was made by another bundle or with other settings."""
+
+    exit_status = 2
 
 
 class Progress(Protocol):

@@ -6,6 +6,7 @@ from typing import ClassVar
 class Fault(Exception):
     """An image that can't become a result. Its row says `kind: sentence`."""
 
+    exit_status = 1
     status: ClassVar[str] = "failed"
     """Of its row."""
 

@@ -20,6 +20,8 @@ WILDCARDS = set("*?[")
 class ClashError(StorageError):
     """Two inputs of one key: one would take the other's place in the output."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

@@ -25,6 +25,8 @@ SETTLE_S = 1.0
 class LeaseError(Exception):
     """The output has another writer; the message says which."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:

@@ -32,6 +32,8 @@ PHOTOGRAPHS = {
 class PhotographsMissing(Exception):
     """The photographs are not on this machine; the message says how to get them."""
 
+    exit_status = 1
+
 
 def photograph_files(split: str) -> list[Path]:
     """The installed photographs of a split, `train` or `test`.

@@ -13,6 +13,8 @@ LARGEST_MULTIPLE = 5040
 class TrainingError(Exception):
     """A training that can't go on; the message is a sentence for a person."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:

@@ -47,7 +47,7 @@ def test_yaml_fills_what_flags_leave_open(captured, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["upscale", "in"], "output"),
+        (["upscale", "in"], "recast upscale needs OUTPUT"),
         (["upscale", "in", "out", "--bogus"], "--bogus"),
         (["upscale", "in", "out", "--quality", "400"], "--quality"),
         (["upscale", "in", "out", "--scale", "3"], "scale"),

@@ -22,6 +22,8 @@ CORNERS = ("left", "top", "right", "bottom")
 class BoxesError(Exception):
     """A table of boxes that can't be used, in a sentence."""
 
+    exit_status = 2
+
 
 class Brought:
     """Regions by image key, from Parquet, CSV or JSON.

@@ -25,6 +25,8 @@ class Detector(Protocol):
 class DetectorMissingError(Exception):
     """A detector that can't be had on this machine; the message says how to get it."""
 
+    exit_status = 1
+
 
 class FaceNetwork(ABC):
     """Faces by a network that takes batches: at one or several scales of the images, and mirrored, where asked."""

@@ -38,6 +38,8 @@ T = TypeVar("T")
 class SealError(Exception):
     """A seal that can't be made or opened; the message tells nothing that is sealed."""
 
+    exit_status = 1
+
 
 class Secret:
     """Bytes that never show: not in a repr, a log or an error."""

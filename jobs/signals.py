@@ -1,0 +1,75 @@
+"""How a command ends when it is told to: by Ctrl-C, or by SIGTERM before whoever sent it loses patience."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from recast.pipeline import events
+
+INTERRUPTED, TERMINATED = 130, 143
+GRACE_S = 2.5
+"""After SIGTERM a command that is not done with tidying up ends all the same: Ray's job server kills after 3 s."""
+GRACE_OF = {"schedule run": 10.0}
+"""It waits for a job that has GRACE_S itself."""
+SAME_AGAIN = "what is finished is kept, and the same command goes on from there"
+AFTERWARDS = {
+    **dict.fromkeys(("translate", "upscale", "deidentify", "restore", "train"), SAME_AGAIN),
+    "demo": "the same command begins the demo anew",
+    "index compact": "the output is whole, and the same command goes on from there",
+    "schedule run": "the job was told to end, too; what it has finished is kept, and the next run goes on from there",
+}
+"""What is true after each command that was cut short; of all others nothing needs to be said."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; whatever tidies up after Ctrl-C does so after it."""
+
+
+def sentence(fault: BaseException, command: Sequence[str]) -> tuple[str, int]:
+    """What is said after Ctrl-C or SIGTERM, and the exit status."""
+    terminated = isinstance(fault, Terminated)
+    what = "ended by SIGTERM" if terminated else "interrupted"
+    after = AFTERWARDS.get(" ".join(command[:2])) or AFTERWARDS.get(" ".join(command[:1]))
+    return f"{what}; {after}" if after else what, TERMINATED if terminated else INTERRUPTED
+
+
+def listen(command: Sequence[str]) -> None:
+    """Have SIGTERM and Ctrl-C end this process's command in an orderly way: SIGTERM within a time of grace, or else at
+    once, and a second Ctrl-C at once.
+    """
+    came: list[int] = []
+
+    def at_once() -> None:
+        said, status = sentence(_fault(came[0]), command)
+        with contextlib.suppress(Exception):
+            events.say(said, status=status)
+            sys.stdout.flush()
+        os._exit(status)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signal.alarm(0)  # Ray's own handler, where it comes first, sets one that aborts with a core
+        came.append(number)
+        if number == signal.SIGTERM and came.count(number) == 1:
+            _after(GRACE_OF.get(" ".join(command[:2]), GRACE_S), at_once)
+        if len(came) == 1:
+            raise _fault(number)
+        if number == signal.SIGINT:
+            at_once()
+
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, end)
+
+
+def _fault(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _after(seconds: float, call: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()

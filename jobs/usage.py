@@ -1,0 +1,154 @@
+"""What a person typed and `recast` can't take, in one sentence: the option, what it must be, and where to look."""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cyclopts
+import pydantic
+from cyclopts import Parameter
+from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+
+KINDS = {
+    "int_parsing": "must be a whole number", "int_type": "must be a whole number", "int_from_float": "must be a whole "
+    "number", "float_parsing": "must be a number", "float_type": "must be a number", "bool_parsing": "must be true or "
+    "false", "bool_type": "must be true or false", "string_type": "must be text", "tuple_type": "must be a list",
+    "byte_size": "must be a size, as 512MiB or 1GB", "finite_number": "must be a finite number",
+}  # fmt: skip
+"""What pydantic's kinds of errors ask for."""
+NUMBERS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def refusal(fault: BaseException, command: Sequence[str]) -> str | None:
+    """Why a command line is refused; None where the fault is of another kind."""
+    chain: Sequence[str] = getattr(fault, "command_chain", None) or ()
+    name = " ".join(["recast", *chain])
+    if isinstance(fault, cyclopts.CycloptsError):
+        said = _invalid(fault.__cause__, name) if isinstance(fault.__cause__, pydantic.ValidationError) else None
+        said = said or _parsed(fault, name)
+        return f"{said} See `{name} --help`" if said.endswith("?") else f"{said}; see `{name} --help`"
+    if isinstance(fault, pydantic.ValidationError):
+        return _invalid(fault, " ".join(["recast", *command[:1]]))
+    return None
+
+
+def _parsed(fault: cyclopts.CycloptsError, name: str) -> str:
+    """What the parser itself complains of."""
+    if isinstance(fault, MissingArgumentError) and fault.argument is not None:
+        return _missing(fault, name)
+    if isinstance(fault, UnusedCliTokensError):
+        tokens = fault.unused_tokens or []
+        return f"{name} has no use for {_listed(tokens)}; it takes no more arguments"
+    if isinstance(fault, UnknownOptionError) and fault.token.source != "cli":
+        return _unknown_field(fault, name)
+    if isinstance(fault, CoercionError) and (said := _unread(fault)):
+        return said
+    text = re.sub(r"\.? Available commands: .*", "", str(fault).strip().rstrip("."), flags=re.DOTALL)
+    return re.sub(r"(^|\. )([A-Z])(?=[a-z])", lambda m: ("; " if m[1] else "") + m[2].lower(), text)
+
+
+def _missing(fault: MissingArgumentError, name: str) -> str:
+    argument = fault.argument
+    assert argument is not None
+    given = fault.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
+    if given:
+        return f"{given} needs a value{_meaning(argument.parameter.help)}"
+    wanted = str(argument.name)
+    if argument.field_info.is_positional:
+        wanted = wanted.lstrip("-").replace("-", " ").upper()
+    return f"{name} needs {wanted}{_meaning(argument.parameter.help)}"
+
+
+def _unread(fault: CoercionError) -> str:
+    """A value that is not of its option's kind."""
+    text = str(fault)
+    found = re.match(r'Invalid value for (.+?)(?: from dict)?: unable to convert "(.*)" into (\w+)', text, re.DOTALL)
+    if not found:
+        return ""
+    option, value, kind = found.groups()
+    return f"{_option_of(option)} must be {NUMBERS.get(kind, kind)}, and it is {value!r}"
+
+
+def _unknown_field(fault: UnknownOptionError, name: str) -> str:
+    """A key of the -c file that names no option."""
+    path = [part for part in re.split(r"[\[\]]+", fault.token.keyword or fault.token.value) if part]
+    guess = re.search(r"Did you mean -*([\w-]+)\?", str(fault))
+    said = f"the -c file has {'.'.join(path)}, and {name} has no such option"
+    return f"{said}; did you mean {guess[1].replace('-', '_')}?" if guess else said
+
+
+def _option_of(name: str) -> str:
+    """`--option`, however the parser calls it."""
+    bare = name.strip("[]")
+    return name if name.startswith("-") or bare == name else f"--{bare.replace('_', '-')}"
+
+
+def _invalid(fault: BaseException | None, name: str) -> str | None:
+    """What a spec's validation found: all missing options, or the first that is out of bounds."""
+    if not isinstance(fault, pydantic.ValidationError):
+        return None
+    found = fault.errors()
+    missing = [str(error["loc"][0]) for error in found if error["type"] == "missing" and len(error["loc"]) == 1]
+    spec = _spec(fault.title)
+    if missing:
+        needed = [f"{_flag(spec, field)}{_meaning(_described(spec, field))}" for field in missing]
+        return f"{name} needs {', and '.join(needed)}"
+    first = found[0]
+    option = _flag(spec, str(first["loc"][0])) if first["loc"] else "the value"
+    wanted = _wanted(first, _described(spec, str(first["loc"][0])) if first["loc"] else None)
+    return f"{option} {wanted}, and it is {_shown(first.get('input'))}"
+
+
+def _wanted(error: Any, meaning: str | None) -> str:
+    if said := KINDS.get(error["type"]):
+        return said
+    if error["type"] == "string_pattern_mismatch":
+        return f"can't be understood{_meaning(meaning)}"
+    text = re.sub(r"^(Input should be|Value error,|Assertion failed,)\s*", "", error["msg"])
+    return f"must be {text}" if text != error["msg"] and error["msg"].startswith("Input") else f"is refused: {text}"
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:200]
+
+
+def _spec(title: str) -> type[pydantic.BaseModel] | None:
+    """The spec that pydantic names in its error, perhaps as `nullable[…]`."""
+    from recast.jobs.specs import Spec
+
+    name = re.sub(r"^nullable\[(.*)\]$", r"\1", title)
+    return next((spec for spec in _below(Spec) if spec.__name__ == name), None)
+
+
+def _below(kind: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:
+    for spec in kind.__subclasses__():
+        yield spec
+        yield from _below(spec)
+
+
+def _flag(spec: type[pydantic.BaseModel] | None, field: str) -> str:
+    """What a field is called on the command line."""
+    info = spec.model_fields.get(field) if spec else None
+    for extra in info.metadata if info else ():
+        if isinstance(extra, Parameter) and extra.name:
+            return extra.name if isinstance(extra.name, str) else next(iter(extra.name))
+    return "--" + field.replace("_", "-")
+
+
+def _described(spec: type[pydantic.BaseModel] | None, field: str) -> str | None:
+    info = spec.model_fields.get(field) if spec else None
+    return info.description if info else None
+
+
+def _meaning(text: str | None) -> str:
+    """The first sentence of an option's help, to stand behind its name."""
+    if not text:
+        return ""
+    first = re.split(r"[;.](?:\s|$)", inspect.cleandoc(text).replace("\n", " "), maxsplit=1)[0]
+    return f" ({first[:1].lower() + first[1:]})"
+
+
+def _listed(items: Sequence[str]) -> str:
+    quoted = [repr(item) for item in items]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
