@@ -9,6 +9,7 @@ from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, plac
 
 if TYPE_CHECKING:
     from recast.pipeline.deidentify.secrets.seal import Secret
+    from recast.pipeline.deidentify.settings import Deidentification
 
 DONE = 0
 
@@ -22,7 +23,7 @@ def deidentify(
 
     options = options or DeidentifyOptions()
     asked = options.asked()
-    secret = _passcode(options) if asked.needs_passcode else None
+    secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
     job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
     if asked.names == "hmac" and options.prune and (options.include or options.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
@@ -64,10 +65,10 @@ def rekey(
         The name of an environment variable that holds it.
     """
     from recast.jobs.passcodes import passcode
-    from recast.pipeline.deidentify.secrets.seal import rekey
+    from recast.pipeline.deidentify.secrets.seal import opened_lock, relock
 
-    old = passcode(passcode_file, passcode_env)
-    rekey(place(output), old, passcode(new_passcode_file, new_passcode_env, of="new "))
+    key = opened_lock(place(output), passcode(passcode_file, passcode_env))
+    relock(place(output), key, passcode(new_passcode_file, new_passcode_env, of="new ", twice=True))
     print(f"{output}: the new passcode opens its seals")
     return DONE
 
@@ -101,7 +102,24 @@ def audit(
 COMMANDS = (deidentify, restore, rekey, audit)
 
 
-def _passcode(options: DeidentifyOptions | RestoreOptions) -> "Secret":
+def _passcode(options: DeidentifyOptions | RestoreOptions, *, twice: bool = False) -> "Secret":
     from recast.jobs.passcodes import passcode
 
-    return passcode(options.passcode_file, options.passcode_env)
+    return passcode(options.passcode_file, options.passcode_env, twice=twice)
+
+
+def _passcode_for(asked: "Deidentification", options: DeidentifyOptions, output: str) -> "Secret":
+    """The passcode that an output is to be made with: one that opens its lock, or a new one, which is typed twice."""
+    from recast.pipeline import storage
+    from recast.pipeline.deidentify.secrets.codes import read_salt
+    from recast.pipeline.deidentify.secrets.seal import read_lock
+
+    fs, path = storage.filesystem(output)
+    with storage.faults_as_sentences(f"reading {output}"):
+        lock = read_lock(fs, path)
+        if asked.model:
+            read_salt(fs, path)
+    secret = _passcode(options, twice=lock is None)
+    if lock is not None and (asked.seal or asked.names == "hmac"):
+        lock.key(secret)
+    return secret

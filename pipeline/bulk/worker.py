@@ -261,9 +261,10 @@ class ShardMaker:
         picture = sample.picture
         if picture is None or row.status != "ok":
             return
-        for box, original in picture.originals:
+        for number, (box, original) in enumerate(picture.originals):
             assert row.sha256 is not None
-            data = seal.sealed(self._seal_key, row.key, row.sha256, box, original)
+            count = len(picture.originals)
+            data = seal.sealed(self._seal_key, row.key, row.sha256, box, original, number, count)
             yield {"key": row.key, "box": list(box), "sealed": data}
 
     def _row(self, shard: Shard, name: str, sample: Sample) -> Row:

@@ -22,11 +22,12 @@ from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.output.index import fragments
-from recast.pipeline.output.seals import read_seals
+from recast.pipeline.output.seals import SEALS, read_seals, seals_of
 
 if TYPE_CHECKING:
     from recast.pipeline.bulk.worker import Work
 
+Box = tuple[int, int, int, int]
 TABLES_HELD = 4
 """Shards whose rows a worker keeps at hand."""
 
@@ -95,31 +96,63 @@ class TransformerKit:
 
 
 class Unsealer:
-    """Puts originals back where they were."""
+    """Puts originals back, every one: the index says what was replaced, and the seals how many there are."""
 
     def __init__(self, output: str, key: Secret) -> None:
         self._fs, self._output = storage.filesystem(output)
         self._key = key
         self._seals = BesideShards(lambda stem: read_seals(self._fs, self._output, stem))
+        self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
         """Pictures as published -> as they were; one whose seal doesn't open is a Fault."""
         return [self._restored(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
     def _restored(self, picture: Picture, item: Input) -> Picture | Fault:
-        seals = [seal for seal in self._seals.of(item) if seal["box"]]
-        pixels, key = picture.pixels.copy(), item.alias or item.key
+        pixels = picture.pixels.copy()
         try:
-            for seal in seals:
-                left, top, right, bottom = box = tuple(seal["box"])
-                published = item.fingerprint.removeprefix("sha256:")
-                original = opened(self._key, key, published, box, seal["sealed"])
-                pixels = _as_deep(pixels, original)
-                pixels[top:bottom, left:right] = original
-        except SealError as fault:
+            found = self._opened(item)
+        except (SealError, storage.StorageError) as fault:
             return Fault("seal", str(fault))
-        note = f"{len(seals)} sealed originals restored" if seals else ""
+        for (left, top, right, bottom), original in found:
+            pixels = _as_deep(pixels, original)
+            pixels[top:bottom, left:right] = original
+        note = f"{len(found)} sealed originals restored" if found else ""
         return dataclasses.replace(picture.with_pixels(pixels, picture.alpha, note), regions=())
+
+    def _opened(self, item: Input) -> list[tuple[Box, np.ndarray]]:
+        """The sealed originals of an image, with their places, in the order they were sealed in.
+
+        Seals that don't open are left aside if those that do are all there are: an earlier version of the image may
+        have left its own.
+
+        Raises:
+            SealError: one is missing, or was changed.
+        """
+        key, published = item.alias or item.key, item.fingerprint.removeprefix("sha256:")
+        rows = [row for row in self._rows.of(item) if row["sha256"] == published]
+        found: dict[int, tuple[Box, np.ndarray]] = {}
+        of, changed = 0, None
+        for place, seal in enumerate(seal for seal in self._seals.of(item) if seal["box"]):
+            box = (seal["box"][0], seal["box"][1], seal["box"][2], seal["box"][3])
+            try:
+                held = opened(self._key, key, published, box, seal["sealed"])
+            except SealError as fault:
+                changed = fault
+                continue
+            found[place if held.number < 0 else held.number] = box, held.pixels
+            of = max(of, held.of)
+        if changed and (not of or len(found) < of):
+            raise changed
+        if len(found) < of:
+            raise SealError(f"{of - len(found)} of its {of} sealed originals are missing from {SEALS}/")
+        if not rows:
+            raise SealError("the index has no row of the image as published, which says what was sealed of it")
+        if not of and any(_replaced(row) and not _all_covered(row, [box for box, _ in found.values()]) for row in rows):
+            raise SealError(f"its index row tells of replaced regions whose originals are missing from {SEALS}/")
+        if not item.alias and any("names" in row["sealed"] for row in rows):
+            raise SealError(f"its name was hidden, and what held it is missing from {SEALS}/")
+        return [found[number] for number in sorted(found)]
 
 
 class Repainter:
@@ -128,7 +161,7 @@ class Repainter:
     def __init__(self, output: str, painter: FacePainter) -> None:
         self._fs, self._output = storage.filesystem(output)
         self._painter = painter
-        self._rows = BesideShards(self._read)
+        self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
         """Pictures as published -> with faces as they were, or with others if the passcode is wrong."""
@@ -150,12 +183,6 @@ class Repainter:
             if face["action"] == self._painter.action
         ]
 
-    def _read(self, stem: str) -> list[dict[str, Any]]:
-        (fragment,) = fragments(self._fs, self._output, ["key", "regions"], [f"{stem}.parquet"])
-        if fragment.rows is None:
-            raise storage.StorageError(f"{fragment.name}: {fragment.damage}")
-        return fragment.rows.to_pylist()
-
 
 class BesideShards:
     """Rows that lie in a table beside each shard, by key; those of a few shards are kept at hand."""
@@ -174,6 +201,41 @@ class BesideShards:
             if len(self._tables) > TABLES_HELD:
                 self._tables.popitem(last=False)
         return self._tables[stem].get(item.alias or item.key, [])
+
+
+def _index_rows(fs: storage.FileSystem, output: str, stem: str) -> list[dict[str, Any]]:
+    """What the index says of a shard's images, and `sealed`: what it says was sealed of them."""
+    (fragment,) = fragments(
+        fs, output, ["key", "regions", "sha256", "source_width", "source_height"], [f"{stem}.parquet"]
+    )
+    if fragment.rows is None:
+        raise storage.StorageError(f"{fragment.name}: {fragment.damage}")
+    sealed = seals_of(fragment.about)
+    return [{**row, "sealed": sealed} for row in fragment.rows.to_pylist()]
+
+
+def _replaced(row: dict[str, Any]) -> bool:
+    """Whether originals of a row's image were to be sealed."""
+    return "originals" in row["sealed"] and any(region["action"] for region in row["regions"] or ())
+
+
+def _all_covered(row: dict[str, Any], boxes: Sequence[Box]) -> bool:
+    """Whether each replaced region lies in one of the boxes, but for a pixel: what the index keeps is rounded.
+
+    For seals that were not counted when they were written.
+    """
+    regions = [region["box"] for region in row["regions"] or () if region["action"]]
+    across, down = row["source_width"], row["source_height"]
+    return all(
+        any(
+            box[0] <= max(region[0], 0) + 1
+            and box[1] <= max(region[1], 0) + 1
+            and box[2] >= min(region[2], across) - 1
+            and box[3] >= min(region[3], down) - 1
+            for box in boxes
+        )
+        for region in regions
+    )
 
 
 def _as_deep(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:

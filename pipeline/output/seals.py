@@ -1,7 +1,8 @@
 """Sealed originals where they lie: a Parquet table beside each shard, of the same name, and the lock to all of them."""
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recast.pipeline import storage
+from recast.pipeline.output.index import fragments
 from recast.pipeline.storage import FileSystem
 
 SEALS = "seals"
@@ -57,6 +59,33 @@ def sealed_stems(fs: FileSystem, output: str) -> list[str]:
     """The names, without ending, of all shards that something is sealed of."""
     names = storage.sizes(fs, storage.join(output, SEALS))
     return [name.removesuffix(".parquet") for name in names if name.endswith(".parquet")]
+
+
+def sealed_there(fs: FileSystem, output: str) -> str:
+    """What is sealed in an output, in words; empty where nothing is, by its seals and by what its index says."""
+    if stems := sealed_stems(fs, output):
+        return f"{SEALS}/ holds {len(stems):,} table{'s' if len(stems) > 1 else ''} of what is sealed"
+    if any(seals_of(fragment.about) for fragment in fragments(fs, output, [])):
+        return "its index says that originals or names were sealed"
+    return ""
+
+
+def seals_of(about: Mapping[str, str]) -> frozenset[str]:
+    """What a fragment's metadata says was sealed of its images: `originals`, `names`, both or nothing."""
+    settings = json.loads(about.get("recast.settings") or "{}")
+    said = {"originals": settings.get("seal") is True, "names": settings.get("names") == "hmac"}
+    return frozenset(name for name, sealed in said.items() if sealed)
+
+
+def painted_there(fs: FileSystem, output: str, actions: Iterable[str]) -> bool:
+    """Whether rows of an output tell of regions that were replaced in one of these ways."""
+    wanted = pa.array(list(actions), pa.string())
+    for fragment in fragments(fs, output, ["regions"]):
+        if fragment.rows is not None and len(fragment.rows):
+            found = pc.struct_field(pc.list_flatten(fragment.rows["regions"]), "action")
+            if pc.any(pc.is_in(found, wanted)).as_py():
+                return True
+    return False
 
 
 def _path(output: str, stem: str) -> str:

@@ -14,10 +14,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from recast.models.face_codes import CODE_BYTES
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
+from recast.pipeline.output.seals import painted_there
 from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"
 CODES = "seals/codes.json"
+ACTIONS = ("deidentify", "passcode")
+"""What the index calls what is done to faces with codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ def codes_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool) -> 
     Raises:
         SealError: there is none, or it is damaged.
     """
-    salt = read_stretching(fs, output, CODES, FORMAT, Salt, "no face made from a code comes back")
+    salt = read_salt(fs, output)
     if salt is None:
         if not fresh:
             raise SealError(f"no face in {storage.uri(fs, output)} was made from a code; there is no {CODES}")
@@ -47,6 +50,21 @@ def codes_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool) -> 
         data = json.dumps({"format": FORMAT, **asdict(salt)}, indent=2).encode()
         storage.write_bytes(fs, storage.join(output, CODES), data)
     return Secret(stretched(passcode, base64.b64decode(salt.salt), salt.n, salt.r, salt.p))
+
+
+def read_salt(fs: FileSystem, output: str) -> Salt | None:
+    """What lies in an output for its codes; None where no face was made from one.
+
+    Raises:
+        SealError: it is damaged, or missing though faces were made with it.
+    """
+    salt = read_stretching(fs, output, CODES, FORMAT, Salt, "no face made from a code comes back")
+    if salt is None and painted_there(fs, output, ACTIONS):
+        raise SealError(
+            f"{CODES} is missing from {storage.uri(fs, output)}, while its index tells of faces that were made with "
+            f"it: new ones would be other people's. Put the file back from a backup, or choose another output"
+        )
+    return salt
 
 
 def code(key: Secret, name: str) -> bytes:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from recast.pipeline import storage
+from recast.pipeline.output.seals import sealed_there
 from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-seal/1"
@@ -30,6 +31,12 @@ LOCK = "seals/lock.json"
 NONCE_BYTES, KEY_BYTES, SALT_BYTES = 12, 32, 16
 COSTS = {"n": 2**17, "r": 8, "p": 1}
 """Of scrypt, as OWASP recommends: 128 MiB and some tenths of a second for each guess."""
+LEAST_N, MOST_N, LEAST_R, MOST_R, MOST_P = 2**14, 2**20, 8, 32, 16
+"""What a file may ask of scrypt: less would make guessing cheap, more would stop whoever opens it."""
+MOST_STRETCHING_BYTES = 1 << 30
+MOST_FILE_BYTES = 1 << 16
+NAME_BLOCK_BYTES = 256
+"""Sealed names are filled up to a multiple of this, so that their lengths tell nothing."""
 
 Box = tuple[int, int, int, int]
 T = TypeVar("T")
@@ -103,42 +110,67 @@ def sealing_key(fs: FileSystem, output: str, passcode: Secret, *, fresh: bool = 
     return lock.key(passcode)
 
 
-def rekey(output: str, old: Secret, new: Secret) -> None:
+def opened_lock(output: str, passcode: Secret) -> Secret:
+    """The key of an output's seals. Raises SealError where nothing is sealed, or the passcode doesn't fit."""
+    fs, path = storage.filesystem(output)
+    with storage.faults_as_sentences(f"reading the lock of {output}"):
+        lock = read_lock(fs, path)
+    if lock is None:
+        raise SealError(f"nothing is sealed in {output}")
+    return lock.key(passcode)
+
+
+def relock(output: str, key: Secret, passcode: Secret) -> None:
     """Let another passcode open an output's seals, none of which is touched.
 
     Who kept a copy of the lock and knows the old passcode can still open them.
-
-    Raises:
-        SealError: nothing is sealed there, or the old passcode doesn't fit.
     """
     fs, path = storage.filesystem(output)
     with storage.faults_as_sentences(f"changing the lock of {output}"):
-        lock = read_lock(fs, path)
-        if lock is None:
-            raise SealError(f"nothing is sealed in {output}")
-        write_lock(fs, path, lock_for(new, lock.key(old)))
+        write_lock(fs, path, lock_for(passcode, key))
 
 
 def read_lock(fs: FileSystem, output: str) -> Lock | None:
-    """An output's lock; None where nothing is sealed. Raises SealError for a damaged one."""
-    return read_stretching(fs, output, LOCK, FORMAT, Lock, "without it nothing sealed opens")
+    """An output's lock; None where nothing is sealed.
+
+    Raises:
+        SealError: it is damaged, or it is missing though things are sealed: a new key would not open them.
+    """
+    lock = read_stretching(fs, output, LOCK, FORMAT, Lock, "without it nothing sealed opens")
+    if lock is None and (found := sealed_there(fs, output)):
+        raise SealError(
+            f"{LOCK} is missing from {storage.uri(fs, output)}, while {found}: nothing of that opens without it. Put "
+            f"the file back from a backup, or choose another output"
+        )
+    return lock
 
 
 def read_stretching(fs: FileSystem, output: str, name: str, form: str, kind: type[T], loss: str) -> T | None:
     """A file that says, among other things, how scrypt is to stretch a passcode; None where there is none.
 
     Raises:
-        SealError: it is damaged, or asks for more work than anyone meant; the sentence says what is lost.
+        SealError: it is damaged, or asks for more or less work than anyone meant; the sentence says what is lost.
     """
     try:
-        facts = json.loads(storage.read_bytes(fs, storage.join(output, name)))
-        if facts.pop("format") != form or not 1 < facts["n"] <= 2**20 or not 0 < facts["r"] * facts["p"] <= 64:
+        facts = json.loads(storage.read_bytes(fs, storage.join(output, name), 0, MOST_FILE_BYTES))
+        if facts.pop("format") != form or not _bounded(facts["n"], facts["r"], facts["p"]):
+            raise ValueError
+        texts = [value for name, value in facts.items() if name not in ("n", "r", "p")]
+        if any(len(base64.b64decode(text, validate=True)) < SALT_BYTES for text in texts):
             raise ValueError
         return kind(**facts)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SealError(f"{name} in {storage.uri(fs, output)} is damaged: {loss}") from None
+
+
+def _bounded(n: object, r: object, p: object) -> bool:
+    """Whether scrypt may be asked for that: whole numbers, n a power of two, neither cheap nor endless."""
+    if type(n) is not int or type(r) is not int or type(p) is not int:
+        return False
+    inside = LEAST_N <= n <= MOST_N and LEAST_R <= r <= MOST_R and 1 <= p <= MOST_P
+    return inside and n & (n - 1) == 0 and 128 * n * r <= MOST_STRETCHING_BYTES
 
 
 def write_lock(fs: FileSystem, output: str, lock: Lock) -> None:
@@ -146,20 +178,36 @@ def write_lock(fs: FileSystem, output: str, lock: Lock) -> None:
     storage.write_bytes(fs, storage.join(output, LOCK), data)
 
 
-def sealed(key: Secret, name: str, published: str, box: Box, original: np.ndarray) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a seal held."""
+
+    pixels: np.ndarray
+    number: int
+    """Which of the image's seals it is, from 0; -1 where it was written before seals were counted."""
+    of: int
+    """How many seals the image has; 0 where they were not counted."""
+
+
+def sealed(
+    key: Secret, name: str, published: str, box: Box, original: np.ndarray, number: int = 0, of: int = 1
+) -> bytes:
     """A region's original pixels, uint8 or uint16 [h, w, C], encrypted.
 
     Args:
         name: the image's key in the output.
         published: the sha256 of the image as published.
+        number: which of the image's seals this is, from 0.
+        of: how many the image has, so that a missing one is noticed.
     """
-    head = json.dumps({"dtype": original.dtype.name, "shape": list(original.shape)}).encode()
+    facts = {"dtype": original.dtype.name, "shape": list(original.shape), "number": number, "of": of}
+    head = json.dumps(facts).encode()
     plain = head + b"\0" + zlib.compress(np.ascontiguousarray(original).tobytes(), 6)
     nonce = os.urandom(NONCE_BYTES)
     return nonce + _cipher(key, name).encrypt(nonce, plain, _bound(name, published, box))
 
 
-def opened(key: Secret, name: str, published: str, box: Box, data: bytes) -> np.ndarray:
+def opened(key: Secret, name: str, published: str, box: Box, data: bytes) -> Opened:
     """What `sealed` was given. Raises SealError if any byte is not as it was."""
     try:
         plain = _cipher(key, name).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(name, published, box))
@@ -167,13 +215,15 @@ def opened(key: Secret, name: str, published: str, box: Box, data: bytes) -> np.
         raise SealError("its seal was changed, or belongs to another image") from None
     head, _, body = plain.partition(b"\0")
     facts = json.loads(head)
-    return np.frombuffer(zlib.decompress(body), facts["dtype"]).reshape(facts["shape"])
+    pixels = np.frombuffer(zlib.decompress(body), facts["dtype"]).reshape(facts["shape"])
+    return Opened(pixels=pixels, number=facts.get("number", -1), of=facts.get("of", 0))
 
 
 def sealed_text(key: Secret, name: str, text: str) -> bytes:
     """A text that belongs to an image, encrypted."""
-    nonce = os.urandom(NONCE_BYTES)
-    return nonce + _cipher(key, name).encrypt(nonce, text.encode("utf-8", "surrogatepass"), _bound(name, "text", ()))
+    nonce, plain = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
+    plain += b"\0" * (-len(plain) % NAME_BLOCK_BYTES)
+    return nonce + _cipher(key, name).encrypt(nonce, plain, _bound(name, "text", ()))
 
 
 def opened_text(key: Secret, name: str, data: bytes) -> str:
@@ -182,7 +232,7 @@ def opened_text(key: Secret, name: str, data: bytes) -> str:
         plain = _cipher(key, name).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(name, "text", ()))
     except (InvalidTag, ValueError):
         raise SealError("a sealed name was changed, or belongs to another image") from None
-    return plain.decode("utf-8", "surrogatepass")
+    return plain.rstrip(b"\0").decode("utf-8", "surrogatepass")
 
 
 def derived(key: Secret, purpose: str) -> Secret:
@@ -191,7 +241,8 @@ def derived(key: Secret, purpose: str) -> Secret:
 
 
 def stretched(passcode: Secret, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r * p, dklen=KEY_BYTES)
+    room = 128 * r * (n + p + 2) + (1 << 20)
+    return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=room, dklen=KEY_BYTES)
 
 
 def _cipher(key: Secret, name: str) -> AESGCM:

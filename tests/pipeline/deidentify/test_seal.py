@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.pipeline import storage
-from recast.pipeline.deidentify.secrets import seal
+from recast.pipeline.deidentify.secrets import codes, seal
+from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.seal import (
     Lock,
     SealError,
@@ -17,8 +19,11 @@ from recast.pipeline.deidentify.secrets.seal import (
     lock_for,
     new_key,
     opened,
-    rekey,
+    opened_lock,
+    opened_text,
+    relock,
     sealed,
+    sealed_text,
     sealing_key,
 )
 
@@ -29,7 +34,8 @@ KEY = Secret(bytes(range(32)))
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
     """scrypt at its real costs takes a third of a second each time."""
-    monkeypatch.setattr(seal, "COSTS", {"n": 2**10, "r": 8, "p": 1})
+    monkeypatch.setattr(codes, "COSTS", {"n": seal.LEAST_N, "r": 8, "p": 1})
+    monkeypatch.setattr(seal, "COSTS", {"n": seal.LEAST_N, "r": 8, "p": 1})
 
 
 pixels = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.booleans(), st.integers(0, 9))
@@ -44,8 +50,17 @@ def test_pixels_come_back_as_they_were(made):
     box = (1, 2, 1 + width, 2 + height)
     data = sealed(KEY, "a/b.png", "f" * 64, box, original)
     back = opened(KEY, "a/b.png", "f" * 64, box, data)
-    assert (back.dtype, back.shape) == (original.dtype, original.shape)
-    assert np.array_equal(back, original)
+    assert (back.pixels.dtype, back.pixels.shape) == (original.dtype, original.shape)
+    assert np.array_equal(back.pixels, original)
+    assert (back.number, back.of) == (0, 1)
+
+
+def test_the_length_of_a_sealed_name_tells_nothing():
+    """Names of all lengths that people have come to the same bytes, and come back."""
+    names = ["a.png", "Anna-Maria Oberhuber-Zwiebel 12.03.1985.jpeg", "x" * 200, "ü\udce4.png"]
+    sealed_names = [sealed_text(KEY, "k", name) for name in names]
+    assert len({len(data) for data in sealed_names}) == 1
+    assert [opened_text(KEY, "k", data) for data in sealed_names] == names
 
 
 def test_whatever_is_changed_does_not_open():
@@ -95,16 +110,49 @@ def test_an_output_has_one_key_and_a_passcode_can_be_changed(tmp_path):
     assert sealing_key(fs, path, PASSCODE).reveal() == key.reveal()
     with pytest.raises(SealError):
         sealing_key(fs, path, Secret(b"another passcode"))
-    rekey(str(tmp_path / "out"), PASSCODE, Secret(b"another passcode"))
+    relock(str(tmp_path / "out"), opened_lock(str(tmp_path / "out"), PASSCODE), Secret(b"another passcode"))
     assert sealing_key(fs, path, Secret(b"another passcode")).reveal() == key.reveal()
     with pytest.raises(SealError):
         sealing_key(fs, path, PASSCODE)
     lock = (tmp_path / "out" / "seals" / "lock.json").read_text()
     assert key.reveal().hex() not in lock
-    for damage in ("", "{}", "[]", json.dumps({**json.loads(lock), "n": 2**40}), lock[:-9]):
-        (tmp_path / "out" / "seals" / "lock.json").write_text(damage)
+    for damage in ("", "{}", "[]", "[" * 100_000, "\ud800", lock[:-9], "5", '"lock"'):
+        (tmp_path / "out" / "seals" / "lock.json").write_bytes(damage.encode("utf-8", "surrogatepass"))
         with pytest.raises(SealError, match=r"lock\.json in .* is damaged"):
             sealing_key(fs, path, PASSCODE)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"n": n} for n in (2**40, 2**21, 2**13, 16, 2**17 + 1, 131072.0, "131072", -(2**17), True, None, [2])),
+        *({"r": r} for r in (-8, 0, 1, 64, 8.0, "8", 10**9)),
+        *({"p": p} for p in (-1, 0, 17, 1.0, None)),
+        {"n": 2**20, "r": 32},
+        *({"salt": salt} for salt in ("", "AAAA", "not base64!", 5, None, ["AAAA"])),
+        {"more": "AAAAAAAAAAAAAAAAAAAAAAAA"},
+    ],
+)
+def test_a_lock_that_asks_for_too_much_or_too_little_is_damaged(changed, tmp_path):
+    """Costs out of bounds and values of other types end in one sentence, before any work."""
+    fs, path = storage.filesystem(str(tmp_path))
+    sealing_key(fs, path, PASSCODE)
+    codes_key(fs, path, PASSCODE, fresh=True)
+    for name, read in (("lock", sealing_key), ("codes", partial(codes_key, fresh=True))):
+        file = tmp_path / "seals" / f"{name}.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+        with pytest.raises(SealError, match=rf"{name}\.json in .* is damaged"):
+            read(fs, path, PASSCODE)
+
+
+@pytest.mark.parametrize("wrapped", [5, "", "AAAA", "é" * 80, {}])
+def test_a_lock_whose_key_is_no_text_is_damaged(wrapped, tmp_path):
+    fs, path = storage.filesystem(str(tmp_path))
+    sealing_key(fs, path, PASSCODE)
+    lock = tmp_path / "seals" / "lock.json"
+    lock.write_text(json.dumps({**json.loads(lock.read_text()), "wrapped": wrapped}))
+    with pytest.raises(SealError, match=r"lock\.json in .* is damaged"):
+        sealing_key(fs, path, PASSCODE)
 
 
 def test_a_secret_does_not_show():
