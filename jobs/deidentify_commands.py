@@ -1,5 +1,6 @@
 """The commands of de-identification: `recast deidentify`, `restore`, `rekey` and `audit`."""
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ def deidentify(
     """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
     from recast.jobs import bulk
     from recast.pipeline.deidentify.maker import deidentifying
+    from recast.pipeline.deidentify.secrets.names import clashes_unnamed
 
     options = options or DeidentifyOptions()
     asked = options.asked()
@@ -27,7 +29,8 @@ def deidentify(
     job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
     if asked.names == "hmac" and options.prune and (options.include or options.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
-    return bulk.run(job, options, deidentifying(asked, job.output, secret))
+    with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
+        return bulk.run(job, options, deidentifying(asked, job.output, secret))
 
 
 def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:

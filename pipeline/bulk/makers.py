@@ -50,6 +50,8 @@ class Maker:
     """Fetches what is to travel; asked only when there is work."""
     renames: Callable[[Iterator[Input], bool], Iterator[Input]] | None = None
     """Gives the listed inputs other keys, where the output's are not the source's."""
+    hides: Callable[[str], str] | None = None
+    """What stands for an address or a pattern of the source in manifests, where nothing may tell the inputs' names."""
 
     def listed(self, items: Iterator[Input], *, run: bool) -> Iterator[Input]:
         """A listing under the output's keys; outside of a `run`, nothing is written for it."""

@@ -2,7 +2,8 @@
 
 import datetime
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from recast.pipeline import storage
@@ -23,6 +24,8 @@ def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summ
 
 
 def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
+    if maker.hides:
+        job = _unnamed(job, maker.hides)
     done = summary.ok + summary.failed + summary.held
     wall = summary.seconds["wall"]
     return {
@@ -46,3 +49,12 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "started_at": summary.started_at.isoformat(),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(),
     }
+
+
+def _unnamed(job: BulkJob, hides: Callable[[str], str]) -> BulkJob:
+    """The job without what tells of its inputs' names: addresses of the source, patterns, and the folders that the
+    output lies in, which may be the source's."""
+    told = job.source
+    urls, include, exclude = (tuple(map(hides, texts)) for texts in (told.urls, told.include, told.exclude))
+    source = replace(told, urls=urls, include=include, exclude=exclude, skip="")
+    return replace(job, source=source, output=f"…/{job.output.rstrip('/').rpartition('/')[2]}")

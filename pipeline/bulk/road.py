@@ -16,7 +16,7 @@ from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Kit, Maker, bundle_maker
 from recast.pipeline.bulk.manifest import write_manifest
 from recast.pipeline.bulk.settled import Settled, read_settled
-from recast.pipeline.bulk.units import Seen, legs, todo, units
+from recast.pipeline.bulk.units import Seen, by_key, legs, todo, units
 from recast.pipeline.bulk.worker import Work
 from recast.pipeline.images.sources import inventory
 from recast.pipeline.output.compaction import Gone, drop, standings
@@ -61,7 +61,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
     maker = maker or bundle_maker(job)
     fs, output = storage.filesystem(job.output)
     log = events.driver_log(run=summary.run, job=job.job, output=job.output)
-    log.info("run begun", source=str(job.source), model=maker.digest)
+    log.info("run begun", source="hidden" if maker.hides else str(job.source), model=maker.digest)
     listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, maker)
@@ -70,6 +70,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
         seen = Seen(remember=job.prune)
         listing = maker.listed(listing, run=True)
         plan = legs(todo(islice(listing, job.limit), settled, seen))
+        plan = map(by_key, plan) if maker.hides else plan
         if first := next(plan, None):
             kit = maker.kit()
             with cluster.connected():

@@ -18,7 +18,7 @@ from recast.pipeline.bulk.makers import Kit
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.units import unit_id, unpack_unit
 from recast.pipeline.deidentify.secrets import seal
-from recast.pipeline.deidentify.secrets.names import without_names
+from recast.pipeline.deidentify.secrets.names import sentence_of, storage_sentence_of, without_names
 from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
@@ -151,7 +151,7 @@ class ShardMaker:
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
-            sample.untried = storage.sentence(fault)
+            sample.untried = storage_sentence_of(fault, item)
         return sample
 
     def _decode(self, sample: Sample) -> Sample:
@@ -239,9 +239,8 @@ class ShardMaker:
         sealed_bytes = 0
         for sample in samples:
             if sample.untried:
-                because = without_names(sample.untried, sample.item)
-                self._tally.count(untried=1, untried_because=because)
-                self._log.warning("input untried", shard=name, key=sample.item.key, error=because)
+                self._tally.count(untried=1, untried_because=sample.untried)
+                self._log.warning("input untried", shard=name, key=sample.item.key, error=sample.untried)
                 continue
             rows.append(self._row(shard, name, sample))
             new = list(self._sealed(rows[-1], sample))
@@ -281,7 +280,7 @@ class ShardMaker:
             finished_at=datetime.datetime.now(datetime.UTC),
         )
         if sample.fault is not None:
-            row.error = without_secrets(f"{sample.fault.kind}: {without_names(sample.fault.sentence, sample.item)}")
+            row.error = without_secrets(f"{sample.fault.kind}: {sentence_of(sample.fault, sample.item)}")
             row.status = "held" if self._work.fails_closed else sample.fault.status
             self._tally.settled(row.status, sample.fault.kind)
             self._log.warning(f"input {row.status}", shard=name, key=row.key, kind=sample.fault.kind, error=row.error)
@@ -291,7 +290,8 @@ class ShardMaker:
         assert data is not None
         row.status, row.shard, row.format = "ok", name, self._work.encoder.format
         row.width, row.height, row.channels = picture.width, picture.height, self._work.encoder.channels(picture)
-        row.notes, row.regions = list(picture.notes) or None, list(picture.regions) or None
+        row.notes = list(picture.notes) or None
+        row.regions = without_names(picture.regions, sample.item) or None
         shard.add(row, data, self._work.encoder.extension)
         self._tally.settled(row.status)
         return row

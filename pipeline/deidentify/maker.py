@@ -17,7 +17,7 @@ from recast.pipeline.deidentify.detection.detectors import Detector
 from recast.pipeline.deidentify.detection.retinaface import RetinaFaceDetector
 from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
-from recast.pipeline.deidentify.secrets.names import hiding
+from recast.pipeline.deidentify.secrets.names import HiddenNames
 from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
 from recast.pipeline.deidentify.settings import Deidentification
 
@@ -57,8 +57,11 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
             codes_key(fs, path, passcode, fresh=True) if asked.model and passcode else None,
         )
 
-    renames = hiding(output, passcode) if passcode and hides else None
-    return Maker(f"{how} over {' and '.join(names)}", digest, asked.model, kit, renames)
+    name = f"{how} over {' and '.join(names)}"
+    if not (passcode and hides):
+        return Maker(name, digest, asked.model, kit)
+    hidden = HiddenNames(output, passcode)
+    return Maker(name, digest, asked.model, kit, hidden.renamed, hidden.hidden)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a de-identification is asked for: what to look for, how to replace it, and what not to publish."""
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -122,5 +123,12 @@ class Deidentification:
         for name, neutral in (("consistent_by", "image"), ("names", "plain")):
             if facts[name] == neutral:  # absent from the digests of outputs older than the setting
                 del facts[name]
+        if self.names == "hmac" and self.consistent_by not in ("image", "folder"):
+            facts["consistent_by"] = _unreadable(self.consistent_by)
         facts["detectors"] = [name if name in DETECTORS else "bundle" for name in self.detectors]
         return {**facts, **asdict(self.replacement), **asdict(self.policy)}
+
+
+def _unreadable(pattern: str) -> str:
+    """What stands for a pattern over hidden names: the same for the same one, and dear to guess."""
+    return "scrypt:" + hashlib.scrypt(pattern.encode(), salt=b"recast consistent_by", n=2**14, r=8, p=1, dklen=16).hex()

@@ -20,6 +20,9 @@ class Fault(Exception):
 
 
 class Held(Fault):
-    """An image that a policy keeps from being published."""
+    """An image that a policy keeps from being published.
+
+    Its sentence tells of pixels, boxes, scores and limits, and never quotes: it stands in indexes that hide names.
+    """
 
     status = "held"

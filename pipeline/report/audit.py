@@ -18,7 +18,7 @@ from recast.pipeline.report.bulk import Kind, bad_rows, counted, kind_of
 from recast.pipeline.report.embed import Embedded, embed, image_of
 from recast.pipeline.report.output import Output
 from recast.pipeline.report.pairs import MOST_PIXELS, Pair, read_pairs, read_sources, tried
-from recast.pipeline.report.runs import Run, read_runs
+from recast.pipeline.report.runs import Run, address, read_runs
 
 FORMAT = "recast-audit/1"
 AUDIT = "audit"
@@ -113,7 +113,7 @@ def gather(output: Output, *, sample: int, show_held: bool) -> AuditFacts:
     making = runs[0].spec.get("making") or {}
     counts = {row["status"]: row["count"] for row in counted(rows, "status")}
     return AuditFacts(
-        url=output.url,
+        url=address(output, runs),
         name=output.name,
         inputs=len(rows),
         ok=counts.get("ok", 0),

@@ -12,7 +12,7 @@ from recast.pipeline.output import index
 from recast.pipeline.output.rows import SCHEMA
 from recast.pipeline.report.output import Output, text
 from recast.pipeline.report.pairs import Pair, choose, read_pairs
-from recast.pipeline.report.runs import Run, Totals, read_runs, total
+from recast.pipeline.report.runs import Run, Totals, address, read_runs, total
 from recast.pipeline.report.trends import Trend, trends
 from recast.pipeline.report.wording import moment
 
@@ -91,7 +91,7 @@ def gather(output: Output) -> BulkFacts:
     sizes = counted(good, "source_width", "source_height", "width", "height")
     chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
     return BulkFacts(
-        url=output.url,
+        url=address(output, runs),
         name=output.name,
         job=job,
         inputs=len(rows),

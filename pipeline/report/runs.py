@@ -13,6 +13,8 @@ from recast.pipeline.urls import shown
 
 MOST_RUNS = 100
 """Manifests read; an output on a schedule gathers thousands."""
+HIDDEN = "hmac:"
+"""What the source's address begins with in the manifest of a run that hides names."""
 STAGES = ("fetch", "decode", "generate", "encode", "write")
 
 
@@ -65,6 +67,12 @@ def read_runs(output: Output) -> tuple[tuple[Run, ...], int]:
     runs = [_run(manifest) for manifest in manifests if manifest]
     runs.sort(key=lambda run: run.finished_at.timestamp() if run.finished_at else 0.0, reverse=True)
     return tuple(runs), len(names) - len(runs)
+
+
+def address(output: Output, runs: Sequence[Run]) -> str:
+    """Where an output lies, as its page says it: where names are hidden, without the folders above it."""
+    hidden = any(run.source.startswith(HIDDEN) for run in runs)
+    return f"…/{output.name}" if hidden else output.url
 
 
 def _run(manifest: Mapping[str, Any]) -> Run:

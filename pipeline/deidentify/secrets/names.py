@@ -1,39 +1,91 @@
 """Keys that say nothing: a keyed hash in place of each image's name, and the way back for who has the passcode.
 
 File names hold people's names, and dates. Hidden, an input's key, source and fingerprint become hashes of what they
-were; the seals beside each shard hold the names.
+were; the seals beside each shard hold the names. What else could tell a name or a part of it is left out: sentences
+that quote it, endings that are no image format's, addresses and patterns in manifests, kinds that a user made up, and
+the order of the listing.
 """
 
+import contextlib
 import dataclasses
 import hmac
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
+from recast.pipeline.images.faults import Fault, Held
 from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.sources import ClashError
 from recast.pipeline.output.seals import read_seals, sealed_stems
 
 HEX_DIGITS = 32
 """Of a hidden key: 128 bits, so that no two names share one."""
-MOST_ENDING = 6
-"""A longer ending is no image format's, and is hidden with the name."""
+MARK = "hmac:"
+"""What a hidden address begins with."""
+ENDINGS = frozenset({
+    ".apng", ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
+    ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
+    ".tiff", ".webp",
+})  # fmt: skip
+"""Of image formats; any other ending may be a part of a name, and is hidden with it."""
+KINDS = frozenset({
+    "address", "animal", "arm", "badge", "barcode", "bicycle", "body", "building", "bus", "car", "cat", "child",
+    "credit_card", "date", "document", "dog", "driver", "ear", "email", "eye", "eyes", "face", "foot", "hair",
+    "hand", "handwriting", "head", "house_number", "id_card", "iris", "leg", "license_plate", "licence_plate",
+    "logo", "mouth", "motorcycle", "name", "nose", "number_plate", "object", "other", "passport", "people",
+    "person", "phone_number", "plate", "qr_code", "region", "scar", "screen", "sign", "signature", "skin", "stamp",
+    "tattoo", "text", "torso", "truck", "uniform", "vehicle", "window",
+})  # fmt: skip
+"""What a region may be called where names are hidden: words that are nobody's name."""
+SENTENCES = {
+    "corrupt": "the image can't be decoded",
+    "crash": "processes died while this image was in hand, and it alone",
+    "duplicate-member": "its archive holds this name more than once; the first one counts",
+    "empty": "the file has no bytes",
+    "encoder": "the output's format can't hold this image",
+    "encrypted": "the archive member is encrypted",
+    "generator": "a detector or the replacement failed on it",
+    "missing": "nothing lies where the inventory says",
+    "no-uri": "the inventory's row names no image",
+    "not-a-file": "the archive member is a link, a device or a sparse file, which are never followed",
+    "not-an-archive": "it is not the archive that its name says",
+    "not-an-image": "no image format claims its bytes",
+    "too-large": "it is larger than the limits allow",
+    "truncated": "it ends early",
+    "unsafe-name": "its name leads outside",
+    "unsupported": "it is of a kind that is not read",
+}
+"""What is said of faults of inputs whose names are hidden: nothing that came with the input."""
+UNSAID = "more is not said, since it could tell its name"
 
 Renames = Callable[[Iterator[Input], bool], Iterator[Input]]
 """A listing -> the same under other keys; the flag says whether this is a run, which may write, or only a look."""
 
 
-def hiding(output: str, passcode: Secret) -> Renames:
-    """From the source's names to hashes keyed by the output's own key."""
+@dataclass(frozen=True)
+class HiddenNames:
+    """Hashes in place of names, keyed by an output's own key."""
 
-    def renamed(items: Iterator[Input], run: bool) -> Iterator[Input]:
-        fs, path = storage.filesystem(output)
-        secret = sealing_key(fs, path, passcode, fresh=run)
-        key = derived(secret or Secret(os.urandom(32)), "names").reveal()
+    output: str
+    passcode: Secret
+
+    def renamed(self, items: Iterator[Input], run: bool) -> Iterator[Input]:
+        """A listing under hidden keys."""
+        key = self._key(fresh=run)
         return (_hidden(item, key) for item in items)
 
-    return renamed
+    def hidden(self, text: str) -> str:
+        """What stands for an address or a pattern in what an output says of itself."""
+        return f"{MARK}{_hash(self._key(fresh=False), 'text', text)}"
+
+    def _key(self, *, fresh: bool) -> bytes:
+        fs, path = storage.filesystem(self.output)
+        secret = sealing_key(fs, path, self.passcode, fresh=fresh)
+        return derived(secret or Secret(os.urandom(32)), "names").reveal()
 
 
 def revealing(output: str, key: Secret) -> Renames:
@@ -58,23 +110,60 @@ def sealed_names(output: str, key: Secret) -> Mapping[str, str]:
     return names
 
 
-def without_names(sentence: str, item: Input) -> str:
-    """What is said of an input, in an index that hides its name."""
-    if not item.alias:
-        return sentence
-    for telling in sorted({item.alias, PurePosixPath(item.alias).name, PurePosixPath(item.alias).stem}, key=len)[::-1]:
-        sentence = sentence.replace(telling, "…") if telling else sentence
-    return sentence
+def is_hidden(item: Input) -> bool:
+    """Whether an input's name must not show."""
+    return item.source.startswith(MARK)
+
+
+def sentence_of(fault: Fault, item: Input) -> str:
+    """What is said of an input's fault; where its name is hidden, in words that are the same for all of that kind.
+
+    What a policy holds is said as ever: such sentences are about pixels, scores and limits, and never quote.
+    """
+    if not is_hidden(item) or isinstance(fault, Held):
+        return fault.sentence
+    return SENTENCES.get(fault.kind, UNSAID)
+
+
+def storage_sentence_of(fault: BaseException, item: Input) -> str:
+    """What is said of storage that did not give an input; where its name is hidden, without what the storage said."""
+    if not is_hidden(item):
+        return storage.sentence(fault)
+    known = {FileNotFoundError: "no such file", PermissionError: "permission denied", TimeoutError: "no answer in time"}
+    plain = next((words for kind, words in known.items() if isinstance(fault, kind)), type(fault).__name__)
+    return f"{plain}; {UNSAID}"
+
+
+def without_names(regions: Sequence[dict[str, Any]], item: Input) -> list[dict[str, Any]]:
+    """Regions as the index tells of them; where names are hidden, with kinds that are nobody's name."""
+    if not is_hidden(item):
+        return list(regions)
+    return [{**region, "kind": _kind(region["kind"])} for region in regions]
+
+
+def _kind(kind: str) -> str:
+    return kind if "_".join(kind.lower().replace("-", " ").replace("_", " ").split()) in KINDS else "other"
+
+
+@contextlib.contextmanager
+def clashes_unnamed() -> Iterator[None]:
+    """Say of two inputs with one key that there are such, and not which."""
+    try:
+        yield
+    except ClashError:
+        raise ClashError(
+            "two inputs have one key; which is not said here, since names are hidden: the same command with "
+            "--keys plain --dry-run says it"
+        ) from None
 
 
 def _hidden(item: Input, key: bytes) -> Input:
     ending = PurePosixPath(item.key).suffix.lower()
-    ending = ending if ending[1:].isalnum() and ending.isascii() and len(ending) <= MOST_ENDING else ""
     return dataclasses.replace(
         item,
-        key=_hash(key, "key", item.key) + ending,
-        source=f"hmac:{_hash(key, 'source', item.source)}",
-        fingerprint=f"hmac:{_hash(key, 'fingerprint', item.fingerprint)}",
+        key=_hash(key, "key", item.key) + (ending if ending in ENDINGS else ""),
+        source=f"{MARK}{_hash(key, 'source', item.source)}",
+        fingerprint=f"{MARK}{_hash(key, 'fingerprint', item.fingerprint)}",
         alias=item.key,
     )
 
