@@ -25,6 +25,7 @@ from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.profiles import checked, exchanged
 from recast.pipeline.output.index import SHARDS, write_fragment
 from recast.pipeline.output.rows import Row, table
 from recast.pipeline.output.seals import write_seals
@@ -159,11 +160,17 @@ class ShardMaker:
         if data is not None:
             try:
                 with self._tally.timed("decode"):
-                    sample.picture = self._work.encoder.fitted(decode(data, self._work.max_pixels))
+                    sample.picture = self._work.encoder.fitted(self._coloured(decode(data, self._work.max_pixels)))
                 sample.source_size = (sample.picture.width, sample.picture.height)
             except Fault as fault:
                 sample.fault = fault
         return sample
+
+    def _coloured(self, picture: Picture) -> Picture:
+        """The picture with a sound profile; where it is to tell nothing of its origin, with none of its own."""
+        if self._work.fails_closed:
+            return exchanged(picture, tagged=self._work.encoder.metadata != "strip")
+        return checked(picture)
 
     def _generate(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         groups = self._groups(samples)
