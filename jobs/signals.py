@@ -11,7 +11,7 @@ from types import FrameType
 from recast.pipeline import events
 
 INTERRUPTED, TERMINATED = 130, 143
-GRACE_S = 2.5
+GRACE_S = 2.0
 """After SIGTERM a command that is not done with tidying up ends all the same: Ray's job server kills after 3 s."""
 GRACE_OF = {"schedule run": 10.0}
 """It waits for a job that has GRACE_S itself."""
@@ -42,10 +42,12 @@ def listen(command: Sequence[str]) -> None:
     once, and a second Ctrl-C at once.
     """
     came: list[int] = []
+    terminal = os.dup(2)  # standard error as it is now; it may be closed while Ray starts
 
     def at_once() -> None:
         said, status = sentence(_fault(came[0]), command)
         with contextlib.suppress(Exception):
+            os.dup2(terminal, 2)
             events.say(said, status=status)
             sys.stdout.flush()
         os._exit(status)

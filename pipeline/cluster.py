@@ -2,14 +2,20 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import ray
+import ray._private.utils
 from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from recast.pipeline import reach
+from recast.pipeline.reasons import words
 
 OBJECT_STORE_BYTES = 400 << 20
 """Of a cluster of our own. Plans and results are small, and pixels never pass through it."""
@@ -33,15 +39,44 @@ def connected(object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[None]:
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray's core warns, on stderr, of actors whose arguments lie in the object store. Here the driver owns them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with _stderr_closed():  # on which the core would announce that very log level
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False, logging_level="error")
+    address = os.environ.get("RAY_ADDRESS", "")
+    try:
+        if address and address != "local":
+            _join(address)
         else:
             _start(object_store_bytes)
-    try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Connect to a cluster that is there. Raises ClusterError, soon, where none answers."""
+    if said := reach.unreachable(address):
+        raise ClusterError(f"{said}; start one, or correct or unset RAY_ADDRESS")
+    try:
+        with _quiet():
+            ray.init(log_to_driver=False, logging_level="error")
+    except Exception as fault:  # Ray raises ConnectionError, RuntimeError and a bare Exception for this
+        raise ClusterError(f"the Ray cluster at RAY_ADDRESS={address} can't be joined: {words(fault)}") from fault
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray start without its word on standard error, where its core announces its log level, and without its way
+    with SIGTERM, where this process has one of its own: Ray's ends it with a core before the cluster is shut down."""
+    own = signal.getsignal(signal.SIGTERM)
+    with _stderr_closed():
+        if not callable(own) or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        setter = ray._private.utils.set_sigterm_handler
+        ray._private.utils.set_sigterm_handler = lambda handler: None
+        try:
+            yield
+        finally:
+            ray._private.utils.set_sigterm_handler = setter
+            signal.signal(signal.SIGTERM, own)  # again, for Ray's core puts one before it
 
 
 @contextlib.contextmanager
@@ -62,19 +97,20 @@ def _start(object_store_bytes: int) -> None:
     """Start Ray on this machine; again where a busy machine kept its parts from finding each other in time."""
     for attempt in range(START_TRIES):
         try:
-            # `local`, since a bare init would join whatever cluster last ran on this machine, dead ones included.
-            ray.init(
-                address="local",
-                object_store_memory=object_store_bytes,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-            )
+            with _quiet():
+                # `local`, since a bare init would join whatever cluster last ran on this machine, dead ones included.
+                ray.init(
+                    address="local",
+                    object_store_memory=object_store_bytes,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="error",
+                )
             return
         except Exception as fault:  # Ray raises a bare Exception for this
             ray.shutdown()
             if attempt == START_TRIES - 1:
-                raise ClusterError(f"Ray does not start on this machine: {str(fault).splitlines()[0]}") from fault
+                raise ClusterError(f"Ray does not start on this machine: {words(fault)}") from fault
 
 
 def lasting() -> dict[str, Any]:
