@@ -3,41 +3,51 @@
 import functools
 import io
 import re
+import struct
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
-import simplejpeg
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from recast.pipeline.images import pillow_pixels, png, tiff, tiff_samples
 from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.frames import first_of, left_out
+from recast.pipeline.images.metadata import carried_exif, carried_xmp
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.png import PngFile
+from recast.pipeline.images.ranges import stored
+from recast.pipeline.images.signatures import refuse_unread, unopened
+from recast.pipeline.images.tiff import TiffFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
 """What is decoded. Pillow's other readers (PostScript among them) start programs or take anything for an image."""
+MOST_SCANS = 1000
+"""A progressive JPEG with more passes over its pixels takes minutes by intent; real ones have about ten."""
+BC6H = {94, 95, 96}
+"""Floating-point colours in a DDS file, which Pillow clips."""
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked from the header, and a refusal rather than a warning
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # a row says what is wrong with an image
 
 
 def decode(data: bytes, max_pixels: int) -> Picture:
     """An image file's bytes as a Picture.
 
     Raises:
-        Fault: `empty`, `not-an-image`, `too-large` (from the header, before any pixels), `truncated`, `corrupt`.
+        Fault: `empty`, `not-an-image`, `unsupported`, `too-large` (from the header, before any pixels), `truncated`,
+            `corrupt`. Nothing else is raised, whatever the bytes.
     """
     if not data:
         raise Fault("empty", "the file has no bytes")
     try:
-        with Image.open(io.BytesIO(data), formats=_available()) as image:
-            if image.width * image.height > max_pixels:
-                raise Fault(
-                    "too-large", f"{image.width:,} x {image.height:,} pixels; the limit is {max_pixels:,} in all"
-                )
-            return _picture(image, data)
+        refuse_unread(data)
+        return _picture(data, max_pixels)
     except Fault:
         raise
     except UnidentifiedImageError as fault:
-        raise Fault("not-an-image", f"{len(data):,} bytes that no image format claims") from fault
+        raise unopened(data) from fault
     except MemoryError as fault:
         raise Fault("too-large", "decoding it takes more memory than there is") from fault
     except Exception as fault:  # decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, …
@@ -57,32 +67,118 @@ def _damage(fault: Exception, length: int) -> Fault:
     return Fault("corrupt", f"the image can't be decoded: {text}")
 
 
-def _picture(image: Image.Image, data: bytes) -> Picture:
-    notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        image.seek(0)
-        notes.append(f"first of {frames} frames")
-    pixels, alpha, icc = _jpeg(image, data), None, image.info.get("icc_profile")
+@dataclass(kw_only=True)
+class _Decoded:
+    """Pixels as they are stored, and what goes with them, before they are turned upright."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    icc: bytes | None
+    xmp: bytes | str | None
+    exif: Image.Exif
+    orientation: int
+    notes: list[str] = field(default_factory=list)
+    converted: bool = False
+    """Whether the colours are other than the file's."""
+
+
+def _picture(data: bytes, max_pixels: int) -> Picture:
+    _check_early(data, max_pixels)
+    found, png_file = tiff.parsed(data), png.parsed(data)
+    if found and tiff_samples.wants_own_reader(found.first):
+        decoded = _by_samples(found, data, max_pixels)
+    else:
+        try:
+            with Image.open(io.BytesIO(png_file.plain if png_file else data), formats=_available()) as image:
+                _check_size(image.width, image.height, max_pixels)
+                decoded = _by_pillow(image, data, found, png_file)
+        except UnidentifiedImageError:
+            if found is None:
+                raise
+            decoded = _by_samples(found, data, max_pixels)
+    turn = _TURNS.get(decoded.orientation, lambda upright: upright)
+    pixels = np.ascontiguousarray(turn(decoded.pixels))
+    return Picture(
+        pixels=pixels,
+        alpha=None if decoded.alpha is None else np.ascontiguousarray(turn(decoded.alpha)),
+        icc=decoded.icc,
+        exif=carried_exif(decoded.exif, pixels.shape[1], pixels.shape[0], converted=decoded.converted),
+        xmp=carried_xmp(decoded.xmp),
+        notes=tuple(note for note in decoded.notes if note),
+    )
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Fault("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
+
+
+def _check_early(data: bytes, max_pixels: int) -> None:
+    """What Pillow takes memory or time for before it says how large an image is."""
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        _check_size(width, height, max_pixels)
+    elif data[:4] == b"\0\0\1\0":
+        for entry in range(min(struct.unpack_from("<H", data, 4)[0], 256)):
+            if len(data) < 22 + 16 * entry:
+                break
+            at = struct.unpack_from("<I", data, 18 + 16 * entry)[0]
+            if data[at : at + 8] == png.SIGNATURE:
+                width, height = struct.unpack_from(">II", data, at + 16)
+                _check_size(width, height, max_pixels)
+            elif len(data) >= at + 12:
+                width, height = struct.unpack_from("<ii", data, at + 4)
+                _check_size(abs(width), abs(height), 2 * max_pixels)  # the height is that of picture and mask
+    elif data[:3] == b"\xff\xd8\xff" and (scans := data.count(b"\xff\xda")) > MOST_SCANS:
+        raise Fault("too-large", f"{scans:,} passes over a JPEG's pixels; the limit is {MOST_SCANS:,}")
+    elif data[:4] == b"DDS " and data[84:88] == b"DX10" and struct.unpack_from("<I", data, 128)[0] in BC6H:
+        raise Fault("unsupported", "a DDS file in floating point (BC6H), which is not read; convert it first")
+
+
+def _by_samples(found: TiffFile, data: bytes, max_pixels: int) -> _Decoded:
+    """A TIFF file of which the numbers are to be read as they are."""
+    first = found.first
+    pixels, alpha, notes = tiff_samples.read(first, max_pixels)
+    xmp = first.values(ExifTags.Base.XMLPacket).tobytes() or None
+    return _Decoded(
+        pixels=pixels,
+        alpha=alpha,
+        icc=first.values(ExifTags.Base.InterColorProfile).tobytes() or None,
+        xmp=xmp,
+        exif=_exif_in_tiff(data),
+        orientation=first.number(tiff.ORIENTATION, 0) or _xmp_orientation(xmp),
+        notes=[found.note(), *notes],
+    )
+
+
+def _by_pillow(image: Image.Image, data: bytes, found: TiffFile | None, png_file: PngFile | None) -> _Decoded:
+    notes = [found.note()] if found else [first_of(png_file.frames)] if png_file else list(left_out(image, data))
+    pixels, alpha = pillow_pixels.jpeg(image, data), None
+    icc, converted = png_file.icc if png_file else image.info.get("icc_profile"), False
     if pixels is None:
         image.load()
-        deep = _sixteen_bit(image, data)
-        pixels, alpha = deep if deep is not None else (None, _alpha(image))
-        if image.mode == "F":
-            notes.append("reduced to 8 bits from floating point")
+        deep = pillow_pixels.sixteen_bit(image, found, png_file)
+        pixels, alpha = deep if deep is not None else (None, pillow_pixels.alpha(image, png_file))
     if pixels is None:
-        converted = image
+        notes += pillow_pixels.lost(image, data, found)
+        shown = image
         if image.mode in ("CMYK", "YCCK", "LAB"):
-            converted, icc = _to_srgb(image, icc), None
-        pixels = _eight_bit(converted)
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1), lambda upright: upright)
-    return Picture(
-        pixels=np.ascontiguousarray(turn(pixels)),
-        alpha=None if alpha is None else np.ascontiguousarray(turn(alpha)),
+            shown, icc, converted = pillow_pixels.to_srgb(image, icc), None, True
+        pixels, more = (
+            stored(np.asarray(image)[..., None]) if image.mode == "F" else (pillow_pixels.eight_bit(shown), ())
+        )
+        notes += more
+    exif = _exif(png_file.exif) if png_file else _exif_of(image)
+    xmp = png_file.xmp if png_file else image.info.get("xmp")
+    return _Decoded(
+        pixels=pixels,
+        alpha=alpha,
         icc=icc,
-        exif=_exif(image),
-        xmp=_xmp(image),
-        notes=tuple(notes),
+        xmp=xmp,
+        exif=exif,
+        orientation=1 if found else _orientation(exif, xmp),  # Pillow turns a TIFF as it loads it
+        notes=[*notes, *(png_file.notes if png_file else ())],
+        converted=converted,
     )
 
 
@@ -98,76 +194,41 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """What turns an image upright, by its EXIF orientation (CIPA DC-008, 4.6.4)."""
 
 
-def _jpeg(image: Image.Image, data: bytes) -> np.ndarray | None:
-    """uint8 [H, W, C] of an ordinary JPEG, faster than Pillow's and the same; None leaves it to Pillow."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
-        return None
+def _exif(data: bytes | None) -> Image.Exif:
+    """EXIF as far as it can be read; damaged EXIF is no reason to lose a sound image."""
+    exif = Image.Exif()
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB" if image.mode == "RGB" else "GRAY")
-    except ValueError:  # damaged; Pillow says how, or makes more of it
-        return None
+        exif.load(data or b"")
+    except Exception:
+        return Image.Exif()
+    return exif
 
 
-def _sixteen_bit(image: Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """uint16 [H, W, C] and alpha of an image that is that deep, which Pillow reads in greyscale alone."""
-    if image.mode.startswith("I"):
-        return np.asarray(image).astype(np.int64).clip(0, 65535).astype(np.uint16)[..., None], None
-    bits = data[24] if image.format == "PNG" else int(np.max(getattr(image, "tag_v2", {}).get(258, 8)))
-    if bits != 16 or image.mode not in ("RGB", "RGBA", "L", "LA"):
-        return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[:2] != (image.height, image.width):
-        return None
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if pixels.shape[2] == 4:
-        alpha = (pixels[..., 3] >> 8).astype(np.uint8)
-        return pixels[..., 2::-1], None if alpha.min() == 255 else alpha
-    return pixels[..., ::-1], None
-
-
-def _alpha(image: Image.Image) -> np.ndarray | None:
-    if not image.has_transparency_data:
-        return None
-    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-    return None if alpha.min() == 255 else alpha
-
-
-def _eight_bit(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, C]; floating-point greyscale by its range: up to 1, or up to 255."""
-    if image.mode == "F":
-        values = np.asarray(image)
-        top = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-        return np.nan_to_num(np.rint(values * (255.0 / top))).clip(0, 255).astype(np.uint8)[..., None]
-    if image.mode in ("1", "L", "LA", "La"):
-        return np.asarray(image.convert("L"))[..., None]
-    return np.asarray(image.convert("RGB"))
-
-
-def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """CMYK and Lab by their own profile where it is sound, else by Pillow's plain formula."""
-    if icc:
-        try:
-            converted = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            converted = None
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    exif = image.getexif()
-    if not exif:
-        return None
-    exif.pop(ExifTags.Base.Orientation, None)
+def _exif_in_tiff(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
     try:
-        return exif.tobytes()  # the main image's tags; the thumbnail directory is not carried over
-    except Exception:  # damaged EXIF is no reason to lose a sound image, and damaged EXIF is not passed on
-        return None
+        exif.load_from_fp(io.BytesIO(data))
+    except Exception:  # as above
+        return Image.Exif()
+    return exif
 
 
-def _xmp(image: Image.Image) -> bytes | None:
-    xmp = image.info.get("xmp")
-    return xmp.encode() if isinstance(xmp, str) else xmp
+def _exif_of(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except Exception:  # as above
+        return Image.Exif()
+
+
+def _orientation(exif: Image.Exif, xmp: bytes | str | None) -> int:
+    try:
+        value = exif.get(ExifTags.Base.Orientation)
+    except Exception:  # as above: values are read when asked for
+        value = None
+    return value if isinstance(value, int) else _xmp_orientation(xmp)
+
+
+def _xmp_orientation(xmp: bytes | str | None) -> int:
+    packet = xmp.encode("utf-8", "replace") if isinstance(xmp, str) else xmp or b""
+    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', packet)
+    return int(found[1]) if found else 1

@@ -11,6 +11,7 @@ from PIL import Image
 
 from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
 from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.metadata import exif_of_size
 from recast.pipeline.images.pictures import Picture
 
 Format = Literal["png", "jpeg", "webp"]
@@ -19,6 +20,8 @@ EXTENSIONS: dict[str, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 MAX_SIDE_PX = {"jpeg": 65_535, "webp": 16_383, "png": 2**31 - 1}
 FULL_COLOUR_QUALITY = 90
 """From this JPEG quality on colour is stored as sharp as brightness."""
+DARK = 1 << 14
+"""A 16-bit image that stays below is hardly to be seen in 8 bits: most likely it has 10, 12 or 14 bits."""
 PNG_OPTIONS = [
     cv2.IMWRITE_PNG_COMPRESSION, 1,
     cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
@@ -35,7 +38,8 @@ class Encoder:
     quality: int = 92
     """1 to 100, for jpeg and webp."""
     metadata: Metadata = "safe"
-    """`keep`: colour profile, EXIF and XMP; `safe`: colour profile alone; `strip`: none."""
+    """`keep`: colour profile, and what is true of the result in EXIF and XMP; `safe`: colour profile alone;
+    `strip`: none."""
     provenance: bool = True
     """Whether XMP says that the image is machine-made (IPTC's digital source type)."""
 
@@ -47,7 +51,10 @@ class Encoder:
         """The picture at a depth that the format holds: 16 bits in PNG, 8 elsewhere."""
         if picture.pixels.dtype == np.uint8 or self.format == "png":
             return picture
-        return picture.with_pixels((picture.pixels >> 8).astype(np.uint8), picture.alpha, "reduced to 8 bits from 16")
+        note, brightest = "reduced to 8 bits from 16", int(picture.pixels.max(initial=0))
+        if brightest < DARK:
+            note += f" (its brightest value is {brightest:,} of 65,535)"
+        return picture.with_pixels((picture.pixels >> 8).astype(np.uint8), picture.alpha, note)
 
     def encode(self, picture: Picture) -> bytes:
         """A Picture as an image file. Alpha is kept where the format has it (png, webp), else laid on white.
@@ -70,17 +77,22 @@ class Encoder:
 
     def channels(self, picture: Picture) -> int:
         """Channels of the encoded image. Grey with alpha becomes colour with alpha, which every reader knows."""
-        alpha = picture.alpha is not None and self.format != "jpeg"
-        grey = picture.pixels.shape[2] == 1 and self.format != "webp" and not alpha
-        return (1 if grey else 3) + alpha
+        return self._colours_written(picture) + self._writes_alpha(picture)
+
+    def _colours_written(self, picture: Picture) -> int:
+        """1 or 3"""
+        return 1 if picture.pixels.shape[2] == 1 and self.format != "webp" and not self._writes_alpha(picture) else 3
+
+    def _writes_alpha(self, picture: Picture) -> bool:
+        return picture.alpha is not None and self.format != "jpeg"
 
     def _embedded(self, picture: Picture) -> Embedded:
         keep = self.metadata == "keep"
         xmp = picture.xmp if keep else None
         icc = None if self.metadata == "strip" else picture.icc
         return Embedded(
-            icc=icc if icc and fits_colours(icc, picture.pixels.shape[2]) else None,
-            exif=picture.exif if keep else None,
+            icc=icc if icc and fits_colours(icc, self._colours_written(picture)) else None,
+            exif=exif_of_size(picture.exif, picture.width, picture.height) if keep and picture.exif else None,
             xmp=with_provenance(xmp) if self.provenance else xmp,
         )
 

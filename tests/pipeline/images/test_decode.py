@@ -14,7 +14,7 @@ from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.faults import Fault
 
 LIMIT = 10_000_000
-KINDS = {"empty", "not-an-image", "too-large", "truncated", "corrupt"}
+KINDS = {"empty", "not-an-image", "unsupported", "too-large", "truncated", "corrupt"}
 CAT = Image.fromarray(data.chelsea()[:60, :90])
 
 

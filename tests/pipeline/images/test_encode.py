@@ -53,6 +53,7 @@ def opened(file: bytes) -> Image.Image:
     return image
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
@@ -170,7 +171,7 @@ def test_a_png_is_sound_to_the_last_chunk():
     assert {b"iCCP", b"eXIf", b"iTXt"} <= set(kinds[: kinds.index(b"IDAT")])
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(FORMATS), st.integers(1, 100), st.sampled_from([1, 3]), st.integers(1, 30), st.integers(1, 30))
 def test_the_same_pixels_make_the_same_bytes(output, quality, channels, height, width):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
