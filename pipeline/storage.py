@@ -1,6 +1,7 @@
 """Any place that images and weights lie in, a local path or an fsspec URL, behind the few calls that Recast needs."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ class StorageError(Exception):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(without_secrets(sentence))
+
+
+class RefusedError(Exception):
+    """A conditional write that the storage refused: the file is another by now, or there is one already."""
 
 
 def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
@@ -81,6 +86,48 @@ def write_bytes(fs: FileSystem, path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_tagged(fs: FileSystem, path: str, max_bytes: int) -> tuple[bytes, str]:
+    """A small file and its ETag, which is empty where the storage has none; a file larger than that comes as empty.
+
+    The tag is asked for first. It is never newer than the bytes, so that a conditional write with it is refused if the
+    file changed in between.
+    """
+    facts = fs.info(path)
+    data = fs.cat_file(path) if (facts.get("size") or 0) <= max_bytes else b""
+    return data, str(facts.get("ETag") or "").strip('"')
+
+
+def write_if(fs: FileSystem, path: str, data: bytes, etag: str | None) -> None:
+    """One PUT that takes place only if the file still has this ETag; with None, only if there is no file.
+
+    Storage that knows no such conditions takes it as a plain PUT.
+
+    Raises:
+        RefusedError: the condition does not hold.
+    """
+    condition = {"mode": "create"} if etag is None else {"IfMatch": etag} if etag else {}
+    try:
+        fs.pipe_file(path, data, **condition)
+    except Exception as fault:
+        if condition and _is_refusal(fault, missing=etag is not None):
+            raise RefusedError(f"{path} is another by now") from fault
+        if not (condition and _is_unknown(fault)):
+            raise
+        fs.pipe_file(path, data)
+
+
+def _is_refusal(fault: Exception, *, missing: bool) -> bool:
+    """Whether storage says so that a write's condition does not hold; `missing`: a missing file says so too."""
+    response = getattr(fault.__cause__, "response", None) or {}
+    refused = response.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict", "412")
+    return refused or isinstance(fault, FileExistsError) or (missing and isinstance(fault, FileNotFoundError))
+
+
+def _is_unknown(fault: Exception) -> bool:
+    """Whether storage, or the library for it, knows no conditional writes."""
+    return isinstance(fault, TypeError) or getattr(fault, "errno", None) == errno.ENOSYS
 
 
 def upload(fs: FileSystem, local: str, path: str) -> None:
