@@ -1,17 +1,17 @@
 """The index of an output: which fragments it has, and which of their rows are current."""
 
+import contextlib
 import hashlib
-import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recast.pipeline import storage
+from recast.pipeline.output.fragment import MAX_BYTES, DamageError, decoded, encoded
 from recast.pipeline.storage import FileSystem
 
 INDEX, SHARDS, RUNS, DAMAGED = "index", "shards", "runs", "damaged"
@@ -30,22 +30,46 @@ class Fragment:
     """Its Parquet key-value metadata: the names behind the digests."""
 
 
+def stem_of(digest: str, epoch: int, part: int = 0) -> str:
+    """What a shard, its fragment and its sidecars are called: by what they hold, and by the turn that writes them, so
+    that no turn ever writes over another's files."""
+    return f"{digest}-{epoch}-{part:03d}"
+
+
+def epoch_of(name: str) -> int:
+    """The turn that wrote a file of this name; 0 where the name tells of none."""
+    found = re.fullmatch(r"[0-9a-f]+-([0-9]{1,16})-[0-9]+(\.[a-z]+)?", name)
+    return int(found[1]) if found else 0
+
+
+def listed(fs: FileSystem, output: str) -> dict[str, int]:
+    """The fragments of an output and their sizes, oldest turn first."""
+    sizes = storage.sizes(fs, storage.join(output, INDEX))
+    names = sorted((n for n in sizes if n.endswith(".parquet")), key=lambda name: (epoch_of(name), name))
+    return {name: sizes[name] for name in names}
+
+
 def fragments(
     fs: FileSystem, output: str, columns: Sequence[str], names: Sequence[str] | None = None
 ) -> Iterator[Fragment]:
-    """Every fragment of an output, or those named, a few at a time.
+    """Every fragment of an output, or those named, a few at a time, oldest turn first.
 
     One that can't be parsed, or whose shard is missing or cut short, comes with its damage: what it says is not to be
     believed.
     """
-    if names is None:
-        names = sorted(n for n in storage.sizes(fs, storage.join(output, INDEX)) if n.endswith(".parquet"))
+    sizes = listed(fs, output) if names is None else {}
+    few_at_once = list(sizes) if names is None else sorted(names, key=lambda name: (epoch_of(name), name))
     shards = storage.sizes(fs, storage.join(output, SHARDS))
     marks = storage.sizes(fs, storage.join(output, DAMAGED))
+
+    def read(name: str) -> Fragment:
+        if sizes.get(name, 0) > MAX_BYTES:
+            return Fragment(name, None, f"the fragment has {sizes[name]:,} bytes; {MAX_BYTES:,} is the most")
+        return _fragment(fs, output, name, columns, shards, marks)
+
     with ThreadPoolExecutor(READERS) as pool:
-        for start in range(0, len(names), READERS * 4):
-            few = names[start : start + READERS * 4]
-            yield from pool.map(lambda name: _fragment(fs, output, name, columns, shards, marks), few)
+        for start in range(0, len(few_at_once), READERS * 4):
+            yield from pool.map(read, few_at_once[start : start + READERS * 4])
 
 
 def _fragment(
@@ -55,38 +79,47 @@ def _fragment(
     if marks and _mark(name, data) in marks:
         return Fragment(name, None, "a check found that its shard's bytes are damaged")
     try:
-        # By this thread alone: with Arrow's own threads at work, a process that ends soon after may abort (pyarrow 26).
-        rows = pq.ParquetFile(io.BytesIO(data), pre_buffer=False).read(columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as fault:
-        return Fragment(name, None, f"the fragment is damaged: {str(fault).splitlines()[0]}")
-    facts = {k.decode(): v.decode() for k, v in (rows.schema.metadata or {}).items()}
-    shard, size = facts.get("recast.shard", ""), int(facts.get("recast.shard_bytes", -1))
-    if shard and shard not in shards:
+        rows, about = decoded(data, name, columns)
+    except DamageError as fault:
+        return Fragment(name, None, str(fault))
+    if (shard := about.get("recast.shard")) is None:
+        return Fragment(name, rows, about=about)
+    size = int(about["recast.shard_bytes"])
+    if shard not in shards:
         return Fragment(name, None, f"its shard {shard} is missing")
-    if shard and shards[shard] != size:
+    if shards[shard] != size:
         return Fragment(name, None, f"its shard {shard} has {shards[shard]:,} of {size:,} bytes")
-    return Fragment(name, rows, about=facts)
+    return Fragment(name, rows, about=about)
 
 
 def current(fs: FileSystem, output: str, columns: Sequence[str]) -> pa.Table:
-    """The current view, one row per key: of several rows the one that finished last."""
-    needed = list(dict.fromkeys([*columns, "key", "finished_at"]))
+    """The current view, one row per key, in order of the keys."""
+    needed = list(dict.fromkeys([*columns, "key", "epoch", "finished_at"]))
     tables = [f.rows for f in fragments(fs, output, needed) if f.rows is not None]
     if not tables:
         return pa.table({c: [] for c in columns})
     rows = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="permissive")
-    return rows.take(_newest(rows)).select(list(columns))
+    codes = [chunk.indices for chunk in rows["key"].dictionary_encode().chunks]
+    keys = pa.chunked_array(codes, pa.int32()).to_numpy()
+    is_current = current_mask(keys, rows["epoch"].to_numpy(), rows["finished_at"].cast(pa.int64()).to_numpy())
+    return rows.filter(pa.array(is_current)).sort_by("key").select(list(columns))
 
 
-def _newest(rows: pa.Table) -> pa.Array:
-    """Row numbers of the newest row of each key, in order of the keys."""
-    numbered = rows.select(["key", "finished_at"]).append_column("row", pa.array(np.arange(len(rows))))
-    ordered = numbered.sort_by([("key", "ascending"), ("finished_at", "ascending")])
-    keys = ordered["key"].combine_chunks()
-    last = np.ones(len(keys), dtype=bool)
-    if len(keys) > 1:
-        last[:-1] = pc.not_equal(keys[:-1], keys[1:]).to_numpy(zero_copy_only=False)
-    return ordered["row"].filter(pa.array(last))
+def current_mask(keys: np.ndarray, epochs: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Which rows are current, as bool for each: of several rows of a key the one of the highest (epoch, finished_at).
+
+    Of rows that agree in all of that the last one counts. Two such are a row and its copy by a compaction that was
+    stopped on its way; of fragments that come oldest turn first the last is the copy.
+
+    Args:
+        keys: numbers that stand for keys, equal where the keys are.
+        epochs, times: the rows' `epoch` and `finished_at`.
+    """
+    order = np.lexsort((times, epochs, keys))
+    ordered = keys[order]
+    mask = np.zeros(len(keys), bool)
+    mask[order[np.append(ordered[1:] != ordered[:-1], True)] if len(keys) else order] = True
+    return mask
 
 
 def key_hashes(texts: Iterable[str]) -> np.ndarray:
@@ -122,7 +155,15 @@ def _mark(name: str, data: bytes) -> str:
 
 def write_fragment(fs: FileSystem, output: str, shard: str, rows: pa.Table) -> None:
     """Commit a shard: from here on its rows count."""
-    data = io.BytesIO()
-    pq.write_table(rows, data, compression="zstd")
-    name = shard.rpartition(".")[0]
-    storage.write_bytes(fs, storage.join(output, INDEX, f"{name}.parquet"), data.getvalue())
+    path, data = storage.join(output, INDEX, f"{shard.rpartition('.')[0]}.parquet"), encoded(rows)
+    try:
+        storage.write_bytes(fs, path, data)
+    except Exception as fault:
+        if not (storage.is_storage_fault(fault) and _holds(fs, path, data)):
+            raise  # else it was the answer that was lost, and the fragment is there
+
+
+def _holds(fs: FileSystem, path: str, data: bytes) -> bool:
+    with contextlib.suppress(Exception):
+        return storage.read_bytes(fs, path) == data
+    return False

@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         pa.field("spec", pa.string(), nullable=False),
         pa.field("run", pa.string(), nullable=False),
         pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
     ]
 )
 
@@ -73,6 +74,8 @@ class Row:
     spec: str
     run: str
     finished_at: datetime.datetime
+    epoch: int = 0
+    """The writer's turn. Of several rows of a key that of the highest (epoch, finished_at) is current."""
 
 
 def table(rows: list[Row], metadata: dict[str, str]) -> pa.Table:
