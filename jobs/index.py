@@ -8,13 +8,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.output import compaction
-from recast.pipeline.output.housekeeping import sweep
-from recast.pipeline.output.index import INDEX, current, fragments
+from recast.pipeline.output.housekeeping import shards_of, sweep
+from recast.pipeline.output.index import INDEX, current, current_row, epoch_of
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.verify import image_bytes, verify
 from recast.pipeline.output.view import OutputFileSystem
@@ -74,17 +72,14 @@ def get(output: str, key: str, to: str = "-") -> int:
 
 def _bytes_of(output: str, key: str) -> bytes:
     fs, path = storage.filesystem(output)
-    columns = ["key", "status", "error", "shard", "offset", "length", "finished_at"]
     with storage.faults_as_sentences(f"reading {output}"):
-        found = (
-            f.rows.filter(pc.equal(f.rows["key"], key)) for f in fragments(fs, path, columns) if f.rows is not None
-        )
-        rows = [row for part in found for row in part.to_pylist()]
-        if not rows:
+        row = current_row(fs, path, key, ["status", "error", "shard", "offset", "length"])
+        if row is None:
             raise StorageError(f"{output} has no row for {key}")
-        row = max(rows, key=lambda row: row["finished_at"])
         if row["status"] != "ok":
             raise StorageError(f"{key} has no image: it is {row['status']} ({row['error']})")
+        if row["shard"] is None:
+            raise StorageError(f"{key} has no image: its result is what the index says of it")
         return image_bytes(fs, path, row)
 
 
@@ -113,9 +108,12 @@ def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:
     started = datetime.datetime.now(datetime.UTC)
     if not storage.sizes(fs, storage.join(path, INDEX)):
         raise StorageError(f"there is no output at {output}")
-    with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, f"compact-{uuid.uuid4().hex[:6]}"):
-        swept = sweep(fs, path, (), set(), began_at=started)
-        done = compaction.compact(fs, path, shard_images=shard_images, shard_bytes=shard_bytes)
+    run = f"compact-{uuid.uuid4().hex[:6]}"
+    with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, run) as lease:
+        before = shards_of(fs, path)
+        lease.above(max(map(epoch_of, before)))
+        swept = sweep(fs, path, lease, before, (), set(), began_at=started)
+        done = compaction.compact(fs, path, lease, shard_images=shard_images, shard_bytes=shard_bytes)
     print(
         f"{output}: {done.fragments_before:,} shards became {done.fragments_after:,}; {done.rows:,} superseded rows "
         f"and {swept:,} leftover files dropped"

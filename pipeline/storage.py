@@ -168,6 +168,25 @@ def remove(fs: FileSystem, path: str) -> None:
         fs.rm_file(path)
 
 
+def abort_uploads(fs: FileSystem, folder: str) -> int:
+    """Drop what uploads in parts have left below a folder without coming to an end, where the storage can list that.
+
+    Returns how many there were. Only who is the one writer of the folder, and has no upload under way, may call it.
+    """
+    if not hasattr(fs, "call_s3"):
+        return 0
+    bucket, _, prefix = folder.partition("/")
+    try:
+        found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/").get("Uploads") or []
+        for part in found:
+            fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=part["Key"], UploadId=part["UploadId"])
+    except Exception as fault:
+        if not is_storage_fault(fault):
+            raise
+        return 0  # a store that can't list them, or forbids it: a lifecycle rule does the same
+    return len(found)
+
+
 @contextlib.contextmanager
 def faults_as_sentences(doing: str) -> Iterator[None]:
     """Turn what storage libraries raise into a StorageError that says what could not be done, and why."""

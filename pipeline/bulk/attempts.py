@@ -37,6 +37,7 @@ class Ledger(Protocol):
 
     def begin(self, unit: str) -> Attempt: ...
     def take(self, unit: str, key: str) -> None: ...
+    def may_commit(self, unit: str, number: int) -> bool: ...
     def done(self, unit: str) -> None: ...
 
 
@@ -52,8 +53,10 @@ class Attempts:
 
     def __init__(self) -> None:
         self._units: dict[str, _History] = {}
+        self._done: set[str] = set()
 
     def begin(self, unit: str) -> Attempt:
+        self._done.discard(unit)
         history = self._units.setdefault(unit, _History())
         history.attempts += 1
         if history.in_hand is not None:
@@ -65,5 +68,11 @@ class Attempts:
     def take(self, unit: str, key: str) -> None:
         self._units.setdefault(unit, _History()).in_hand = key  # a ledger that was lost itself begins anew
 
+    def may_commit(self, unit: str, number: int) -> bool:
+        """Whether a unit's attempt is the one that counts: a worker that was given up may be alive, and late."""
+        history = self._units.get(unit)
+        return history.attempts == number if history else unit not in self._done
+
     def done(self, unit: str) -> None:
         self._units.pop(unit, None)
+        self._done.add(unit)

@@ -112,6 +112,9 @@ class _RemoteLedger:
     def take(self, unit: str, key: str) -> None:
         ray.get(self._ledger.take.remote(unit, key))
 
+    def may_commit(self, unit: str, number: int) -> bool:
+        return ray.get(self._ledger.may_commit.remote(unit, number))
+
     def done(self, unit: str) -> None:
         ray.get(self._ledger.done.remote(unit))
 

@@ -15,13 +15,15 @@ from recast.pipeline import cluster, events, storage
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Kit, Maker, bundle_maker
 from recast.pipeline.bulk.manifest import write_manifest
+from recast.pipeline.bulk.seen import Seen
 from recast.pipeline.bulk.settled import Settled, read_settled
-from recast.pipeline.bulk.units import Seen, by_key, legs, todo, units
+from recast.pipeline.bulk.units import by_key, legs, todo, units
 from recast.pipeline.bulk.worker import Work
 from recast.pipeline.images.sources import inventory
 from recast.pipeline.output.compaction import Gone, drop, standings
 from recast.pipeline.output.housekeeping import sweep
-from recast.pipeline.output.lease import Lease
+from recast.pipeline.output.index import current
+from recast.pipeline.output.lease import Claim, Lease
 from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
     listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, maker)
+        lease.above(settled.epoch)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
         seen = Seen(remember=job.prune)
@@ -84,9 +87,11 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
                 "what is left"
             )
         others = set(settled.makers) - {(maker.digest, job.spec_digest())} if job.replace else set()
-        summary.swept = sweep(fs, output, settled.damaged, others, began_at=summary.started_at)
+        summary.swept = sweep(fs, output, lease, settled.shards, settled.damaged, others, began_at=summary.started_at)
         if job.prune:
-            summary.pruned = drop(fs, output, _vanished(job, seen)).rows
+            _say_spared(fs, output, job, seen, progress)
+            summary.pruned = drop(fs, output, lease, _vanished(job, seen)).rows
+        lease.confirm()
         summary.seconds["wall"] = time.monotonic() - began
         write_manifest(fs, output, job, maker, summary)
     log.info("run finished", **summary.counts(), seconds=round(summary.seconds["wall"], 3))
@@ -117,6 +122,13 @@ def _vanished(job: BulkJob, seen: Seen) -> Gone:
             f"{job.output} itself"
         )
     return lambda keys: seen.gone(keys) & np.array([job.source.admits(key) for key in keys], bool)
+
+
+def _say_spared(fs: FileSystem, output: str, job: BulkJob, seen: Seen, progress: Progress) -> None:
+    """Tell of results that stay because what their inputs would be in can't be listed, whole, at the moment."""
+    keys = [key for key in current(fs, output, ["key"])["key"].to_pylist() if job.source.admits(key)]
+    for source, count in seen.spared(keys).items():
+        progress.says(f"{source} can't be listed to its end; {count:,} results that may be of it are not pruned")
 
 
 def _run_name() -> str:
@@ -163,7 +175,7 @@ def _map(
     )
 
     with contextlib.closing(Pool(job, kit, progress)) as pool:
-        work = work_of(job, maker, run=summary.run, device=pool.device, threads=pool.threads)
+        work = work_of(job, maker, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim)
         for leg in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
@@ -174,8 +186,8 @@ def _map(
                     raise BulkError(report["run_fault"])
 
 
-def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int) -> Work:
-    """What the workers of a run must know."""
+def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int, claim: Claim | None = None) -> Work:
+    """What the workers of a run must know. Without a claim they may write where nobody else can."""
     return Work(
         output=job.output,
         run=run,
@@ -193,5 +205,6 @@ def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int) 
         max_pixels=job.max_pixels,
         max_input_bytes=job.max_input_bytes,
         fails_closed=job.job == "deidentify",
+        claim=claim,
         about={"recast.bundle": maker.name, "recast.settings": json.dumps(job.deciding())},
     )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.output.index import Fragment, current_mask, fragments, key_hashes
+from recast.pipeline.output.index import Fragment, current_mask, epoch_of, fragments, key_hashes
 from recast.pipeline.storage import FileSystem
 
 Maker = tuple[str, str]
@@ -32,7 +32,7 @@ class Settled:
     shards: Mapping[str, str | None] = field(default_factory=dict)
     """Every fragment that the index had, by name, with the shard that it speaks of."""
     epoch: int = 0
-    """The greatest of all rows."""
+    """The greatest that the rows and the names of the fragments tell of."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -83,7 +83,7 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: Make
             damaged.append(fragment)
         elif len(fragment.rows):
             parts.append(_hashed(fragment, abouts))
-    found = Settled(damaged=tuple(damaged), shards=shards)
+    found = Settled(damaged=tuple(damaged), shards=shards, epoch=max(map(epoch_of, shards), default=0))
     if parts:
         columns_of = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _Hashed.__slots__}
         parts.clear()
@@ -120,7 +120,7 @@ def _other_hashes(texts: Sequence[str]) -> np.ndarray:
 def _fill(found: Settled, rows: _Hashed, pairs: list[Maker], retry_failed: bool, maker: Maker | None) -> None:
     """Put the current rows that count in order."""
     current = current_mask(_identities(rows), rows.epochs, rows.times)
-    found.epoch = int(rows.epochs.max())
+    found.epoch = max(found.epoch, int(rows.epochs.max()))
     found.makers = {pairs[n]: {} for n in np.unique(rows.makers[current])}
     counts = current & rows.ok if retry_failed else current
     if maker:

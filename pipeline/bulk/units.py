@@ -1,17 +1,16 @@
 """Units of work: which inputs go to one worker call, and the name that makes doing a unit twice the same as once."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import islice
 from typing import get_type_hints
 
-import numpy as np
 import pyarrow as pa
 
+from recast.pipeline.bulk.seen import Seen
 from recast.pipeline.bulk.settled import Settled
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.output.index import key_hashes
 
 CHUNK = 8192
 """Inputs compared with the index at once."""
@@ -28,33 +27,13 @@ _TYPES = {str: pa.string(), bytes: pa.binary(), int: pa.int64()}
 _SCHEMA = pa.schema([(name, _TYPES.get(kind, pa.string())) for name, kind in get_type_hints(Input).items()])
 
 
-def todo(inputs: Iterable[Input], settled: Settled, seen: "Seen") -> Iterator[Input]:
+def todo(inputs: Iterable[Input], settled: Settled, seen: Seen) -> Iterator[Input]:
     """The inventory minus what the index has; `seen` counts what went by."""
     left = iter(inputs)
     while chunk := list(islice(left, CHUNK)):
         new = settled.unsettled(chunk)
-        if seen.keys is not None:
-            seen.keys.append(key_hashes(item.key for item in chunk))
-        seen.inputs += len(chunk)
-        seen.settled += len(chunk) - len(new)
+        seen.note(chunk, settled=len(chunk) - len(new))
         yield from new
-
-
-class Seen:
-    """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each."""
-
-    def __init__(self, *, remember: bool = False) -> None:
-        self.inputs = 0
-        self.settled = 0
-        self.keys: list[np.ndarray] | None = [] if remember else None
-
-    def gone(self, keys: Sequence[str]) -> np.ndarray:
-        """bool for each key: whether the inventory has no such input."""
-        assert self.keys is not None
-        if len(self.keys) > 1:
-            self.keys = [np.sort(np.concatenate(self.keys))]
-        hashes = key_hashes(keys)
-        return ~np.isin(hashes, self.keys[0]) if self.keys else np.ones(len(hashes), bool)
 
 
 def legs(inputs: Iterable[Input]) -> Iterator[pa.Table]:

@@ -1,11 +1,10 @@
 """The actor of the bulk road: takes a unit of inputs, settles every one of them, and commits shards and index rows."""
 
-import datetime
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +13,12 @@ import torch
 from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
+from recast.pipeline.bulk.commit import Committer
 from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.sample import Sample
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.units import unit_id, unpack_unit
-from recast.pipeline.deidentify.secrets import seal
-from recast.pipeline.deidentify.secrets.names import sentence_of, storage_sentence_of, without_names
+from recast.pipeline.deidentify.secrets.names import storage_sentence_of
 from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
@@ -26,12 +26,9 @@ from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged
-from recast.pipeline.output.index import SHARDS, write_fragment
-from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.seals import write_seals
-from recast.pipeline.output.shards import Container, Shard, shard
+from recast.pipeline.output.lease import Claim, LeaseError
+from recast.pipeline.output.shards import Container, ScratchError
 from recast.pipeline.precision import Precision
-from recast.pipeline.urls import without_secrets
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
@@ -41,6 +38,8 @@ STREAMS = 2
 """Threads that feed an accelerator, each with a stream of its own: one's copies overlap with the other's kernels."""
 OPEN_GROUPS_BATCHES = 4
 """How many batches' worth of pictures may wait for others of their shape before the oldest go through by themselves."""
+OVERTAKEN_PIXELS = 16 << 20
+"""How much may overtake a picture that waits for others of its shape; four batches of its own may in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +65,10 @@ class Work:
     max_input_bytes: int
     fails_closed: bool = False
     """Whether an image that can't be processed is held, as one that a policy keeps back."""
+    claim: Claim | None = None
+    """By which the run may write; None where nobody else can be at work: measurements, tests."""
     about: dict[str, str]
     """For the fragments' metadata: the names behind `model` and `spec`."""
-
-
-@dataclass(slots=True)
-class Sample:
-    """One input on its way through the stages: bytes, a picture, bytes again, or a fault on the way."""
-
-    item: Input
-    picture: Picture | None = None
-    data: bytes | None = None
-    fault: Fault | None = None
-    untried: str = ""
-    """A fault of storage, not of the image: the input is left for the next run."""
-    source_size: tuple[int | None, int | None] = (None, None)
 
 
 _CRASH = Fault("crash", f"{FATAL_DEATHS} processes died while this image was in hand, and it alone")
@@ -92,14 +80,14 @@ class ShardMaker:
     def __init__(self, work: Work, kit: Kit, collector: Any | None = None, ledger: Ledger | None = None) -> None:
         torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
         self._work = work
-        self._fs, self._output = storage.filesystem(work.output)
-        self._mapper, self._seal_key = kit.mapper(work), kit.seal_key
+        self._mapper = kit.mapper(work)
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
         self._streams = _streams(work.device)
         self._tally = Tally(collector)
         self._ledger = ledger or Attempts()
         self._log = events.log(run=work.run, output=work.output)
+        self._committer = Committer(work, self._ledger, self._tally, kit.seal_key)
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
@@ -107,6 +95,9 @@ class ShardMaker:
         name = unit_id(items, self._work.model, self._work.spec, self._work.shards)
         try:
             self._settle(items, name, self._ledger.begin(name))
+        except (LeaseError, ScratchError) as fault:
+            self._tally.count(run_fault=str(fault))
+            self._log.error("unit not committed", shard=name, error=str(fault))
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
@@ -122,11 +113,11 @@ class ShardMaker:
                 "unit given up", shard=name, first=unit[0].key, last=unit[-1].key, deaths=attempt.number - 1
             )
         elif attempt.careful:
-            self._write(self._one_by_one(unit, name, attempt), name)
+            self._committer.write(self._one_by_one(unit, name, attempt), name, attempt)
         else:
-            fetched = ahead(self._fetch, unit, self._fetchers, FETCH_AHEAD)
+            fetched = ahead(self._fetch, map(Sample, unit, count()), self._fetchers, FETCH_AHEAD)
             generated = self._generate(self._codec(self._decode, fetched))
-            self._write(self._codec(self._encode, generated), name)
+            self._committer.write(self._codec(self._encode, generated), name, attempt)
 
     def _codec(self, stage: Callable[[Sample], Sample], samples: Iterable[Sample]) -> Iterator[Sample]:
         """Decoding or encoding: in threads ahead of who consumes it, or right here."""
@@ -134,18 +125,17 @@ class ShardMaker:
 
     def _one_by_one(self, unit: list[Input], name: str, attempt: Attempt) -> Iterator[Sample]:
         """The stages again, without anything ahead, so that a death has one image to blame."""
-        for item in unit:
+        for place, item in enumerate(unit):
             if item.key in attempt.condemned:
-                yield Sample(item, fault=_CRASH)
+                yield Sample(item, place, fault=_CRASH)
                 continue
             self._ledger.take(name, item.key)
-            yield from map(self._encode, self._generate([self._decode(self._fetch(item))]))
+            yield from map(self._encode, self._generate([self._decode(self._fetch(Sample(item, place)))]))
 
-    def _fetch(self, item: Input) -> Sample:
-        sample = Sample(item)
+    def _fetch(self, sample: Sample) -> Sample:
         try:
             with self._tally.timed("fetch"):
-                sample.data = read(item, self._work.max_input_bytes)
+                sample.data = read(sample.item, self._work.max_input_bytes)
             self._tally.count(bytes_read=len(sample.data))
         except Fault as fault:
             sample.fault = fault
@@ -179,19 +169,30 @@ class ShardMaker:
         return chain.from_iterable(ahead(self._generated, groups, self._streams, STREAMS + 1))
 
     def _groups(self, samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-        """Pictures of one shape go through together, without waiting for ever on rare shapes."""
-        size = self._work.batch_size
+        """Pictures of one shape go through together, without waiting for ever on rare shapes.
+
+        What overtakes a waiting picture is held, encoded, until its turn to be written comes: that too has its bound.
+        """
+        size, passed_pixels = self._work.batch_size, 0
         groups: dict[tuple[int, ...], list[Sample]] = {}
+        bounds: dict[tuple[int, ...], int] = {}
         for sample in samples:
-            if sample.picture is None or sample.picture.width * sample.picture.height > ALONE_PIXELS:
+            picture = sample.picture
+            passed_pixels += _pixels(picture)
+            if picture is None or _pixels(picture) > ALONE_PIXELS:
                 yield [sample]
-                continue
-            group = groups.setdefault(sample.picture.pixels.shape, [])
-            group.append(sample)
-            if len(group) == size:
-                yield groups.pop(sample.picture.pixels.shape)
-            elif sum(map(len, groups.values())) >= OPEN_GROUPS_BATCHES * size:
-                yield groups.pop(next(iter(groups)))
+            else:
+                shape = picture.pixels.shape
+                if shape not in groups:
+                    most = max(OVERTAKEN_PIXELS, OPEN_GROUPS_BATCHES * size * _pixels(picture))
+                    groups[shape], bounds[shape] = [], passed_pixels + most
+                groups[shape].append(sample)
+                if len(groups[shape]) == size:
+                    yield groups.pop(shape)
+                elif sum(map(len, groups.values())) >= OPEN_GROUPS_BATCHES * size:
+                    yield groups.pop(next(iter(groups)))
+            while groups and passed_pixels > bounds[oldest := next(iter(groups))]:
+                yield groups.pop(oldest)
         yield from groups.values()
 
     def _generated(self, group: list[Sample]) -> list[Sample]:
@@ -225,96 +226,9 @@ class ShardMaker:
                     sample.fault = fault
         return sample
 
-    def _write(self, samples: Iterable[Sample], name: str) -> None:
-        """Shards closed by count and by size, whichever comes first; each committed before the next begins."""
-        left, part = iter(samples), 0
-        more = True
-        while more:
-            shard_name = f"{name}-{part:03d}.{self._work.shards}"
-            rows: list[Row] = []
-            seals: list[dict[str, Any]] = []
-            with shard(self._work.shards) as filling:
-                more = self._fill(filling, shard_name, left, rows, seals)
-                if rows:
-                    self._commit(filling, shard_name, rows, seals)
-            part += 1
 
-    def _fill(
-        self, shard: Shard, name: str, samples: Iterator[Sample], rows: list[Row], seals: list[dict[str, Any]]
-    ) -> bool:
-        """Add samples until the shard is full. Returns whether there may be more."""
-        sealed_bytes = 0
-        for sample in samples:
-            if sample.untried:
-                self._tally.count(untried=1, untried_because=sample.untried)
-                self._log.warning("input untried", shard=name, key=sample.item.key, error=sample.untried)
-                continue
-            rows.append(self._row(shard, name, sample))
-            new = list(self._sealed(rows[-1], sample))
-            seals += new
-            sealed_bytes += sum(len(entry["sealed"]) for entry in new)
-            if shard.images >= self._work.shard_images or shard.length + sealed_bytes >= self._work.shard_bytes:
-                return True
-        return False
-
-    def _sealed(self, row: Row, sample: Sample) -> Iterator[dict[str, Any]]:
-        """What was replaced in a published picture, and its name where the key hides it, sealed."""
-        if self._seal_key is None:
-            return
-        if sample.item.alias:
-            data = seal.sealed_text(self._seal_key, row.key, sample.item.alias)
-            yield {"key": row.key, "box": [], "sealed": data}
-        picture = sample.picture
-        if picture is None or row.status != "ok":
-            return
-        for number, (box, original) in enumerate(picture.originals):
-            assert row.sha256 is not None
-            count = len(picture.originals)
-            data = seal.sealed(self._seal_key, row.key, row.sha256, box, original, number, count)
-            yield {"key": row.key, "box": list(box), "sealed": data}
-
-    def _row(self, shard: Shard, name: str, sample: Sample) -> Row:
-        row = Row(
-            key=sample.item.key,
-            source=without_secrets(sample.item.source),
-            fingerprint=sample.item.fingerprint,
-            status="failed",
-            source_width=sample.source_size[0],
-            source_height=sample.source_size[1],
-            model=self._work.model,
-            spec=self._work.spec,
-            run=self._work.run,
-            finished_at=datetime.datetime.now(datetime.UTC),
-        )
-        if sample.fault is not None:
-            row.error = without_secrets(f"{sample.fault.kind}: {sentence_of(sample.fault, sample.item)}")
-            row.status = "held" if self._work.fails_closed else sample.fault.status
-            self._tally.settled(row.status, sample.fault.kind)
-            self._log.warning(f"input {row.status}", shard=name, key=row.key, kind=sample.fault.kind, error=row.error)
-            return row
-        picture, data = sample.picture, sample.data
-        assert picture is not None  # a sample without a fault has gone through every stage
-        assert data is not None
-        row.status, row.shard, row.format = "ok", name, self._work.encoder.format
-        row.width, row.height, row.channels = picture.width, picture.height, self._work.encoder.channels(picture)
-        row.notes = list(picture.notes) or None
-        row.regions = without_names(picture.regions, sample.item) or None
-        shard.add(row, data, self._work.encoder.extension)
-        self._tally.settled(row.status)
-        return row
-
-    def _commit(self, shard: Shard, name: str, rows: list[Row], seals: list[dict[str, Any]]) -> None:
-        """The shard and its seals first, its fragment after them: what has no fragment did not happen."""
-        about = dict(self._work.about)
-        with self._tally.timed("write"):
-            if shard.images:
-                size = shard.commit(self._fs, storage.join(self._output, SHARDS, name))
-                about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
-                self._tally.count(bytes_written=size, shards=1)
-            if seals:
-                write_seals(self._fs, self._output, name.rpartition(".")[0], seals)
-            write_fragment(self._fs, self._output, name, table(rows, about))
-        self._log.info("shard committed", shard=name, rows=len(rows), images=shard.images, bytes=shard.length)
+def _pixels(picture: Picture | None) -> int:
+    return picture.width * picture.height if picture else 0
 
 
 def _streams(device: str) -> ThreadPoolExecutor | None:

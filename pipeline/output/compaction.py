@@ -12,15 +12,25 @@ import pyarrow.compute as pc
 
 from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
-from recast.pipeline.output.index import INDEX, SHARDS, fragments, key_hashes, write_fragment
+from recast.pipeline.output.index import (
+    INDEX,
+    SHARDS,
+    Fragment,
+    current_mask,
+    fragments,
+    key_hashes,
+    stem_of,
+    write_fragment,
+)
+from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.rows import SCHEMA, Row, table
 from recast.pipeline.output.seals import read_seals, remove_seals, write_seals
-from recast.pipeline.output.shards import Container, shard
+from recast.pipeline.output.shards import Container, shard, shard_facts
 from recast.pipeline.output.verify import image_bytes
 from recast.pipeline.storage import FileSystem
 
 READERS = 8
-COLUMNS = ("key", "finished_at", "shard", "length", "model", "spec")
+COLUMNS = ("key", "epoch", "finished_at", "shard", "length", "model", "spec")
 
 Gone = Callable[[Sequence[str]], np.ndarray]
 """Keys -> bool for each: whether its image has to go."""
@@ -41,6 +51,10 @@ class Standing:
     """Rows, current or not, that have to go."""
 
     @property
+    def stem(self) -> str:
+        return self.name.removesuffix(".parquet")
+
+    @property
     def container(self) -> Container:
         return "parquet" if (self.shard or "").endswith(".parquet") else "tar"
 
@@ -55,7 +69,7 @@ class Compacted:
     names: list[str] = field(default_factory=list)
 
 
-def compact(fs: FileSystem, output: str, *, shard_images: int, shard_bytes: int) -> Compacted:
+def compact(fs: FileSystem, output: str, lease: Lease, *, shard_images: int, shard_bytes: int) -> Compacted:
     """Merge shards that are under half full, and drop what was superseded. Only the lease's holder may call it.
 
     A crash on the way leaves images twice, old and new, and never none: the next call goes on.
@@ -69,11 +83,11 @@ def compact(fs: FileSystem, output: str, *, shard_images: int, shard_bytes: int)
     for group in groups.values():
         for few in _binned(group, shard_images, shard_bytes):
             if len(few) > 1 or len(few[0].kept) < few[0].rows:
-                _rewrite(fs, output, few, done)
+                _rewrite(fs, output, lease, few, done)
     return done
 
 
-def drop(fs: FileSystem, output: str, gone: Gone) -> Compacted:
+def drop(fs: FileSystem, output: str, lease: Lease, gone: Gone) -> Compacted:
     """Make every shard anew that holds an image, current or superseded, of a key that has to go, without it.
 
     Only the lease's holder may call it. When it returns, the bytes are gone from the output.
@@ -81,20 +95,50 @@ def drop(fs: FileSystem, output: str, gone: Gone) -> Compacted:
     done = Compacted()
     for standing in standings(fs, output, gone):
         if standing.gone:
-            _rewrite(fs, output, [standing], done)
+            _rewrite(fs, output, lease, [standing], done)
     return done
 
 
 def standings(fs: FileSystem, output: str, gone: Gone | None = None) -> list[Standing]:
-    """Every sound fragment, and what of it is current. Memory: some 40 bytes a row."""
+    """Every sound fragment, and what of it is current. Memory: some 50 bytes a row."""
     facts = [_facts(f.name, f.rows, gone) for f in fragments(fs, output, COLUMNS) if f.rows is not None and len(f.rows)]
     if not facts:
         return []
-    keys = np.concatenate([f.keys for f in facts])
-    times = np.concatenate([f.times for f in facts])
-    order = np.lexsort((times, keys))
-    current = np.zeros(len(keys), bool)
-    current[order[np.append(keys[order][1:] != keys[order][:-1], True)]] = True
+    current = current_mask(
+        _identities(fs, output, facts),
+        np.concatenate([fact.epochs for fact in facts]),
+        np.concatenate([fact.times for fact in facts]),
+    )
+    return _standings(facts, current)
+
+
+def _identities(fs: FileSystem, output: str, facts: list["_Facts"]) -> np.ndarray:
+    """A number for each row's key. Where hashes agree the keys themselves are read again and compared: one may have
+    been chosen for that."""
+    hashes, places = np.unique(np.concatenate([fact.keys for fact in facts]), return_inverse=True)
+    several = np.bincount(places) > 1
+    start, known = 0, dict[str, int]()
+    for fact in facts:
+        its = places[start : start + len(fact.keys)]  # a view
+        if len(rows := np.flatnonzero(several[its])):
+            keys = _keys(fs, output, fact.name)
+            its[rows] = [len(hashes) + known.setdefault(keys[row], len(known)) for row in rows]
+        start += len(its)
+    return places
+
+
+def _keys(fs: FileSystem, output: str, name: str) -> list[str]:
+    (fragment,) = fragments(fs, output, ["key"], names=[name])
+    return _sound(fragment)["key"].to_pylist()
+
+
+def _sound(fragment: Fragment) -> pa.Table:
+    if fragment.rows is None:
+        raise storage.StorageError(f"index/{fragment.name} was damaged a moment ago: {fragment.damage}")
+    return fragment.rows
+
+
+def _standings(facts: list["_Facts"], current: np.ndarray) -> list[Standing]:
     found, start = [], 0
     for fact in facts:
         stays = current[start : start + len(fact.keys)] & ~fact.gone
@@ -113,6 +157,7 @@ def standings(fs: FileSystem, output: str, gone: Gone | None = None) -> list[Sta
 class _Facts:
     name: str
     keys: np.ndarray
+    epochs: np.ndarray
     times: np.ndarray
     lengths: np.ndarray
     gone: np.ndarray
@@ -126,6 +171,7 @@ def _facts(name: str, rows: pa.Table, gone: Gone | None) -> _Facts:
     return _Facts(
         name=name,
         keys=key_hashes(keys),
+        epochs=rows["epoch"].to_numpy(),
         times=rows["finished_at"].cast(pa.int64()).to_numpy(),
         lengths=rows["length"].fill_null(0).to_numpy(),
         gone=gone(keys) if gone else np.zeros(len(keys), bool),
@@ -148,31 +194,36 @@ def _binned(group: list[Standing], shard_images: int, shard_bytes: int) -> Itera
         yield few
 
 
-def _rewrite(fs: FileSystem, output: str, few: list[Standing], done: Compacted) -> None:
+def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[Standing], done: Compacted) -> None:
     """One shard and fragment in place of several: the new ones first, then the old fragments, then the old shards."""
     rows, about = _rows(fs, output, few)
-    name = _name(rows)
     if rows:
-        _move_seals(fs, output, few, name, {row.key for row in rows})
-        _write(fs, output, f"{name}.{few[0].container}", rows, about)
+        stem = stem_of(_digest(rows), lease.claim.epoch)
+        _move_seals(fs, output, few, stem)
+        _write(fs, output, lease, f"{stem}.{few[0].container}", rows, about)
         done.fragments_after += 1
-        done.names.append(name)
-    old = [standing for standing in few if standing.name != f"{name}.parquet"]
+        done.names.append(stem)
+    lease.confirm()
+    old = [standing for standing in few if not rows or standing.stem != stem]
     for standing in old:
         storage.remove(fs, storage.join(output, INDEX, standing.name))
     for standing in old:
         if standing.shard:
             storage.remove(fs, storage.join(output, SHARDS, standing.shard))
-        remove_seals(fs, output, standing.name.removesuffix(".parquet"))
+        remove_seals(fs, output, standing.stem)
     done.fragments_before += len(few)
     done.rows += sum(standing.rows - len(standing.kept) for standing in few)
 
 
-def _move_seals(fs: FileSystem, output: str, few: list[Standing], name: str, keys: set[str]) -> None:
-    """The seals of what is kept, beside the new shard."""
-    stems = [standing.name.removesuffix(".parquet") for standing in few]
-    if moved := [seal for stem in stems for seal in read_seals(fs, output, stem, keys)]:
-        write_seals(fs, output, name, moved)
+def _move_seals(fs: FileSystem, output: str, few: list[Standing], stem: str) -> None:
+    """The seals of what is kept, beside the new shard: of each old one those of the rows that are kept of it. The seals
+    of an earlier version of an image, in another fragment, open nothing any more, and go with it."""
+    moved = []
+    for standing in few:
+        keys = _keys(fs, output, standing.name)
+        moved += read_seals(fs, output, standing.stem, [keys[place] for place in standing.kept])
+    if moved:
+        write_seals(fs, output, stem, moved)
 
 
 def _rows(fs: FileSystem, output: str, few: list[Standing]) -> tuple[list[Row], dict[str, str]]:
@@ -180,22 +231,20 @@ def _rows(fs: FileSystem, output: str, few: list[Standing]) -> tuple[list[Row], 
     about: dict[str, str] = {}
     wanted = {standing.name: standing.kept for standing in few}
     for fragment in fragments(fs, output, SCHEMA.names, names=sorted(wanted)):
-        if fragment.rows is None:
-            raise storage.StorageError(f"index/{fragment.name} was damaged a moment ago: {fragment.damage}")
-        rows += [Row(**row) for row in fragment.rows.take(wanted[fragment.name]).to_pylist()]
+        rows += [Row(**row) for row in _sound(fragment).take(wanted[fragment.name]).to_pylist()]
         about = {k: v for k, v in fragment.about.items() if not k.startswith("recast.shard")}
     return rows, about
 
 
-def _name(rows: list[Row]) -> str:
+def _digest(rows: list[Row]) -> str:
     """From what the shard will hold, so that doing it again after a crash overwrites what is there."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(f"{row.key}\n{row.fingerprint}\n{row.sha256}\n{row.run}\n".encode())
-    return f"{digest.hexdigest()[:20]}-000"
+    return digest.hexdigest()[:20]
 
 
-def _write(fs: FileSystem, output: str, name: str, rows: list[Row], about: dict[str, str]) -> None:
+def _write(fs: FileSystem, output: str, lease: Lease, name: str, rows: list[Row], about: dict[str, str]) -> None:
     container: Container = "tar" if name.endswith(".tar") else "parquet"
     with shard(container) as filling, ThreadPoolExecutor(READERS) as pool:
         with_image = [row for row in rows if row.shard]
@@ -205,7 +254,8 @@ def _write(fs: FileSystem, output: str, name: str, rows: list[Row], about: dict[
             filling.add(row, image, (row.member or "").rpartition(".")[2])
         if filling.images:
             size = filling.commit(fs, storage.join(output, SHARDS, name))
-            about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
+            about |= shard_facts(name, size, filling.sha256)
+    lease.confirm()
     write_fragment(fs, output, name, table(rows, about))
 
 

@@ -15,6 +15,8 @@ from recast.pipeline.output.rows import SCHEMA
 MAX_BYTES = 1 << 30
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_ROWS = 1 << 26
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, as Python counts."""
 STATUSES = ("ok", "failed", "held")
 MAGIC = b"recast:sha256\n\0\0"
 """Before the digest that lies between a fragment's last page and its footer, where readers of Parquet do not look."""
@@ -153,7 +155,7 @@ def _check_values(rows: pa.Table, about: Mapping[str, str], stem: str) -> None:
     """What no honest writer says: other fragments' shards, places outside of the shard, epochs from nowhere."""
     own, named = {f"{stem}.tar", f"{stem}.parquet"}, about.get("recast.shard")
     shards = set(pc.unique(rows["shard"]).drop_null().to_pylist()) | ({named} if named is not None else set())
-    if not shards <= own or len(shards) > 1:
+    if not shards <= own or len(shards) > 1 or (shards and named is None):
         raise DamageError("the fragment is damaged: it names shards that are not its own")
     size = int(about["recast.shard_bytes"]) if named is not None else None
     inside = rows.filter(pc.is_valid(rows["shard"]))
@@ -166,6 +168,10 @@ def _check_values(rows: pa.Table, about: Mapping[str, str], stem: str) -> None:
         raise DamageError("the fragment is damaged: it places images outside of its shard")
     if not set(pc.unique(rows["status"]).to_pylist()) <= set(STATUSES):
         raise DamageError("the fragment is damaged: it has rows of an unknown status")
+    if "finished_at" in rows.column_names:
+        times = pc.min_max(rows["finished_at"].cast(pa.int64())).as_py()
+        if not EARLIEST_US <= (times["min"] or 0) <= (times["max"] or 0) <= LATEST_US:
+            raise DamageError("the fragment is damaged: it has times that no calendar has")
     epochs = pc.min_max(rows["epoch"]).as_py()
     if not 0 <= (epochs["min"] or 0) <= (epochs["max"] or 0) <= MAX_EPOCH:
         raise DamageError("the fragment is damaged: its epochs are out of range")

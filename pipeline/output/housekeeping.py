@@ -1,42 +1,100 @@
-"""What a finished run tidies: the leavings of dead runs, and what it replaced."""
+"""What a finished run tidies: the leavings of dead runs, stragglers of runs that were overtaken, what it replaced."""
 
 import datetime
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import DAMAGED, INDEX, SHARDS, Fragment, fragments, stale_marks
+from recast.pipeline.output.index import (
+    DAMAGED,
+    INDEX,
+    SHARDS,
+    Fragment,
+    epoch_of,
+    fragments,
+    listed,
+    stale_marks,
+)
+from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.output.seals import SEALS, remove_seals, sealed_stems
 from recast.pipeline.storage import FileSystem
 
+GRACE_S = 3.0
+"""How long after a takeover a shard without a fragment is left alone: the fragment may be on its way, its writer having
+looked at the lease just before it was taken."""
+
+Shards = Mapping[str, str | None]
+"""Fragments by name, with the shard that each speaks of."""
+
+
+def shards_of(fs: FileSystem, output: str) -> Shards:
+    """Every fragment that the index has now."""
+    return {fragment.name: fragment.about.get("recast.shard") for fragment in fragments(fs, output, ["key"])}
+
 
 def sweep(
-    fs: FileSystem,
-    output: str,
-    damaged: Sequence[Fragment],
-    replaced: set[tuple[str, str]],
-    began_at: datetime.datetime,
-) -> int:
+    fs: FileSystem, output: str, lease: Lease, before: Shards, damaged: Sequence[Fragment],
+    replaced: set[tuple[str, str]], began_at: datetime.datetime,
+) -> int:  # fmt: skip
     """Remove shards and seals without a fragment, fragments that were damaged when the run began and have been made up
-    for, and everything by the (model, spec) pairs that this run replaced. Returns how many files went.
+    for, everything by the (model, spec) pairs that this run replaced, and what runs that were overtaken have committed
+    since. Returns how many files went.
 
     Only the lease's holder may call it, after its last commit. A fragment goes before its shard: a crash in between
     leaves an orphan for the next sweep, never a row that points to nothing.
+
+    Args:
+        before: the fragments that were there when the run looked what is settled.
     """
-    gone = _still_damaged(fs, output, damaged) | (_made_by(fs, output, replaced) if replaced else set())
-    for name in sorted(gone):
-        storage.remove(fs, storage.join(output, INDEX, name))
-    # Shards are listed first: one committed by a straggler in between then has its fragment in the second listing.
-    shards, seals = storage.sizes(fs, storage.join(output, SHARDS)), sealed_stems(fs, output)
-    kept = {name.rpartition(".")[0] for name in storage.sizes(fs, storage.join(output, INDEX))}
-    orphans = [name for name in shards if name.rpartition(".")[0] not in kept]
+    lease.confirm()
+    gone = _stragglers(fs, output, lease, before) | _still_damaged(fs, output, damaged)
+    gone |= _made_by(fs, output, replaced) if replaced else set()
+    _remove_fragments(fs, output, gone)
+    _wait_for_stragglers(fs, output, lease, before)
+    orphans, lost = _orphans(fs, output, before), _lost_seals(fs, output)
+    lease.confirm()
     for name in orphans:
         storage.remove(fs, storage.join(output, SHARDS, name))
-    lost = [stem for stem in seals if stem not in kept]
     for stem in lost:
         remove_seals(fs, output, stem)
+    late = _stragglers(fs, output, lease, before)
+    _remove_fragments(fs, output, late)  # their shards may just have gone
     for name in stale_marks(fs, output):
         storage.remove(fs, storage.join(output, DAMAGED, name))
-    return len(gone) + len(orphans) + len(lost) + _remove_parts(fs, output, began_at)
+    count = len(gone) + len(orphans) + len(lost) + len(late)
+    return count + storage.abort_uploads(fs, storage.join(output, SHARDS)) + _remove_parts(fs, output, began_at)
+
+
+def _remove_fragments(fs: FileSystem, output: str, names: set[str]) -> None:
+    for name in sorted(names):
+        storage.remove(fs, storage.join(output, INDEX, name))
+
+
+def _stragglers(fs: FileSystem, output: str, lease: Lease, before: Shards) -> set[str]:
+    """Fragments of earlier turns that have appeared since the run began: whoever wrote them had lost the lease."""
+    new = [name for name in listed(fs, output) if name not in before]
+    if any(epoch_of(name) > lease.claim.epoch for name in new):
+        raise LeaseError("another run has taken over this output and written to it; this one stops")
+    return {name for name in new if epoch_of(name) < lease.claim.epoch}
+
+
+def _wait_for_stragglers(fs: FileSystem, output: str, lease: Lease, before: Shards) -> None:
+    """Let come what is on its way from a run that was overtaken, if there is a sign of that."""
+    if lease.overtook_at is not None and _orphans(fs, output, before):
+        time.sleep(max(lease.overtook_at + GRACE_S - time.monotonic(), 0))
+
+
+def _orphans(fs: FileSystem, output: str, before: Shards) -> list[str]:
+    """Shards that no fragment speaks of. A fragment that is not in `before` is this run's, and speaks of its own."""
+    # Shards are listed first: one committed in between then has its fragment in the second listing.
+    shards, kept = storage.sizes(fs, storage.join(output, SHARDS)), listed(fs, output)
+    fragment_of = {name: f"{name.rpartition('.')[0]}.parquet" for name in shards}
+    return [name for name, its in fragment_of.items() if its not in kept or before.get(its, name) != name]
+
+
+def _lost_seals(fs: FileSystem, output: str) -> list[str]:
+    seals, kept = sealed_stems(fs, output), listed(fs, output)
+    return [stem for stem in seals if f"{stem}.parquet" not in kept]
 
 
 def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> set[str]:
@@ -48,12 +106,12 @@ def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> 
 
 
 def _made_by(fs: FileSystem, output: str, makers: set[tuple[str, str]]) -> set[str]:
-    """Fragments whose rows are all by these makers. A fragment is by one maker, since a unit is."""
+    """Fragments whose rows are all by these makers."""
     found = set()
     for fragment in fragments(fs, output, ["model", "spec"]):
         if fragment.rows is not None and len(fragment.rows):
-            row = fragment.rows.slice(0, 1).to_pylist()[0]
-            if (row["model"], row["spec"]) in makers:
+            pairs = fragment.rows.group_by(["model", "spec"]).aggregate([])
+            if set(zip(pairs["model"].to_pylist(), pairs["spec"].to_pylist(), strict=True)) <= makers:
                 found.add(fragment.name)
     return found
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recast.pipeline import storage
 from recast.pipeline.output.fragment import MAX_BYTES, DamageError, decoded, encoded
@@ -103,6 +105,18 @@ def current(fs: FileSystem, output: str, columns: Sequence[str]) -> pa.Table:
     keys = pa.chunked_array(codes, pa.int32()).to_numpy()
     is_current = current_mask(keys, rows["epoch"].to_numpy(), rows["finished_at"].cast(pa.int64()).to_numpy())
     return rows.filter(pa.array(is_current)).sort_by("key").select(list(columns))
+
+
+def current_row(fs: FileSystem, output: str, key: str, columns: Sequence[str]) -> dict[str, Any] | None:
+    """The current row of one key; None where the output has none."""
+    needed = list(dict.fromkeys([*columns, "key", "epoch", "finished_at"]))
+    found = [f.rows.filter(pc.equal(f.rows["key"], key)) for f in fragments(fs, output, needed) if f.rows is not None]
+    rows = [row for part in found for row in part.to_pylist()]
+    if not rows:
+        return None
+    epochs, times = (np.array([row[name] for row in rows]) for name in ("epoch", "finished_at"))
+    mask = current_mask(np.zeros(len(rows), np.int64), epochs, times.astype("datetime64[us]"))
+    return rows[int(np.flatnonzero(mask)[0])]
 
 
 def current_mask(keys: np.ndarray, epochs: np.ndarray, times: np.ndarray) -> np.ndarray:

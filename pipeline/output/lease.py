@@ -108,6 +108,8 @@ class Lease:
         )  # fmt: skip
         self._conditional = False
         """Whether the store was seen to refuse a write whose condition did not hold."""
+        self.overtook_at: float | None = None
+        """By the monotonic clock: when this one took over from a holder that had not released it, if it did."""
         self._renewed, self._trouble = time.monotonic(), ""
         self._stop, self._lost, self._renewing = threading.Event(), threading.Event(), threading.Lock()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -172,6 +174,7 @@ class Lease:
             if not free and not watched:
                 return False
             self._seize(seen, began)
+            self.overtook_at = time.monotonic() if seen and not seen.holder.released else None
         return True
 
     def _watched(self) -> Seen | None:

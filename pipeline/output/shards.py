@@ -8,6 +8,7 @@ import re
 import struct
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -28,10 +29,18 @@ UNKNOWN_OFFSETS = 0x7EC0_57AB_1E00_0000
 """Stand in for the rows' offsets until the images beside them lie where they lie."""
 
 
+class ScratchError(Exception):
+    """The folder for temporary files can't be used; the message says which that is."""
+
+    exit_status = 1
+
+
 class Shard(Protocol):
     """What a worker fills. Used as a context manager: leaving without `commit` drops it."""
 
     images: int
+    sha256: str
+    """Of the whole shard, once it is committed."""
 
     @property
     def length(self) -> int:
@@ -65,12 +74,31 @@ def member_name(key: str, extension: str) -> str:
     return f"{plain}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.{extension}"
 
 
+def shard_facts(name: str, size: int, sha256: str) -> dict[str, str]:
+    """What a fragment's metadata says of its shard: a run compares the size, a check all of it."""
+    return {"recast.shard": name, "recast.shard_bytes": str(size), "recast.shard_sha256": sha256}
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[None]:
+    """Faults of the folder that shards grow in, which is not the output, told as what they are."""
+    try:
+        yield
+    except OSError as fault:
+        folder = os.environ.get("TMPDIR", "") or "/tmp"
+        raise ScratchError(
+            f"shards could not be put together in the scratch folder {folder}: {storage.sentence(fault)}; make room "
+            "there, or set TMPDIR to a folder with room for a shard for each worker"
+        ) from fault
+
+
 class _Temporary:
     """A shard's file while it grows."""
 
     def __init__(self, suffix: str) -> None:
-        self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115 (closed by __exit__)
-        self.images = 0
+        with _scratch():
+            self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115 (closed by __exit__)
+        self.images, self.sha256 = 0, ""
 
     def _describe(self, row: Row, image: bytes, extension: str) -> None:
         row.member, row.length = member_name(row.key, extension), len(image)
@@ -78,7 +106,10 @@ class _Temporary:
         self.images += 1
 
     def _upload(self, fs: FileSystem, path: str) -> int:
-        self._file.flush()
+        with _scratch():
+            self._file.flush()
+            self._file.seek(0)
+            self.sha256 = hashlib.file_digest(self._file, "sha256").hexdigest()
         storage.upload(fs, self._file.name, path)
         return self._file.seek(0, io.SEEK_END)
 
@@ -108,13 +139,15 @@ class TarShard(_Temporary):
         info.size = len(image)
         row.offset = self._offset + BLOCK
         padding = -len(image) % BLOCK
-        self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
-        self._file.write(image)
-        self._file.write(bytes(padding))
+        with _scratch():
+            self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
+            self._file.write(image)
+            self._file.write(bytes(padding))
         self._offset = row.offset + len(image) + padding
 
     def commit(self, fs: FileSystem, path: str) -> int:
-        self._file.write(bytes(2 * BLOCK))  # the end of a tar archive
+        with _scratch():
+            self._file.write(bytes(2 * BLOCK))  # the end of a tar archive
         return self._upload(fs, path)
 
 
@@ -146,11 +179,13 @@ class ParquetShard(_Temporary):
         self._waiting.append((row, image))
         self._waiting_bytes += len(image)
         if self._waiting_bytes >= ROW_GROUP_BYTES:
-            self._write_group()
+            with _scratch():
+                self._write_group()
 
     def commit(self, fs: FileSystem, path: str) -> int:
-        self._write_group()
-        self._writer.close()
+        with _scratch():
+            self._write_group()
+            self._writer.close()
         return self._upload(fs, path)
 
     def __exit__(

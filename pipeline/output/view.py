@@ -45,7 +45,7 @@ class OutputFileSystem(AbstractFileSystem):
             view = current(self._fs, self._output, COLUMNS)
         for batch in view.to_batches(max_chunksize=8192):
             for row in batch.to_pylist():
-                if row["status"] == "ok":
+                if row["status"] == "ok" and row["shard"] is not None:
                     self._add(row)
 
     def _add(self, row: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from recast.pipeline import storage
 from recast.pipeline.output import compaction, index
+from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.shards import shard
+from recast.pipeline.output.shards import shard, shard_facts
 from recast.pipeline.output.verify import image_bytes
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -42,7 +43,7 @@ class Made:
                 rows.append(row)
             if filling.images:
                 size = filling.commit(self.fs, storage.join(self.root, "shards", name))
-                about |= {"recast.shard": name, "recast.shard_bytes": str(size)}
+                about |= shard_facts(name, size, filling.sha256)
         index.write_fragment(self.fs, self.root, name, table(rows, about))
 
     def view(self):
@@ -56,10 +57,15 @@ class Made:
         return found
 
     def compact(self, images=100, size=1 << 20):
-        return compaction.compact(self.fs, self.root, shard_images=images, shard_bytes=size)
+        with Lease(self.fs, self.root, "compact") as lease:
+            return self.compact_under(lease, images, size)
+
+    def compact_under(self, lease, images=100, size=1 << 20):
+        return compaction.compact(self.fs, self.root, lease, shard_images=images, shard_bytes=size)
 
     def drop(self, *keys):
-        return compaction.drop(self.fs, self.root, lambda given: np.isin(given, keys))
+        with Lease(self.fs, self.root, "drop") as lease:
+            return compaction.drop(self.fs, self.root, lease, lambda given: np.isin(given, keys))
 
     def files(self, folder):
         return sorted(storage.sizes(self.fs, storage.join(self.root, folder)))
@@ -125,7 +131,7 @@ def test_whatever_the_history_the_view_stays_and_what_goes_is_gone(tmp_path_fact
     assert all(name.rpartition(".")[0] in stems for name in made.files("shards"))
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(9))
 def test_a_crash_on_the_way_loses_nothing_and_the_next_call_goes_on(tmp_path, monkeypatch, step):
     """Whichever write or removal is the last that happens."""
     made = Made(tmp_path)
@@ -141,11 +147,11 @@ def test_a_crash_on_the_way_loses_nothing_and_the_next_call_goes_on(tmp_path, mo
 
         return once
 
-    with monkeypatch.context() as patch:
+    with Lease(made.fs, made.root, "dying") as lease, monkeypatch.context() as patch:
         for name in ("write_bytes", "upload", "remove"):
             patch.setattr(storage, name, dying(getattr(storage, name)))
         with pytest.raises(KeyboardInterrupt):
-            made.compact()
+            made.compact_under(lease)
     assert made.view() == before
     made.compact()
     assert made.view() == before

@@ -1,0 +1,38 @@
+"""One input on its way through a worker's stages, and the order in which they come out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import Picture
+
+
+@dataclass(slots=True)
+class Sample:
+    """One input on its way through the stages: bytes, a picture, bytes again, or a fault on the way."""
+
+    item: Input
+    place: int
+    """Its number in the unit."""
+    picture: Picture | None = None
+    data: bytes | None = None
+    fault: Fault | None = None
+    untried: str = ""
+    """A fault of storage, not of the image: the input is left for the next run."""
+    source_size: tuple[int | None, int | None] = (None, None)
+
+
+def in_order(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples of a unit as its inputs come, whatever was batched with what: shards are laid out alike each time.
+
+    As many are held in memory as overtake one that waits; the stage that groups them bounds that.
+    """
+    waiting: dict[int, Sample] = {}
+    place = 0
+    for sample in samples:
+        waiting[sample.place] = sample
+        while place in waiting:
+            yield waiting.pop(place)
+            place += 1
+    assert not waiting, "every input of a unit comes out of the stages once"
