@@ -95,9 +95,13 @@ class ShardMaker:
         name = unit_id(items, self._work.model, self._work.spec, self._work.shards)
         try:
             self._settle(items, name, self._ledger.begin(name))
-        except (LeaseError, ScratchError) as fault:
+        except LeaseError as fault:
             self._tally.count(run_fault=str(fault))
             self._log.error("unit not committed", shard=name, error=str(fault))
+            return pa.Table.from_pylist([self._tally.report()])  # the unit is another's now, and not done
+        except ScratchError as fault:
+            self._tally.count(run_fault=str(fault))
+            self._log.error("shard not written", shard=name, error=str(fault))
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
@@ -142,7 +146,7 @@ class ShardMaker:
         except Exception as fault:
             if not storage.is_storage_fault(fault):
                 raise
-            sample.untried = storage_sentence_of(fault, item)
+            sample.untried = storage_sentence_of(fault, sample.item)
         return sample
 
     def _decode(self, sample: Sample) -> Sample:
