@@ -3,7 +3,6 @@
 import functools
 import io
 import re
-import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from recast.pipeline.images import pillow_pixels, png, tiff, tiff_samples
+from recast.pipeline.images.bounds import check_header, check_size
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.frames import first_of, left_out
 from recast.pipeline.images.metadata import carried_exif, carried_xmp
@@ -23,10 +23,8 @@ from recast.pipeline.images.tiff import TiffFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
 """What is decoded. Pillow's other readers (PostScript among them) start programs or take anything for an image."""
-MOST_SCANS = 1000
-"""A progressive JPEG with more passes over its pixels takes minutes by intent; real ones have about ten."""
-BC6H = {94, 95, 96}
-"""Floating-point colours in a DDS file, which Pillow clips."""
+MOST_EXIF_BYTES = 4 << 20
+"""Longer EXIF is not looked into."""
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked from the header, and a refusal rather than a warning
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # a row says what is wrong with an image
@@ -83,14 +81,14 @@ class _Decoded:
 
 
 def _picture(data: bytes, max_pixels: int) -> Picture:
-    _check_early(data, max_pixels)
+    check_header(data, max_pixels)
     found, png_file = tiff.parsed(data), png.parsed(data)
     if found and tiff_samples.wants_own_reader(found.first):
         decoded = _by_samples(found, data, max_pixels)
     else:
         try:
             with Image.open(io.BytesIO(png_file.plain if png_file else data), formats=_available()) as image:
-                _check_size(image.width, image.height, max_pixels)
+                check_size(image.width, image.height, max_pixels)
                 decoded = _by_pillow(image, data, found, png_file)
         except UnidentifiedImageError:
             if found is None:
@@ -108,33 +106,6 @@ def _picture(data: bytes, max_pixels: int) -> Picture:
     )
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise Fault("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
-
-
-def _check_early(data: bytes, max_pixels: int) -> None:
-    """What Pillow takes memory or time for before it says how large an image is."""
-    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        _check_size(width, height, max_pixels)
-    elif data[:4] == b"\0\0\1\0":
-        for entry in range(min(struct.unpack_from("<H", data, 4)[0], 256)):
-            if len(data) < 22 + 16 * entry:
-                break
-            at = struct.unpack_from("<I", data, 18 + 16 * entry)[0]
-            if data[at : at + 8] == png.SIGNATURE:
-                width, height = struct.unpack_from(">II", data, at + 16)
-                _check_size(width, height, max_pixels)
-            elif len(data) >= at + 12:
-                width, height = struct.unpack_from("<ii", data, at + 4)
-                _check_size(abs(width), abs(height), 2 * max_pixels)  # the height is that of picture and mask
-    elif data[:3] == b"\xff\xd8\xff" and (scans := data.count(b"\xff\xda")) > MOST_SCANS:
-        raise Fault("too-large", f"{scans:,} passes over a JPEG's pixels; the limit is {MOST_SCANS:,}")
-    elif data[:4] == b"DDS " and data[84:88] == b"DX10" and struct.unpack_from("<I", data, 128)[0] in BC6H:
-        raise Fault("unsupported", "a DDS file in floating point (BC6H), which is not read; convert it first")
-
-
 def _by_samples(found: TiffFile, data: bytes, max_pixels: int) -> _Decoded:
     """A TIFF file of which the numbers are to be read as they are."""
     first = found.first
@@ -145,7 +116,7 @@ def _by_samples(found: TiffFile, data: bytes, max_pixels: int) -> _Decoded:
         alpha=alpha,
         icc=first.values(ExifTags.Base.InterColorProfile).tobytes() or None,
         xmp=xmp,
-        exif=_exif_in_tiff(data),
+        exif=_exif_in_tiff(data) if found.small_exif else Image.Exif(),
         orientation=first.number(tiff.ORIENTATION, 0) or _xmp_orientation(xmp),
         notes=[found.note(), *notes],
     )
@@ -168,7 +139,7 @@ def _by_pillow(image: Image.Image, data: bytes, found: TiffFile | None, png_file
             stored(np.asarray(image)[..., None]) if image.mode == "F" else (pillow_pixels.eight_bit(shown), ())
         )
         notes += more
-    exif = _exif(png_file.exif) if png_file else _exif_of(image)
+    exif = _exif(png_file.exif) if png_file else _exif_of(image, found)
     xmp = png_file.xmp if png_file else image.info.get("xmp")
     return _Decoded(
         pixels=pixels,
@@ -198,7 +169,7 @@ def _exif(data: bytes | None) -> Image.Exif:
     """EXIF as far as it can be read; damaged EXIF is no reason to lose a sound image."""
     exif = Image.Exif()
     try:
-        exif.load(data or b"")
+        exif.load(data if data and len(data) <= MOST_EXIF_BYTES else b"")
     except Exception:
         return Image.Exif()
     return exif
@@ -213,7 +184,9 @@ def _exif_in_tiff(data: bytes) -> Image.Exif:
     return exif
 
 
-def _exif_of(image: Image.Image) -> Image.Exif:
+def _exif_of(image: Image.Image, found: TiffFile | None) -> Image.Exif:
+    if len(image.info.get("exif") or b"") > MOST_EXIF_BYTES or (found and not found.small_exif):
+        return Image.Exif()
     try:
         return image.getexif()
     except Exception:  # as above

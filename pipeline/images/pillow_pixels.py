@@ -8,8 +8,12 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms
 
+from recast.pipeline.images.bounds import PNM_HEADER_BYTES
 from recast.pipeline.images.png import PngFile
 from recast.pipeline.images.tiff import TiffFile
+
+_PPM_TOP = re.compile(rb"P[36](?:(?:\s|#[^\r\n]*+[\r\n])++(\d++)){3}")
+"""A PPM file's header up to its brightest value."""
 
 
 def jpeg(image: Image.Image, data: bytes) -> np.ndarray | None:
@@ -81,7 +85,7 @@ def _declared_bits(image: Image.Image, data: bytes) -> int:
         at = data.find(b"av1C")
         flags = data[at + 6] if 0 <= at < len(data) - 6 else 0
         return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
-    if image.format == "PPM" and (found := re.match(rb"P[36](?:\s+|#[^\n]*\n)*\d+\s+\d+\s+(\d+)", data[:400])):
+    if image.format == "PPM" and (found := _PPM_TOP.match(data[:PNM_HEADER_BYTES])):
         return int(found[1]).bit_length()
     return 8
 

@@ -5,9 +5,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from recast.pipeline.images.faults import Fault
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000
-"""A file with more is not read further; the pixels of 200 megapixels have some 100,000."""
+"""A file with more is refused; the pixels of 200 megapixels have some 100,000."""
 MOST_UNPACKED_BYTES = 16 << 20
 """A colour profile or an XMP packet that unpacks to more is left out."""
 _NOT_PIXELS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"}
@@ -35,7 +37,11 @@ class PngFile:
 
 
 def parsed(data: bytes) -> PngFile | None:
-    """A PNG file's chunks; None if it doesn't begin as one."""
+    """A PNG file's chunks; None if it doesn't begin as one.
+
+    Raises:
+        Fault: `corrupt`: there are too many.
+    """
     if not data.startswith(SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 33:
         return None
     file = PngFile(plain=data, bits=data[24], colour=data[25])
@@ -74,6 +80,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at += 12 + length
+    raise Fault("corrupt", f"more than {MOST_CHUNKS:,} chunks in a PNG")
 
 
 def _note_down(file: PngFile, kind: bytes, body: bytes) -> None:

@@ -21,7 +21,7 @@ _IMAGES = {
     b"II\xbc\1": "JPEG XR", b"FLIF": "FLIF", b"BPG\xfb": "BPG", b"qoif": "QOI", b"icns": "Apple ICNS",
     b"\1\xda\0": "SGI", b"\1\xda\1": "SGI", b"\x59\xa6\x6a\x95": "Sun raster", b"PF\n": "PFM in colour",
     b"P7\n": "PAM", b"farbfeld": "farbfeld", b"SIMPLE  =": "FITS", b"ZISRAWFILE": "Zeiss CZI", b"NRRD": "NRRD",
-    b"\xd7\xcd\xc6\x9a": "WMF", b"\xabKTX 11\xbb": "KTX", b"\xabKTX 20\xbb": "KTX", b"\0\0\2\0": "a cursor (CUR)",
+    b"\xd7\xcd\xc6\x9a": "WMF", b"\xabKTX 11\xbb": "KTX", b"\xabKTX 20\xbb": "KTX",
 }  # fmt: skip
 _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\7": "a RAR archive", b"\x1f\x8b": "gzip-compressed",

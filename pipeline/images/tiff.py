@@ -17,6 +17,7 @@ MOST_LOOKED_INTO = 64
 """Of so many directories of a file the tags are read."""
 MOST_VALUES = 1 << 22
 """More values of one tag are not read: a picture has fewer strips."""
+MOST_STRIPS, MOST_EXIF_VALUES = 1 << 20, 1 << 20
 MAX_TILE_PIXELS = 1 << 26
 """A decoder takes memory for a whole tile, however small the picture is."""
 
@@ -25,6 +26,7 @@ SUBFILE, OLD_SUBFILE, FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES = 254, 255
 ROWS, STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH = 278, 279, 284, 317, 322, 323
 TILE_OFFSETS, TILE_BYTES, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT = 324, 325, 330, 338, 339
 GDAL_NODATA, DNG_VERSION, CFA_PATTERN, CFA_PATTERN_2 = 42113, 50706, 33422, 50710
+EXIF, GPS = 34665, 34853
 
 _CFA, _LINEAR_RAW = 32803, 34892
 _RAW_COMPRESSIONS = {262, 32767, 32769, 32770, 34713, 34892, 65000, 65535}
@@ -105,6 +107,8 @@ class TiffFile:
     """Whether all pages were counted."""
     others: list[Directory]
     """Further pages and sub-directories, the first of them."""
+    small_exif: bool
+    """Whether its EXIF is small enough to be looked into."""
 
     def note(self) -> str:
         """What is left out where the first picture alone is taken: pages that aren't smaller versions or masks."""
@@ -115,7 +119,8 @@ def parsed(data: bytes) -> TiffFile | None:
     """A TIFF file's directories; None if it doesn't begin as one, or its first can't be read.
 
     Raises:
-        Fault: `unsupported`: it is camera raw, or its first picture is a thumbnail of another.
+        Fault: `unsupported`: it is camera raw, or its first picture is a thumbnail of another; `corrupt`: it declares
+            too many strips, or too large tiles.
     """
     head = _header(data)
     if head is None:
@@ -136,7 +141,11 @@ def parsed(data: bytes) -> TiffFile | None:
     area = first.number(TILE_WIDTH, 0) * first.number(TILE_LENGTH, 0)
     if area > max(MAX_TILE_PIXELS, 4 * first.pixels):
         raise Fault("corrupt", f"its tiles are said to have {area:,} pixels each")
-    return TiffFile(first, pages, whole, others)
+    if max(first.entries.get(tag, (0, 0, 0))[1] for tag in (STRIP_OFFSETS, TILE_OFFSETS)) > MOST_STRIPS:
+        raise Fault("corrupt", f"its first picture is said to have more than {MOST_STRIPS:,} strips or tiles")
+    below = [_directory(data, order, big, first.number(tag, 0)) for tag in (EXIF, GPS) if tag in first.entries]
+    small = all(sum(count for _, count, _ in d.entries.values()) <= MOST_EXIF_VALUES for d in below if d)
+    return TiffFile(first, pages, whole, others, small)
 
 
 def _header(data: bytes) -> tuple[Order, bool, int] | None:

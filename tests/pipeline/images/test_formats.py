@@ -268,3 +268,27 @@ def test_only_known_readers_are_asked():
     assert refused(encoded("PCX")).startswith("not-an-image: ")
     assert refused(encoded("SGI")).startswith("unsupported: SGI")
     assert PngImagePlugin.MAX_TEXT_CHUNK <= 1 << 20
+
+
+@pytest.mark.parametrize(("file", "said"), [
+    (JPEG[:2] + segment(0xFE, b"") * 100_000 + JPEG[2:], "corrupt: more than 1,024 segments"),
+    (JPEG[:2] + segment(0xE1, b"Exif\0\0" + bytes(60_000)) * 1500 + JPEG[2:], "corrupt: more than 1,024 segments"),
+    (b"GIF89a\1\0\1\0\0\0\0!\xfe" + b"\1x" * 5_000_000, "corrupt: more than 100,000 blocks"),
+    (encoded("JPEG2000")[:12] + (struct.pack(">I", 8) + b"free") * 1_000_000, "corrupt: more than 1,000 boxes"),
+    (b"P6 #" + b"x" * 50_000_000 + b"\n1 1 255\n\0\0\0", "corrupt: its size isn't said"),
+    (PNG[:33] + chunk(b"teSt", b"") * 1_100_000 + PNG[33:], "corrupt: more than 1,000,000 chunks"),
+], ids=["segments", "exif", "blocks", "boxes", "comment", "chunks"])  # fmt: skip
+def test_headers_without_end_are_refused_in_little_time(file, said):
+    begun = time.process_time()
+    assert refused(file).startswith(said)
+    assert time.process_time() - begun < 4
+
+
+def test_exif_that_would_unpack_to_gigabytes_is_not_looked_into():
+    values = 30_000_000
+    body = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + struct.pack("<HHII", 34665, 4, 1, 26) + bytes(4)
+    body += struct.pack("<H", 1) + struct.pack("<HHII", 0x9000, 3, values, 44) + bytes(4) + bytes(2 * values)
+    tracemalloc.start()
+    assert decode(with_chunk(b"eXIf", body), LIMIT).exif is None
+    assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    tracemalloc.stop()
