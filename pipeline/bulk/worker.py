@@ -225,6 +225,8 @@ class ShardMaker:
         if sample.picture is not None:
             with self._tally.timed("encode"):
                 try:
+                    # A restored original may be deeper than what was published in its place.
+                    sample.picture = self._work.encoder.fitted(sample.picture)
                     sample.data = self._work.encoder.encode(sample.picture)
                 except Fault as fault:
                     sample.fault = fault

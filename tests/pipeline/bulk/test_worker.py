@@ -159,3 +159,41 @@ def test_fragments_carry_the_shards_size_and_the_settings(tmp_path, source):
     (shard,) = (tmp_path / "out/shards").iterdir()
     assert metadata[b"recast.shard"].decode() == shard.name
     assert int(metadata[b"recast.shard_bytes"]) == shard.stat().st_size
+
+
+class _Deepening:
+    """A kit whose results have 16 bits, whatever came in, as a restored original may."""
+
+    seal_key = None
+
+    def mapper(self, work: Work):
+        return lambda pictures, items: [p.with_pixels(p.pixels.astype(np.uint16) * 257, p.alpha) for p in pictures]
+
+
+def test_results_deeper_than_their_format_are_brought_to_it_with_a_note(tmp_path, source):
+    asked = work(tmp_path, encoder=Encoder(format="jpeg"))
+    report = ShardMaker(asked, _Deepening())(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
+    assert report["ok"] == 9
+    fs, path = storage.filesystem(asked.output)
+    notes = {
+        tuple(r["notes"]) for r in current(fs, path, ["key", "status", "notes"]).to_pylist() if r["status"] == "ok"
+    }
+    assert notes == {("reduced to 8 bits from 16",)}
+
+
+def test_what_was_done_to_numbers_and_left_out_of_files_stands_in_the_rows_notes(tmp_path):
+    """Elevations in several pages and a raw file in one run: a result with its notes, and a refusal."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    heights = np.linspace(300, 2300, 80, dtype=np.float32).reshape(8, 10)
+    pages = [Image.fromarray(heights)] * 3
+    pages[0].save(folder / "heights.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(heights.astype(np.uint8)).save(folder / "raw.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+    settle(tmp_path, folder)
+    fs, path = storage.filesystem(str(tmp_path / "out"))
+    told = {r["key"]: r for r in current(fs, path, ["key", "status", "error", "notes"]).to_pylist()}
+    assert told["heights.tif"]["notes"] == [
+        "first of 3 frames",
+        "floating point from 300 to 2300, its range from 300 to 2300 made 16 bits",
+    ]
+    assert told["raw.dng"]["error"].startswith("unsupported: camera raw (DNG)")
