@@ -108,17 +108,20 @@ def sample(
 
 
 @app.command
-def report(output: str, *, to: str | None = None) -> int:
+def report(output: str, *, to: str | None = None, source: str | None = None) -> int:
     """Write one self-contained HTML page about OUTPUT, a bulk or a training output, and say where it is.
 
     Parameters
     ----------
     to
         Where to write it; by default report.html in OUTPUT.
+    source
+        Where the inputs of OUTPUT lie, to show them beside the results. Those of your own runs on this machine are
+        shown without it; never those of a de-identification.
     """
     from recast.pipeline import report
 
-    print(report.write(place(output), place(to) if to else None))
+    print(report.write(place(output), place(to) if to else None, source=place(source) if source else None))
     return DONE
 
 

@@ -77,7 +77,13 @@ def rekey(
 
 
 def audit(
-    output: str, *, to: str | None = None, sample: int = 24, show_held: bool = False, signed_off_by: str | None = None
+    output: str,
+    *,
+    to: str | None = None,
+    sample: int = 24,
+    show_held: bool = False,
+    source: str | None = None,
+    signed_off_by: str | None = None,
 ) -> int:
     """Write an audit of OUTPUT, made by `recast deidentify`: a page for a person to judge, and JSON beside it.
 
@@ -89,13 +95,20 @@ def audit(
         How many published images, and how many held ones, are on the page, drawn by chance.
     show_held
         Put the originals of held images on the page; it is then as sensitive as they are.
+    source
+        Where the originals of held images lie; by default where your own runs on this machine read them.
     signed_off_by
         Who has looked at the page and signs the published images off; goes into the JSON.
     """
     from recast.pipeline import report
 
     page, beside = report.write_audit(
-        place(output), place(to) if to else None, sample=sample, show_held=show_held, signed_off_by=signed_off_by
+        place(output),
+        place(to) if to else None,
+        sample=sample,
+        show_held=show_held,
+        signed_off_by=signed_off_by,
+        source=place(source) if source else None,
     )
     print(page)
     print(beside)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from recast.pipeline import storage
+from recast.pipeline import storage, witness
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
 from recast.pipeline.output.index import RUNS
@@ -19,7 +19,9 @@ FORMAT = "recast-run/1"
 
 def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summary: Summary) -> None:
     """Put `runs/<run>.json` in place: the last thing a run does."""
-    data = json.dumps(shown(manifest(job, maker, summary)), indent=2).encode()
+    facts = shown(manifest(job, maker, summary))
+    facts["witness"] = witness.mark(facts["run"], facts["output"], facts["spec"]["source"]["urls"])
+    data = json.dumps(facts, indent=2).encode()
     storage.write_bytes(fs, storage.join(output, RUNS, f"{summary.run}.json"), data)
 
 

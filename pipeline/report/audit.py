@@ -15,22 +15,22 @@ from recast.pipeline import storage
 from recast.pipeline.images.decode import decode
 from recast.pipeline.output import index
 from recast.pipeline.report.bulk import Kind, bad_rows, counted, kind_of
-from recast.pipeline.report.embed import Embedded, embed, image_of
+from recast.pipeline.report.embed import Embedded, embed, visible
+from recast.pipeline.report.inspection import Shown, inspected
 from recast.pipeline.report.output import Output
-from recast.pipeline.report.pairs import MOST_PIXELS, Pair, read_pairs, read_sources, tried
+from recast.pipeline.report.pairs import MOST_PIXELS, read_sources, tried
+from recast.pipeline.report.policy import POLICY, policy_in_words
+from recast.pipeline.report.provenance import own_sources
 from recast.pipeline.report.runs import Run, address, read_runs
 
 FORMAT = "recast-audit/1"
 AUDIT = "audit"
 """Name of the page and of the JSON beside it, without endings."""
-COLUMNS = ("key", "source", "status", "error", "sha256", "regions", "run", "finished_at")
-POLICY = (
-    *("detectors", "scales", "mirrored", "threshold", "doubt", "most_regions", "without", "sample_share"),
-    *("method", "shape", "margin", "strength", "consistent_by", "seal", "names"),
+COLUMNS = (
+    *("key", "source", "status", "error", "sha256", "regions", "run", "finished_at"),
+    *("shard", "offset", "length", "notes"),
 )
-"""Settings of the job that a reviewer asks about, in this order."""
-PLAINLY = {"without": "where nothing is found", "names": "keys", "seal": "originals sealed", "doubt": "doubtful from"}
-THUMB_PX = 320
+HELD_PX = 800
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +63,28 @@ class AuditFacts:
     kinds: tuple[Kind, ...]
     runs: tuple[Run, ...]
     runs_unread: int
-    published: tuple[Pair, ...]
+    published: tuple[Shown, ...]
     """A random sample, the same one for the same output."""
     withheld: tuple[Withheld, ...]
     originals_shown: bool
+    """Whether originals of held images were asked for."""
     digest: str
     """Of the current view: every key, status and sha256."""
 
     @property
-    def shown_policy(self) -> dict[str, Any]:
-        """The policy under names for people."""
-        return {PLAINLY.get(name, name): value for name, value in self.policy.items()}
+    def not_shown(self) -> tuple[Shown, ...]:
+        """Sampled images that could not be shown."""
+        return tuple(shown for shown in self.published if shown.picture is None)
+
+    @property
+    def reduced(self) -> int:
+        """Sampled images that are shown smaller than they are."""
+        return sum(shown.reduced for shown in self.published)
+
+    @property
+    def policy_in_words(self) -> list[tuple[str, str]]:
+        """What the settings mean, for who doesn't know them."""
+        return policy_in_words(self.policy)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,13 +102,18 @@ class AuditFacts:
                  "ok": run.ok, "failed": run.failed, "held": run.held, "spec_digest": run.spec_digest}
                 for run in self.runs
             ],
-            "sampled": [pair.key for pair in self.published],
+            "sampled": [shown.key for shown in self.published],
+            "images": [shown.to_json() for shown in self.published],
+            "held_listed": [{"key": held.key, "original_shown": held.picture is not None} for held in self.withheld],
             "view_digest": self.digest,
         }  # fmt: skip
 
 
-def gather(output: Output, *, sample: int, show_held: bool) -> AuditFacts:
+def gather(output: Output, *, sample: int, show_held: bool, source: str | None = None) -> AuditFacts:
     """Read index, manifests and the sampled pictures of a de-identified output.
+
+    Args:
+        source: where the person says that held originals lie; without it those of their own runs alone are opened.
 
     Raises:
         StorageError: it is no output of `recast deidentify`.
@@ -126,22 +142,40 @@ def gather(output: Output, *, sample: int, show_held: bool) -> AuditFacts:
         kinds=tuple(kind_of(bad, kind) for kind in counted(bad, "status", "kind")),
         runs=runs,
         runs_unread=unread,
-        published=read_pairs(output, _drawn(good["key"].to_pylist(), sample, digest), befores=False),
-        withheld=_withheld(held, sample, digest, show_held),
+        published=_published(output, good, sample, digest),
+        withheld=_withheld(held, sample, digest, own_sources(output, source) if show_held else None),
         originals_shown=show_held,
         digest=digest,
     )
 
 
+class SignError(storage.StorageError):
+    """An audit that can't be signed: its page doesn't show what the signature would say was looked at."""
+
+
 def sign(facts: AuditFacts, page: bytes, by: str | None) -> bytes:
-    """The JSON beside the page; with a name, it says who signed what off, and when."""
+    """The JSON beside the page; with a name, it says who signed what off, and when.
+
+    Raises:
+        SignError: a sampled image could not be shown.
+    """
     said: dict[str, Any] = {**facts.to_json(), "page_sha256": hashlib.sha256(page).hexdigest(), "signed_off": None}
+    if by and facts.not_shown:
+        first = facts.not_shown[0]
+        raise SignError(
+            f"{len(facts.not_shown)} of the {len(facts.published)} sampled images can't be shown, the first is "
+            f"{first.key} ({first.note.removeprefix('Not shown: ').rstrip('.')}): nobody can sign off what is not on "
+            f"the page; run `recast index verify` on the output and the job again, then audit it"
+        )
     if by:
+        seen = sum(held.picture is not None for held in facts.withheld)
         said["signed_off"] = {
             "by": by,
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "statement": f"{by} has looked at the page of this digest and at the {len(facts.published)} sampled images "
-            f"and {len(facts.withheld)} held ones on it, and signs off the {facts.ok} published images of this view.",
+            "statement": f"{by} has looked at the page of this digest: at {len(facts.published)} sampled images, each "
+            f"whole ({facts.reduced} of them reduced, with parts of them as they are), at the reasons of "
+            f"{len(facts.withheld)} held ones and the originals of {seen} of these. {by} signs off the {facts.ok} "
+            f"published images of this view.",
         }
     return json.dumps(said, indent=2).encode() + b"\n"
 
@@ -169,10 +203,17 @@ def _drawn(keys: Sequence[str], wanted: int, seed: str) -> list[str]:
     return sorted(sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode()).digest())[:wanted])
 
 
-def _withheld(held: pa.Table, wanted: int, seed: str, show: bool) -> tuple[Withheld, ...]:
+def _published(output: Output, good: pa.Table, wanted: int, seed: str) -> tuple[Shown, ...]:
+    keys = _drawn(good["key"].to_pylist(), wanted, seed)
+    rows = good.filter(pc.is_in(good["key"], pa.array(keys, pa.string()))).to_pylist()
+    return tuple(inspected(output, row) for row in sorted(rows, key=lambda row: row["key"]))
+
+
+def _withheld(held: pa.Table, wanted: int, seed: str, places: tuple[str, ...] | None) -> tuple[Withheld, ...]:
+    """Some of the held images; with places, their originals as far as they lie there."""
     rows = {row["key"]: row for row in held.to_pylist()}
     chosen = [rows[key] for key in _drawn(list(rows), wanted, seed)]
-    read = read_sources([row["source"] for row in chosen]) if show else {}
+    read = read_sources([row["source"] for row in chosen], places or ())
     return tuple(
         Withheld(
             key=row["key"],
@@ -184,6 +225,6 @@ def _withheld(held: pa.Table, wanted: int, seed: str, show: bool) -> tuple[Withh
 
 
 def _thumb(data: bytes) -> Embedded:
-    image = image_of(decode(data, MOST_PIXELS))
-    image.thumbnail((THUMB_PX, THUMB_PX))
+    ((_, image), *_more) = visible(decode(data, MOST_PIXELS))
+    image.thumbnail((HELD_PX, HELD_PX))
     return embed(image)

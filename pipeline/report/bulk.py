@@ -12,6 +12,7 @@ from recast.pipeline.output import index
 from recast.pipeline.output.rows import SCHEMA
 from recast.pipeline.report.output import Output, text
 from recast.pipeline.report.pairs import Pair, choose, read_pairs
+from recast.pipeline.report.provenance import is_secretive, own_sources
 from recast.pipeline.report.runs import Run, Totals, address, read_runs, total
 from recast.pipeline.report.trends import Trend, trends
 from recast.pipeline.report.wording import moment
@@ -25,8 +26,6 @@ MOST_SIZES = 8
 EXAMPLES = 3
 LONGEST = {"kind": 60, "sentence": 400}
 """Characters of an error that are shown."""
-SECRETIVE = ("deidentify", "restore")
-"""Jobs whose originals must not leave the archive inside a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +61,9 @@ class BulkFacts:
     kinds_left_out: int
     pairs: tuple[Pair, ...]
     befores_withheld: bool
+    """Whether originals are left out since a de-identification had a part in the output."""
+    sources_unknown: bool
+    """Whether they are left out since nobody says that its sources may be opened."""
     formats: tuple[Mapping[str, Any], ...]
     """`format`, `count`, `bytes`, most frequent first."""
     sizes: tuple[Mapping[str, Any], ...]
@@ -78,12 +80,17 @@ class BulkFacts:
         return whole if whole > 1 and scales == {whole} else None
 
 
-def gather(output: Output) -> BulkFacts:
-    """Read index, manifests and a few pictures of a bulk output. Memory: the index's plain columns, and few images."""
+def gather(output: Output, source: str | None = None) -> BulkFacts:
+    """Read index, manifests and a few pictures of a bulk output. Memory: the index's plain columns, and few images.
+
+    Args:
+        source: where the person says that the inputs lie; without it those of their own runs alone are shown.
+    """
     runs, unread = read_runs(output)
     rows = index.current(output.fs, output.root, COLUMNS).cast(pa.schema([SCHEMA.field(name) for name in COLUMNS]))
     job = runs[0].job if runs else ""
-    withheld = job in SECRETIVE if job else _has_regions(output)
+    withheld = is_secretive(output)
+    places = () if withheld else own_sources(output, source)
     counts = {row["status"]: row["count"] for row in counted(rows, "status")}
     good = rows.filter(pc.equal(rows["status"], "ok"))
     bad = bad_rows(rows)
@@ -105,7 +112,8 @@ def gather(output: Output) -> BulkFacts:
         trends=trends(runs),
         kinds=tuple(kind_of(bad, kind) for kind in kinds[:MOST_KINDS]),
         kinds_left_out=sum(kind["count"] for kind in kinds[MOST_KINDS:]),
-        pairs=read_pairs(output, chosen, befores=not withheld),
+        pairs=read_pairs(output, chosen, places),
+        sources_unknown=not withheld and not places,
         befores_withheld=withheld,
         formats=tuple(_formats(good)),
         sizes=tuple(sizes[:MOST_SIZES]),
@@ -148,9 +156,3 @@ def kind_of(bad: pa.Table, found: Mapping[str, Any]) -> Kind:
         count=found["count"],
         examples=tuple(zip(examples["key"].to_pylist(), map(text, examples["sentence"].to_pylist()), strict=True)),
     )
-
-
-def _has_regions(output: Output) -> bool:
-    """Whether any row records detected regions: then this is a de-identification, run to its end or not."""
-    found = index.fragments(output.fs, output.root, ["regions"])
-    return any(f.rows is not None and f.rows["regions"].null_count < len(f.rows) for f in found)

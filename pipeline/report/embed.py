@@ -4,12 +4,15 @@ import base64
 import io
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
-from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.pictures import Picture, as_rgb8
 
 AFFORDABLE_BYTES = 320_000
 """A picture larger than this without loss is kept with little loss instead."""
+LOSSLESS_PIXELS = 1 << 20
+"""Of larger pictures a copy without loss is hardly ever affordable, and takes long to try."""
 LARGEST_PROFILE_BYTES = 8_000
 BROWSERS_SHOW = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 
@@ -27,10 +30,42 @@ class Embedded:
 
 def image_of(picture: Picture) -> Image.Image:
     """A decoded picture as a Pillow image, with its opacity and its colour profile, if that is small."""
-    pixels = picture.pixels[..., 0] if picture.pixels.shape[2] == 1 else picture.pixels
-    image = Image.fromarray(pixels).convert("RGB")
-    if picture.alpha is not None:
-        image.putalpha(Image.fromarray(picture.alpha))
+    return _image(as_rgb8(picture.pixels), picture.alpha, picture)
+
+
+def visible(picture: Picture) -> list[tuple[str, Image.Image]]:
+    """A decoded picture, opaque, as a person may come to see it, each time with what that is.
+
+    Of transparent pictures what shows on white, on black, and without the transparency; and where all values are close
+    together, as in 16 bits that only hold 8, the picture stretched to them.
+    """
+    pixels, note = _stretched(picture.pixels)
+    if picture.alpha is None:
+        return [(note, _image(pixels, None, picture))]
+    share = (picture.alpha.astype(np.float32) / 255)[..., None]
+    looks = [("on white", 255.0), ("on black", 0.0), ("without its transparency", None)]
+    found = []
+    for what, ground in looks:
+        laid = pixels if ground is None else (pixels * share + ground * (1 - share)).round().astype(np.uint8)
+        found.append((", ".join(filter(None, (what, note))), _image(laid, None, picture)))
+    return found
+
+
+def _stretched(pixels: np.ndarray) -> tuple[np.ndarray, str]:
+    """uint8 [H, W, 3], stretched where a quarter of the range holds nearly all values; and a note of that."""
+    top = np.iinfo(pixels.dtype).max
+    low, high = (float(value) for value in np.percentile(pixels[:: max(1, len(pixels) // 2000)], (0.1, 99.9)))
+    if high - low >= (top + 1) / 4:
+        return as_rgb8(pixels), ""
+    spread = (pixels.astype(np.float32) - low) * (255 / max(high - low, 1.0))
+    note = f"stretched to be seen: its values lie between {low:,.0f} and {high:,.0f} of {top:,}"
+    return as_rgb8(spread.clip(0, 255).astype(np.uint8)), note if high > low else ""
+
+
+def _image(pixels: np.ndarray, alpha: np.ndarray | None, picture: Picture) -> Image.Image:
+    image = Image.fromarray(pixels)
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
     if picture.icc and len(picture.icc) <= LARGEST_PROFILE_BYTES and picture.pixels.shape[2] == 3:
         image.info["icc_profile"] = picture.icc
     return image
@@ -38,9 +73,11 @@ def image_of(picture: Picture) -> Image.Image:
 
 def embed(image: Image.Image, affordable_bytes: int = AFFORDABLE_BYTES) -> Embedded:
     """A picture without loss if that is affordable, else with as little as is."""
-    data, exact = _webp(image, lossless=True, quality=40), True
+    data, exact = b"", False
+    if image.width * image.height <= LOSSLESS_PIXELS:
+        data, exact = _webp(image, lossless=True, quality=40), True
     for quality in (94, 85, 70, 50):
-        if len(data) <= affordable_bytes:
+        if data and len(data) <= affordable_bytes:
             break
         data, exact = _webp(image, lossless=False, quality=quality), False
     return Embedded(_uri("image/webp", data), image.width, image.height, exact)

@@ -116,3 +116,9 @@ scrub?.addEventListener("input", () => {
   rest = Number(scrub.value) === grids.length - 1 ? null : nearest(step);
   read(rest);
 });
+
+/* An enlarged image closes with Escape, as one expects; a click and the space bar do it without this script. */
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const box of all(".enlarge:checked")) box.checked = false;
+});

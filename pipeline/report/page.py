@@ -19,8 +19,12 @@ REPORT = "report.html"
 BULK = ("index", "shards", "runs")
 
 
-def render(url: str) -> str:
+def render(url: str, source: str | None = None) -> str:
     """The page about an output, as HTML that needs nothing else: no network, no other file.
+
+    Args:
+        source: where the inputs of a bulk output lie, to show them beside its results; by default those of one's own
+            runs are shown.
 
     Raises:
         StorageError: there is no output of Recast at `url`, or it can't be read.
@@ -28,7 +32,7 @@ def render(url: str) -> str:
     output = Output.at(url)
     with storage.faults_as_sentences(f"reading {url}"):
         kind = _kind(output)
-        facts: Any = training.gather(output) if kind == "training" else bulk.gather(output)
+        facts: Any = training.gather(output) if kind == "training" else bulk.gather(output, source)
     return _rendered(f"{kind}.html", facts)
 
 
@@ -46,13 +50,13 @@ def _rendered(template: str, facts: Any) -> str:
     )
 
 
-def write(url: str, target: str | None = None) -> str:
+def write(url: str, target: str | None = None, *, source: str | None = None) -> str:
     """Write the page about an output to `target`, by default `report.html` in the output. Returns where it is.
 
     Raises:
         StorageError: there is no output of Recast at `url`, or `target` can't be written.
     """
-    page = render(url).encode()
+    page = render(url, source).encode()
     place = target or storage.join(url, REPORT)
     fs, path = storage.filesystem(place)
     with storage.faults_as_sentences(f"writing {place}"):
@@ -61,7 +65,13 @@ def write(url: str, target: str | None = None) -> str:
 
 
 def write_audit(
-    url: str, target: str | None = None, *, sample: int = 24, show_held: bool = False, signed_off_by: str | None = None
+    url: str,
+    target: str | None = None,
+    *,
+    sample: int = 24,
+    show_held: bool = False,
+    signed_off_by: str | None = None,
+    source: str | None = None,
 ) -> tuple[str, str]:
     """Write the audit of a de-identified output, a page and the JSON beside it. Returns where they are.
 
@@ -69,21 +79,39 @@ def write_audit(
         target: of the page; by default `audit.html` in the output. The JSON has the same name with another ending.
         sample: images of each kind on the page.
         show_held: put the originals of held images on it.
+        signed_off_by: who has looked at the page and signs.
+        source: where the originals of held images lie; by default where one's own runs read them.
 
     Raises:
+        SignError: a sampled image can't be shown, or the page that lies there to be looked at was another one.
         StorageError: it is no output of `recast deidentify`, or the target can't be written.
     """
     output = Output.at(url)
     with storage.faults_as_sentences(f"reading {url}"):
-        facts = audit.gather(output, sample=sample, show_held=show_held)
+        facts = audit.gather(output, sample=sample, show_held=show_held, source=source)
     page = _rendered("audit.html", facts).encode()
     place = target or storage.join(url, f"{audit.AUDIT}.html")
     beside = place.removesuffix(".html") + ".json"
     fs, path = storage.filesystem(place)
     with storage.faults_as_sentences(f"writing {place}"):
+        stale = bool(signed_off_by) and _lies_there(fs, path) not in (None, page)
+        signature = audit.sign(facts, page, None if stale else signed_off_by)
         storage.write_bytes(fs, path, page)
-        storage.write_bytes(fs, storage.filesystem(beside)[1], audit.sign(facts, page, signed_off_by))
+        storage.write_bytes(fs, storage.filesystem(beside)[1], signature)
+    if stale:
+        raise audit.SignError(
+            f"{place} showed something else until now: another sample, or an older state of the output. It is written "
+            f"anew and not signed; look at it, then give the same command again"
+        )
     return place, beside
+
+
+def _lies_there(fs: storage.FileSystem, path: str) -> bytes | None:
+    """The page that somebody may have looked at; None where there is none."""
+    try:
+        return storage.read_bytes(fs, path)
+    except FileNotFoundError:
+        return None
 
 
 def _kind(output: Output) -> str:
@@ -105,6 +133,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=wording.plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -15,6 +15,7 @@ from recast.pipeline.images.faults import Fault
 from recast.pipeline.output import index
 from recast.pipeline.report.embed import Embedded, embed, embed_file, image_of
 from recast.pipeline.report.output import Output
+from recast.pipeline.report.provenance import is_inside
 
 PAIRS = 10
 WHOLE_PX = 512
@@ -58,12 +59,12 @@ def choose(count: int, wanted: int = PAIRS) -> list[int]:
     return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
 
 
-def read_pairs(output: Output, keys: Sequence[str], *, befores: bool) -> tuple[Pair, ...]:
-    """The pictures of some keys, in their order."""
+def read_pairs(output: Output, keys: Sequence[str], places: Sequence[str]) -> tuple[Pair, ...]:
+    """The pictures of some keys, in their order; those of their sources as far as they lie in one of the places."""
     rows = {row["key"]: row for row in _rows(output, keys)}
     found = [rows[key] for key in keys if key in rows]
-    read = read_sources([row["source"] for row in found]) if befores else {}
-    made = (_pair(output, row, read.get(row["source"]), befores=befores) for row in found)
+    read = read_sources([row["source"] for row in found], places)
+    made = (_pair(output, row, read.get(row["source"]), befores=bool(places)) for row in found)
     return tuple(replace(pair, remarks=tuple(row.get("notes") or ())) for pair, row in zip(made, found, strict=True))
 
 
@@ -78,9 +79,10 @@ def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["finished_at"])
 
 
-def read_sources(uris: Sequence[str]) -> dict[str, bytes]:
-    """What can still be read of some sources, those of one archive by listing it once."""
+def read_sources(sources_of_rows: Sequence[str], places: Sequence[str]) -> dict[str, bytes]:
+    """What can still be read of some sources that lie in one of the places, those of one archive by listing it once."""
     found: dict[str, bytes] = {}
+    uris = [uri for uri in sources_of_rows if is_inside(uri, places)]
     for holder in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
         of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == holder]
         tried(lambda wanted: found.update(sources.read_sources(wanted, MOST_BYTES)), of_holder)

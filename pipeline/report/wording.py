@@ -4,6 +4,10 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup
+
+from recast.pipeline.events import printable
+
 UNKNOWN = "–"
 
 
@@ -93,6 +97,13 @@ def percent(share: float) -> str:
     if share > 0.999:
         return "> 99.9 %"
     return f"{share * 100:.1f} %" if share < 0.1 or share > 0.99 else f"{share * 100:.0f} %"
+
+
+def plain(value: Any) -> Any:
+    """A text as a page may show it: control characters, and what turns the direction of writing, as escapes."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "\n".join(printable(line) for line in value.split("\n"))
 
 
 FILTERS = {word.__name__: word for word in (count, plural, large, significant, size, duration, moment, date, percent)}

@@ -125,24 +125,27 @@ def test_pictures_show_the_same_place_exactly(tmp_path: Path) -> None:
     gradient = np.indices((800, 1600)).sum(axis=0)[..., None].repeat(3, 2) % 256
     after = Image.fromarray(gradient.astype(np.uint8))
     bulk(tmp_path / "out", tmp_path / "in", {"big.png": (after.resize((400, 200)), after)}, [])
-    (pair,) = pairs.read_pairs(Output.at(str(tmp_path / "out")), ["big.png"], befores=True)
+    (pair,) = pairs.read_pairs(Output.at(str(tmp_path / "out")), ["big.png"], [f"file://{tmp_path}/in"])
     assert (pair.after.width, pair.after.height) == (512, 384)
     assert (pair.before.width, pair.before.height) == (128, 96)
     assert (pair.smooth.width, pair.smooth.height) == (512, 384)
     assert pair.after.exact
-    text = Page(report.render(str(tmp_path / "out"))).text
+    text = Page(report.render(str(tmp_path / "out"), str(tmp_path / "in"))).text
     assert "400 × 200 → 1,600 × 800 px, of which the middle 512 × 384" in text
 
 
 def test_remarks_of_the_index_are_shown(tmp_path: Path) -> None:
     """What the index notes of a result stands below its picture."""
     bulk(tmp_path / "out", tmp_path / "in", {"a.gif": doubled(16)}, [], notes=["first of 12 frames"])
-    assert "16 × 16 → 32 × 32 px; first of 12 frames" in Page(report.render(str(tmp_path / "out"))).text
+    assert (
+        "16 × 16 → 32 × 32 px; first of 12 frames"
+        in Page(report.render(str(tmp_path / "out"), str(tmp_path / "in"))).text
+    )
 
 
 def test_small_results_are_embedded_byte_for_byte(upscaled: Path) -> None:
     """What the page shows of a small PNG is the very file of the shard."""
-    (pair,) = pairs.read_pairs(Output.at(str(upscaled)), ["a/03.jpg"], befores=True)
+    (pair,) = pairs.read_pairs(Output.at(str(upscaled)), ["a/03.jpg"], [f"file://{upscaled.parent}/in"])
     assert pair.after.uri.startswith("data:image/png;base64,")
     assert pair.after_size == (48, 48)
 
@@ -151,7 +154,9 @@ def test_vanished_and_changed_sources_leave_the_result(upscaled: Path) -> None:
     """Without its source a result is shown alone, and the page says why."""
     (upscaled.parent / "in" / "a" / "03.jpg").unlink()
     (upscaled.parent / "in" / "a" / "04.jpg").write_bytes(png(Image.new("RGB", (9, 9))))
-    found = pairs.read_pairs(Output.at(str(upscaled)), ["a/03.jpg", "a/04.jpg", "a/05.jpg"], befores=True)
+    found = pairs.read_pairs(
+        Output.at(str(upscaled)), ["a/03.jpg", "a/04.jpg", "a/05.jpg"], [f"file://{upscaled.parent}/in"]
+    )
     assert [pair.before is None for pair in found] == [True, True, False]
     assert all(pair.after for pair in found)
     assert [pair.note.split(",")[0] for pair in found] == [
@@ -251,7 +256,8 @@ def test_outputs_in_a_bucket_have_their_page(upscaled: Path) -> None:
     """An output on storage that isn't a disk is read and written there."""
     bucket = fsspec.filesystem("memory")
     bucket.put(str(upscaled), "/bucket/out", recursive=True)
-    assert report.write("memory://bucket/out") == "memory://bucket/out/report.html"
+    source = f"{upscaled.parent}/in"
+    assert report.write("memory://bucket/out", source=source) == "memory://bucket/out/report.html"
     page = Page(bucket.cat_file("/bucket/out/report.html").decode())
     assert "14 of 17 images were upscaled" in page.text
     assert sum(alt.startswith("Before:") for alt in page.values("alt")) == pairs.PAIRS

@@ -1,0 +1,186 @@
+"""The audit: each sampled image whole, whatever its depth and transparency, and nothing signed that was not shown."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from recast.jobs import cli
+from recast.pipeline import report
+from recast.pipeline.report.audit import SignError
+from tests.pipeline.report.test_report import Page
+
+FACE = data.astronaut()
+GREY = FACE.mean(2)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])[
+        1
+    ].tobytes()
+
+
+def faded() -> np.ndarray:
+    """Opaque at the top, and fully transparent at the bottom."""
+    alpha = np.linspace(255, 0, 512).astype(np.uint8)[:, None].repeat(512, 1)
+    return np.dstack([FACE, alpha])
+
+
+@pytest.fixture
+def deidentified(tmp_path, worker_here):
+    """Makes an output of the given images, each with a box in it."""
+
+    def made(images: dict[str, bytes], box=(170, 60, 290, 220)):
+        (tmp_path / "in").mkdir()
+        for name, file in images.items():
+            (tmp_path / "in" / name).write_bytes(file)
+        (tmp_path / "boxes.json").write_text(json.dumps({name: [{"box": box, "kind": "face"}] for name in images}))
+        how = ["--detector", "none", "--boxes", str(tmp_path / "boxes.json")]
+        assert cli._status(["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), *how]) == 0
+        return str(tmp_path / "out")
+
+    return made
+
+
+def pictures(page: str) -> dict[str, np.ndarray]:
+    """The pixels that a page shows, uint8 [H, W, 3], by their description."""
+    found = {}
+    for image in re.findall(r"<img [^>]*>", page):
+        file = base64.b64decode(re.search(r'src="data:image/[a-z]+;base64,([^"]+)"', image)[1])
+        opened = Image.open(io.BytesIO(file))
+        stated = [int(re.search(rf'{side}="([0-9]+)"', image)[1]) for side in ("width", "height")]
+        assert list(opened.size) == stated
+        found[re.search(r'alt="([^"]*)"', image)[1]] = np.asarray(opened.convert("RGB"))
+    return found
+
+
+def audited(output: str, **options) -> tuple[str, dict]:
+    page, beside = report.write_audit(output, **options)
+    return Path(page).read_text(), json.loads(Path(beside).read_text())
+
+
+def test_a_large_image_is_shown_whole_with_close_looks(deidentified):
+    """People in the corners of a 2400 x 1800 photograph are on the page, the replaced region as it is."""
+    wide = cv2.resize(data.coffee(), (2400, 1800))
+    wide[:512, :512], wide[-512:, -512:] = FACE, FACE[:, ::-1]
+    output = deidentified({"two people.png": png(wide)})
+    page, said = audited(output)
+    shown = pictures(page)
+    whole = shown["Published: two people.png"]
+    assert whole.shape == (1200, 1600, 3)
+    expected = cv2.resize(wide, (1600, 1200), interpolation=cv2.INTER_AREA)
+    assert np.abs(whole[-340:, -340:].astype(int) - expected[-340:, -340:]).mean() < 6
+    assert (whole[70:120, 135:175] < 12).all()
+    text = Page(page).text
+    assert "2,400 × 1,800 px, reduced to 1,600 × 1,200" in text
+    assert "Replaced: 1. face 1.00, solid, 120 × 160 px" in text
+    (image,) = said["images"]
+    close = shown["Replaced 1 of two people.png"]
+    left, top, right, bottom = image["parts_shown_close"][0]
+    assert close.shape == (bottom - top, right - left, 3)
+    assert np.abs(close[:20, :20].astype(int) - wide[top : top + 20, left : left + 20]).mean() < 12
+    assert len(image["parts_shown_close"]) == 7
+    assert re.search(r'class="mark" style="left:7\.08\d*%;top:3\.33\d*%;width:5\.0%;height:8\.88', page)
+    assert (image["width"], image["height"], image["shown_whole_at"]) == (2400, 1800, [1600, 1200])
+    assert image["shown"] is True
+
+
+def test_every_depth_and_transparency_can_be_seen(deidentified):
+    """16-bit grey and colour, a few low bits, and what alpha hides: as a person could come to see it."""
+    deep = np.full((40, 60), 40_000, np.uint16)
+    output = deidentified(
+        {
+            "grey16.png": png((GREY * 257).astype(np.uint16)),
+            "low16.png": png(GREY.astype(np.uint16)),
+            "dark8.png": png((FACE * 0.08).astype(np.uint8)),
+            "colour16.png": png(FACE.astype(np.uint16) * 257),
+            "faded.png": png(faded()),
+            "flat16.png": png(np.vstack([np.pad(deep, ((0, 472), (0, 452)), constant_values=40_000)])),
+        }
+    )
+    page, said = audited(output)
+    shown = pictures(page)
+    for name in ("grey16.png", "low16.png", "dark8.png", "colour16.png"):
+        expected = FACE if name in ("dark8.png", "colour16.png") else GREY[..., None].repeat(3, 2)
+        seen = shown[f"Published: {name}"][300:].astype(int)
+        assert np.abs(seen - expected[300:]).mean() < 12, name
+    assert "stretched to be seen: its values lie between 0 and" in Page(page).text
+    on_white, on_black = shown["Published: faded.png"], shown["On black: faded.png"]
+    assert on_white[-1].min() > 250
+    assert on_black[-1].max() < 5
+    assert np.abs(shown["Without its transparency: faded.png"][300:].astype(int) - FACE[300:]).mean() < 6
+    assert [image["shown"] for image in said["images"]] == [True] * 6
+    report.render(output)
+
+
+def test_the_json_lists_what_was_shown(deidentified):
+    """Each image with the sha256 of what is published and of the page, and the same page each time."""
+    output = deidentified({f"{n}.png": png(np.roll(FACE, n, 0)) for n in range(3)})
+    page, said = audited(output, sample=2, signed_off_by="Ada")
+    assert said["page_sha256"] == hashlib.sha256(page.encode()).hexdigest()
+    assert [image["key"] for image in said["images"]] == said["sampled"]
+    assert len(said["images"]) == 2
+    shown = pictures(page)
+    for image in said["images"]:
+        assert image["shown_whole_at"] == [image["width"], image["height"]] == [512, 512]
+        assert len(image["sha256"]) == 64
+        assert f"Published: {image['key']}" in shown
+    assert said["signed_off"]["by"] == "Ada"
+    assert "at 2 sampled images, each whole (0 of them reduced" in said["signed_off"]["statement"]
+    assert audited(output, sample=2)[0] == page
+
+
+def test_nobody_signs_what_was_not_shown(deidentified, tmp_path, capsys):
+    """A damaged image is said on the page and refuses the signature; nothing is written over for it."""
+    output = deidentified({"a.png": png(FACE), "b.png": png(FACE[::-1])})
+    (shard,) = (tmp_path / "out" / "shards").iterdir()
+    file = bytearray(shard.read_bytes())
+    file[2000] ^= 1
+    shard.write_bytes(file)
+    page, said = audited(output)
+    assert sorted(image["shown"] for image in said["images"]) == [False, True]
+    assert "1 image of the sample can’t be shown" in Page(page).text
+    assert "Not shown: its bytes are not those that the index tells of." in Page(page).text
+    before = (tmp_path / "out" / "audit.json").read_bytes()
+    assert cli._status(["audit", output, "--signed-off-by", "Ada"]) == cli.FAILED
+    assert "1 of the 2 sampled images can't be shown" in capsys.readouterr().err
+    assert (tmp_path / "out" / "audit.json").read_bytes() == before
+
+
+def test_a_page_that_showed_something_else_is_not_signed(deidentified):
+    """Who looked at one sample signs that one: another is written, unsigned, to be looked at first."""
+    output = deidentified({f"{n}.png": png(np.roll(FACE, n, 0)) for n in range(3)})
+    report.write_audit(output, sample=1)
+    with pytest.raises(SignError, match="look at it, then give the same command again"):
+        report.write_audit(output, sample=3, signed_off_by="Ada")
+    _, said = audited(output, sample=3, signed_off_by="Ada")
+    assert said["signed_off"]["by"] == "Ada"
+    assert len(said["images"]) == 3
+
+
+def test_held_originals_come_from_ones_own_sources_alone(deidentified, tmp_path, worker_here, monkeypatch):
+    """With --show-held; in another's output, or one that was moved, --source must say where they lie."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    output = deidentified({"a.png": png(FACE)}, box=(5000, 5000, 5100, 5100))
+    assert "Held: a.png" in pictures(audited(output, show_held=True)[0])
+    (tmp_path / "out").rename(tmp_path / "moved")
+    page, said = audited(str(tmp_path / "moved"), show_held=True)
+    assert "Held: a.png" not in pictures(page)
+    assert said["held_listed"] == [{"key": "a.png", "original_shown": False}]
+    assert "Held: a.png" in pictures(audited(str(tmp_path / "moved"), show_held=True, source=str(tmp_path / "in"))[0])
+
+
+def test_the_policy_is_said_in_words(deidentified):
+    """A reviewer reads what the settings mean, and finds the settings themselves below."""
+    text = Page(audited(deidentified({"a.png": png(FACE)}))[0]).text
+    looks = "Looks with boxes of the user's own alone"
+    for words in (looks, "Puts in place black, in", "Originals not kept", "Names as in the source"):
+        assert words in text
