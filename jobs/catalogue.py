@@ -42,18 +42,19 @@ def show(url: str) -> int:
     return DONE
 
 
-def import_file(url: str, target: str, *, name: str | None) -> int:
+def import_file(url: str, target: str, *, name: str | None, key: str = "") -> int:
     """Make a bundle of another program's checkpoint."""
     fs, path = storage.filesystem(url)
     with storage.faults_as_sentences(f"reading {url}"):
         data = storage.read_bytes(fs, path)
     file = path.rpartition("/")[2]
-    found = foreign.recognise(foreign.load(data, file), file)
+    found = foreign.identify(foreign.read(data, file), file, key)
     network = NETWORKS[found.network](**found.arguments)
     network.load_state_dict(found.state)
+    record = {"imported": file, "recognised as": found.family, **({"note": found.note} if found.note else {})}
     described = Bundle(
         name=name or file.rpartition(".")[0], recipe="import", network=found.network, arguments=found.arguments,
-        descriptor=found.descriptor, training={"imported": file, "recognised as": found.family},
+        descriptor=found.descriptor, training=record,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         whole = bundle_files.write(described, network, Path(folder))
@@ -62,6 +63,8 @@ def import_file(url: str, target: str, *, name: str | None) -> int:
     d = whole.descriptor
     use = f"recast deidentify --detector {target}" if d.task == "detect" else f"recast {d.task} --model {target}"
     print(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `{use}`")
+    if found.note:
+        print(f"note: {found.note}")
     return DONE
 
 

@@ -24,17 +24,19 @@ def models_show(bundle: str) -> int:
 
 
 @models_app.command(name="import")
-def models_import(file: str, bundle: str, *, name: str | None = None) -> int:
+def models_import(file: str, bundle: str, *, name: str | None = None, key: str = "") -> int:
     """Make a BUNDLE of FILE, another program's generator (.pth or safetensors), recognised by its parameters.
 
     Parameters
     ----------
     name
         What the bundle is called; by default the file's name.
+    key
+        Which of a file's entries holds the generator (`params_ema`, `state_dict.netG_A`), where there are several.
     """
     from recast.jobs import catalogue
 
-    return catalogue.import_file(place(file), place(bundle), name=name)
+    return catalogue.import_file(place(file), place(bundle), name=name, key=key)
 
 
 @models_app.command(name="export")

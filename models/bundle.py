@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
+from recast.models.outline import OutlineError, outline
 
 FORMAT = "recast-bundle/1"
 WEIGHTS = "generator.safetensors"
+LARGEST_DESCRIPTION_BYTES = 4 << 20
 
 
 class BundleError(ValueError):
@@ -44,6 +47,14 @@ class Bundle:
     weights_sha256: str = ""
     """Of `generator.safetensors`."""
 
+    def __post_init__(self) -> None:
+        for name in ("name", "recipe", "network", "weights_sha256"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is no text")
+        for name in ("arguments", "training"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} is no mapping")
+
     @property
     def digest(self) -> str:
         """What decides the pixels: network, arguments, descriptor and weights; `sha256:` and 16 hex digits."""
@@ -52,13 +63,28 @@ class Bundle:
 
     def build(self) -> nn.Module:
         """The network, with fresh weights. Raises BundleError for a network this version doesn't know."""
-        if self.network not in NETWORKS:
-            known = ", ".join(sorted(NETWORKS))
-            raise BundleError(f"the bundle {self.name!r} needs the network {self.network!r}; this version has {known}")
+        self._check_known()
         try:
             return NETWORKS[self.network](**self.arguments)
         except (TypeError, ValueError) as fault:
             raise BundleError(f"the bundle {self.name!r} has bad arguments for {self.network}: {fault}") from fault
+
+    def outline(self, tensors: int) -> nn.Module:
+        """The network without values, to compare with so many tensors of weights before memory is taken for it.
+
+        Raises:
+            BundleError: an unknown network, or arguments that are not its own or absurd.
+        """
+        self._check_known()
+        try:
+            return outline(self.network, self.arguments, tensors)
+        except OutlineError as fault:
+            raise BundleError(f"the bundle {self.name!r} has bad arguments for {self.network}: {fault}") from fault
+
+    def _check_known(self) -> None:
+        if self.network not in NETWORKS:
+            known = ", ".join(sorted(NETWORKS))
+            raise BundleError(f"the bundle {self.name!r} needs the network {self.network!r}; this version has {known}")
 
 
 def write(bundle: Bundle, network: nn.Module, folder: Path) -> Bundle:
@@ -78,6 +104,8 @@ def to_json(bundle: Bundle) -> dict[str, Any]:
 
 def read_description(text: str | bytes) -> Bundle:
     """Parse `bundle.json`. Raises BundleError."""
+    if len(text) > LARGEST_DESCRIPTION_BYTES:
+        raise BundleError(f"not a readable bundle.json: it has {len(text):,} bytes")
     try:
         fields = json.loads(text)
         if fields.pop("format") != FORMAT:
@@ -87,10 +115,11 @@ def read_description(text: str | bytes) -> Bundle:
         descriptor = {**descriptor, "value_range": tuple(descriptor["value_range"])}
         descriptor["conditions"] = tuple(descriptor.get("conditions", ()))
         bundle = Bundle(descriptor=Descriptor(**descriptor), **fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        digest = bundle.digest
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
         raise BundleError(f"not a readable bundle.json: {fault}") from fault
-    if said not in (None, bundle.digest):
-        raise BundleError(f"bundle.json was changed by hand: it says {said}, its contents give {bundle.digest}")
+    if said not in (None, digest):
+        raise BundleError(f"bundle.json was changed by hand: it says {said}, its contents give {digest}")
     return bundle
 
 
@@ -103,9 +132,12 @@ def read(description: str | bytes, weights: bytes) -> tuple[Bundle, nn.Module]:
     bundle = read_description(description)
     if hashlib.sha256(weights).hexdigest() != bundle.weights_sha256:
         raise BundleError(f"{WEIGHTS} of {bundle.name!r} doesn't match its digest: damaged, or from another bundle")
+    try:
+        state = load_tensors(weights)
+    except SafetensorError as fault:
+        raise BundleError(f"{WEIGHTS} of {bundle.name!r} is damaged: {fault}") from fault
+    _check_fits(bundle.name, bundle.outline(len(state)), state)
     network = bundle.build()
-    state = load_tensors(weights)
-    _check_fits(bundle.name, network, state)
     network.load_state_dict({k: v.to(network.state_dict()[k].dtype) for k, v in state.items()})
     return bundle, network.eval().requires_grad_(False)
 

@@ -1,5 +1,6 @@
 """What a generator takes and gives, stated once so that nothing downstream has to guess."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,9 +16,9 @@ class Descriptor:
     task: Literal["translate", "upscale", "deidentify", "generate", "classify", "detect", "recognise"]
     """What it is for; the bulk jobs refuse a generator of another task."""
     in_channels: int = 3
-    """Channels it takes: 1 (greyscale) or 3 (RGB)."""
+    """Channels it takes: 1 (greyscale) or 3 (RGB); 2 and 4 are these with an alpha channel as the last."""
     out_channels: int = 3
-    """Channels it gives: 1 or 3."""
+    """Channels it gives: 1 to 4, likewise."""
     scale: int = 1
     """Output pixels per input pixel along each side."""
     size_multiple: int = 1
@@ -34,11 +35,13 @@ class Descriptor:
 
     def __post_init__(self) -> None:
         for name in ("in_channels", "out_channels"):
-            if getattr(self, name) not in (1, 3):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or 3")
-        for name in ("scale", "size_multiple", "min_size_px"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if getattr(self, name) not in (1, 2, 3, 4):
+                raise ValueError(f"{name} is {getattr(self, name)}; images have 1 (grey) to 4 (RGB and alpha)")
+        for name, most in (("scale", 64), ("size_multiple", 1 << 14), ("min_size_px", 1 << 14)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {most:,}")
+        if self.halo_px is not None and not 0 <= self.halo_px <= 1 << 14:
+            raise ValueError(f"halo_px is {self.halo_px}; it must be from 0 to {1 << 14:,}")
         low, high = self.value_range
-        if not low < high:
+        if not -math.inf < low < high < math.inf:
             raise ValueError(f"value_range is {self.value_range}; its first value must be below its second")

@@ -21,6 +21,8 @@ from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.precision import Precision
 
+WITH_ALPHA = (2, 4)
+"""Numbers of channels of which the last is alpha."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -78,7 +80,7 @@ class Generator:
         cut = tiling(self.descriptor, height, width)
         if cut is not None:
             return [self._tiled(picture, cut) for picture in pictures]
-        outputs = self._batches(p.pixels for p in pictures)
+        outputs = self._batches(self._taken(picture) for picture in pictures)
         return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
 
     def _whole(self, picture: Picture, output: Tensor) -> Picture | Fault:
@@ -92,7 +94,7 @@ class Generator:
         height, width, _ = picture.pixels.shape
         scale, fade = self.descriptor.scale, cut.ramp * self.descriptor.scale
         columns, rows = list(cut.axis(width)), list(cut.axis(height))
-        pieces = self._pieces(picture.pixels, rows, columns)
+        pieces = self._pieces(self._taken(picture), picture.pixels, rows, columns)
         whole: np.ndarray | None = None
         try:
             for row in rows:
@@ -113,13 +115,24 @@ class Generator:
         note = f"blended from {count} tiles of {cut.side} px" if cut.ramp else f"exact from {count} tiles"
         return self._result(picture, whole, note)
 
-    def _pieces(self, pixels: np.ndarray, rows: list[Tile], columns: list[Tile]) -> Iterator[np.ndarray]:
-        """What is kept of every tile's result, row by row: uint [h, w, C']."""
+    def _taken(self, picture: Picture) -> np.ndarray:
+        """uint [H, W, C]: a picture's pixels, with its alpha (or an opaque one) where the network takes it."""
+        if self.descriptor.in_channels not in WITH_ALPHA:
+            return picture.pixels
+        top = np.iinfo(picture.pixels.dtype).max
+        alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
+        scaled = np.rint(alpha * (top / np.iinfo(alpha.dtype).max)).astype(picture.pixels.dtype)
+        return np.concatenate([picture.pixels, scaled[..., None]], axis=2)
+
+    def _pieces(
+        self, pixels: np.ndarray, like: np.ndarray, rows: list[Tile], columns: list[Tile]
+    ) -> Iterator[np.ndarray]:
+        """What is kept of every tile's result, row by row: uint [h, w, C'], as deep and as grey as `like`."""
         places = list(product(rows, columns))
         outputs = self._batches(pixels[r.start : r.stop, c.start : c.stop] for r, c in places)
         for (row, column), output in zip(places, outputs, strict=True):
             kept = output[:, self._kept(row), :][:, :, self._kept(column)]
-            yield self._pixels(kept, pixels)
+            yield self._pixels(kept, like)
 
     def _kept(self, tile: Tile) -> slice:
         scale = self.descriptor.scale
@@ -165,10 +178,13 @@ class Generator:
         Grey stays grey where the task keeps colours.
         """
         if like.shape[2] == 1 and self.descriptor.task == "upscale":
-            output = output.mean(dim=0, keepdim=True)
+            colours = len(output) - (self.descriptor.out_channels in WITH_ALPHA)
+            output = torch.cat([output[:colours].mean(dim=0, keepdim=True), output[colours:]])
         return to_pixels(output, *self.descriptor.value_range, like.dtype)
 
     def _result(self, picture: Picture, pixels: np.ndarray, note: str = "") -> Picture:
+        if self.descriptor.out_channels in WITH_ALPHA:
+            return picture.with_pixels(np.ascontiguousarray(pixels[..., :-1]), _eight_bits(pixels[..., -1]), note)
         alpha = None if picture.alpha is None else _resized(picture.alpha, pixels.shape[1], pixels.shape[0])
         return picture.with_pixels(pixels, alpha, note)
 
@@ -177,9 +193,11 @@ _NOT_FINITE = Fault("generator", "the network gave values that are not finite (N
 
 
 def _with_channels(image: Tensor, channels: int) -> Tensor:
-    """[C, H, W] with `channels` channels: grey repeated, or colour reduced to luma."""
+    """[C, H, W] with `channels` channels: grey repeated, or colour reduced to luma; alpha, last of 2 or 4, as it is."""
     if image.shape[0] == channels:
         return image
+    if channels in WITH_ALPHA:
+        return torch.cat([_with_channels(image[:-1], channels - 1), image[-1:]])
     if channels == 3:
         return image.expand(3, -1, -1)
     luma = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
@@ -196,6 +214,10 @@ def _padded(images: Tensor, descriptor: Descriptor) -> Tensor:
         return images
     mirrored = down < height and right < width
     return F.pad(images, (0, right, 0, down), mode="reflect" if mirrored else "replicate")
+
+
+def _eight_bits(alpha: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(alpha if alpha.dtype == np.uint8 else (alpha >> 8).astype(np.uint8))
 
 
 def _resized(alpha: np.ndarray, width: int, height: int) -> np.ndarray:

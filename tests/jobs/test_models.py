@@ -70,7 +70,11 @@ def test_a_bundle_goes_from_and_to_object_storage(bucket, capsys):
 def test_mistakes_are_one_sentence(tmp_path, capsys):
     (tmp_path / "evil.pth").write_bytes(packed({"params": {"a": Evil()}}))
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    for file, says in (("evil.pth", "weights alone"), ("noise.pth", "weights alone"), ("none.pth", "no such file")):
+    for file, says in (
+        ("evil.pth", "no state dict"),
+        ("noise.pth", "no checkpoint that can be read"),
+        ("none.pth", "no such file"),
+    ):
         assert cli._status(["models", "import", str(tmp_path / file), str(tmp_path / "out")]) in (
             cli.FAILED,
             cli.BAD_USAGE,

@@ -22,10 +22,15 @@ class Block(nn.Module):
         return x + self.conv_block(x)
 
 
+def no_norm(_width):
+    """`--norm none`: an Identity, and, as with batch norm, convolutions without biases before it."""
+    return nn.Identity()
+
+
 class Resnet(nn.Module):
     def __init__(self, ngf=8, blocks=6, norm=nn.InstanceNorm2d, dropout=False):
         super().__init__()
-        bias = norm is not nn.BatchNorm2d
+        bias = norm not in (nn.BatchNorm2d, no_norm)
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, ngf, 7, bias=bias), norm(ngf), nn.ReLU()]
         for width in (ngf, 2 * ngf):
             layers += [nn.Conv2d(width, 2 * width, 3, 2, 1, bias=bias), norm(2 * width), nn.ReLU()]
@@ -49,7 +54,7 @@ class Skip(nn.Module):
     def __init__(self, outer, inner, sub=None, outermost=False, norm=nn.BatchNorm2d, given=None, dropout=False):
         super().__init__()
         self.outermost = outermost
-        bias = norm is not nn.BatchNorm2d
+        bias = norm not in (nn.BatchNorm2d, no_norm)
         down = nn.Conv2d(given or outer, inner, 4, 2, 1, bias=bias)
         if outermost:
             layers = [down, sub, nn.ReLU(), nn.ConvTranspose2d(2 * inner, outer, 4, 2, 1), nn.Tanh()]

@@ -193,3 +193,24 @@ def test_grey_stays_grey_when_upscaled_and_alpha_grows_along():
     assert result.pixels.shape == (20, 24, 1)
     assert result.alpha.shape == (20, 24)
     assert set(np.unique(result.alpha)) == {77}
+
+
+@pytest.mark.parametrize(("taken", "given"), [(4, 4), (4, 3), (3, 4), (2, 2)])
+def test_networks_with_an_alpha_channel_take_and_give_one(taken, given):
+    """Alpha is the last channel of two or four; an image without one is opaque, a network that gives none leaves it."""
+
+    class Channels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[1] == taken
+            return torch.cat([x, x[:, :1]], 1)[:, :given] if given > taken else x[:, :given]
+
+    descriptor = Descriptor(task="translate", in_channels=taken, out_channels=given)
+    alpha = np.random.default_rng(1).integers(0, 256, (9, 13), np.uint8)
+    (result,) = generator(Channels(), descriptor)([picture(9, 13, channels=3 if taken > 2 else 1, alpha=alpha)])
+    before = picture(9, 13, channels=3 if taken > 2 else 1).pixels
+    assert np.array_equal(result.pixels, before)
+    expected = alpha if given in (2, 4) and taken in (2, 4) else before[..., 0] if given == 4 else alpha
+    assert np.array_equal(result.alpha, expected)
+    (opaque,) = generator(Channels(), descriptor)([picture(9, 13, channels=3 if taken > 2 else 1)])
+    if taken == given:
+        assert set(np.unique(opaque.alpha)) == {255}
