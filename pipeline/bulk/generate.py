@@ -4,6 +4,7 @@ import hashlib
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice, product
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
 from recast.models.pixels import LUMA
+from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from recast.pipeline.images.faults import Fault
@@ -79,7 +81,8 @@ class Generator:
         height, width, _ = pictures[0].pixels.shape
         cut = tiling(self.descriptor, height, width)
         if cut is not None:
-            return [self._tiled(picture, cut) for picture in pictures]
+            layers = self._layers if cut.ramp else None
+            return [self._layered(picture, layers) if layers else self._tiled(picture, cut) for picture in pictures]
         outputs = self._batches(self._taken(picture) for picture in pictures)
         return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
 
@@ -88,6 +91,47 @@ class Generator:
             return self._result(picture, self._pixels(output, picture.pixels))
         except NotFiniteError:
             return _NOT_FINITE
+
+    @cached_property
+    def _layers(self) -> LayerByLayer | None:
+        """The network layer by layer, where its norms take statistics of the whole image."""
+        if self._dice is not None:  # strips of a layer would see other noise each time
+            return None
+        return LayerByLayer.of(self.network, self.descriptor, self.device)
+
+    def _layered(self, picture: Picture, layers: LayerByLayer) -> Picture | Fault:
+        """A large image through a network that looks at all of it: the whole image's result, to rounding."""
+        given, scale = self._taken(picture), self.descriptor.scale
+        height, width, _ = given.shape
+        down, right = _padding(height, width, self.descriptor)
+        strips: list[np.ndarray] = []
+
+        def take(start: int, strip: Tensor) -> None:
+            kept = strip[0, :, : max(height * scale - start, 0), : width * scale].float()
+            strips.append(self._pixels(kept, picture.pixels))
+
+        def rows(start: int, stop: int) -> Tensor:
+            return self._padded_rows(given, start, stop)
+
+        try:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+                layers.run(rows, height + down, width + right, take)
+        except NotFiniteError:
+            return _NOT_FINITE
+        return self._result(picture, np.concatenate(strips), "computed layer by layer")
+
+    @torch.inference_mode()
+    def _padded_rows(self, pixels: np.ndarray, start: int, stop: int) -> Tensor:
+        """Rows of the image as the network takes it, padded at the bottom and right: float32 [1, C, h, W]."""
+        height, width, _ = pixels.shape
+        down, right = _padding(height, width, self.descriptor)
+        mirrored = down < height and right < width
+        places = np.arange(start, stop)
+        beyond = 2 * (height - 1) - places if mirrored else np.full_like(places, height - 1)
+        taken = pixels[np.where(places < height, places, beyond)]
+        values = to_values(taken, *self.descriptor.value_range, self.device)
+        values = _with_channels(values, self.descriptor.in_channels)[None]
+        return F.pad(values, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else values
 
     def _tiled(self, picture: Picture, cut: Tiling) -> Picture | Fault:
         """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
@@ -204,12 +248,16 @@ def _with_channels(image: Tensor, channels: int) -> Tensor:
     return (image * luma).sum(dim=0, keepdim=True)
 
 
+def _padding(height: int, width: int, descriptor: Descriptor) -> tuple[int, int]:
+    """How many pixels are missing at the bottom and right to a size that the network takes."""
+    multiple, least = descriptor.size_multiple, descriptor.min_size_px
+    return tuple(-(-max(side, least) // multiple) * multiple - side for side in (height, width))  # type: ignore[return-value]
+
+
 def _padded(images: Tensor, descriptor: Descriptor) -> Tensor:
     """Padded at the bottom and right to sizes the network takes: mirrored, or by the edge where that is too little."""
     height, width = images.shape[-2:]
-    multiple, least = descriptor.size_multiple, descriptor.min_size_px
-    down = -(-max(height, least) // multiple) * multiple - height
-    right = -(-max(width, least) // multiple) * multiple - width
+    down, right = _padding(height, width, descriptor)
     if not (down or right):
         return images
     mirrored = down < height and right < width

@@ -1,0 +1,125 @@
+"""Large images through networks with instance norm keep their colours: the result is the whole image's."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recast.models.descriptor import Descriptor
+from recast.models.networks import NETWORKS
+from recast.models.networks.layers import InstanceNorm
+from recast.pipeline.bulk import layerwise, tiles
+from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.layerwise import LayerByLayer
+from recast.pipeline.images.pictures import Picture
+
+SIGNED = {"value_range": (-1.0, 1.0), "min_size_px": 16, "size_multiple": 4}
+CASES = {
+    "resnet": ("resnet_generator", {"blocks": 2, "ngf": 8}, SIGNED),
+    "unet": ("unet", {"num_downs": 5, "ngf": 8, "norm": "instance"}, SIGNED | {"min_size_px": 32, "size_multiple": 32}),
+    "transform": ("transform_net", {"width": 8}, SIGNED | {"value_range": (0.0, 255.0)}),
+}
+
+
+def lively(name, arguments):
+    """A network whose layers all matter: fresh GAN weights are nearly zero."""
+    torch.manual_seed(0)
+    network = NETWORKS[name](**arguments).eval()
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(module.weight)
+    if name == "transform_net":  # which has no tanh after its last layer: make its values those of an image
+        network.deconv3.conv2d.weight.data *= 40
+        nn.init.constant_(network.deconv3.conv2d.bias, 128)
+    return network
+
+
+def uneven(height, width):
+    """A picture whose left is dark and whose right is light, as tiles of their own would each stretch."""
+    noise = np.random.default_rng(0).integers(0, 60, (height, width, 3))
+    return Picture(pixels=(noise + np.linspace(0, 195, width)[None, :, None]).astype(np.uint8))
+
+
+def large_from(pixels, monkeypatch):
+    """Take images of more pixels for large ones, and small tiles for enough of them."""
+    monkeypatch.setattr(tiles, "WHOLE_PIXELS", pixels)
+    monkeypatch.setattr(tiles, "CORE_PX", 64)
+
+
+def generator(network, facts, precision="fp32"):
+    descriptor = Descriptor(task="translate", **facts)
+    return Generator(network, descriptor, device="cpu", precision=precision, batch_size=1)
+
+
+def exact(network, facts, pixels):
+    """The whole image's result, computed in double precision."""
+    low, high = facts["value_range"]
+    multiple = facts["size_multiple"]
+    values = torch.from_numpy(pixels).permute(2, 0, 1)[None].double() / 255 * (high - low) + low
+    height, width = pixels.shape[:2]
+    values = F.pad(values, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+    with torch.inference_mode():
+        made = network.double()(values)[0, :, :height, :width]
+    network.float()
+    return (((made - low) / (high - low)).permute(1, 2, 0) * 255).clamp(0, 255).numpy()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_large_image_gets_the_whole_images_result(case, monkeypatch):
+    name, arguments, facts = CASES[case]
+    network, given = lively(name, arguments), uneven(101, 330)
+    expected = exact(network, facts, given.pixels)
+    large_from(10_000, monkeypatch)
+    monkeypatch.setattr(layerwise, "STRIP_BYTES", 30_000)
+    (result,) = generator(network, facts)([given])
+    assert result.notes == ("computed layer by layer",)
+    assert np.abs(result.pixels - expected).max() <= 1
+    assert np.ptp(expected) > 50  # or the test could not fail
+
+
+def test_strips_do_not_decide_the_pixels(monkeypatch):
+    network = lively(*CASES["resnet"][:2])
+    large_from(10_000, monkeypatch)
+    made = []
+    for strip_bytes in (10_000, 100_000, 64 << 20):
+        monkeypatch.setattr(layerwise, "STRIP_BYTES", strip_bytes)
+        made.append(generator(network, SIGNED)([uneven(101, 330)])[0].pixels.astype(int))
+    assert all(np.abs(other - made[0]).max() <= 1 for other in made)
+
+
+def test_values_that_are_not_finite_are_a_fault(monkeypatch):
+    network = lively(*CASES["resnet"][:2])
+    next(network.parameters()).data[0] = float("inf")
+    large_from(10_000, monkeypatch)
+    (result,) = generator(network, SIGNED)([uneven(64, 330)])
+    assert getattr(result, "kind", "") == "generator"
+
+
+class Unknown(nn.Module):
+    """An instance norm beside a layer that looks at all of the image, which no strip can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.pool = InstanceNorm(3), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x) + self.pool(x)
+
+
+class Far(nn.Module):
+    """A convolution that reaches further than strips overlap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.far = InstanceNorm(3), nn.Conv2d(3, 3, 41, padding=20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.far(self.norm(x))
+
+
+def test_layers_that_are_not_known_are_left_to_blended_tiles():
+    """So that nothing is computed wrongly in silence; a network without instance norms has no need of it."""
+    descriptor = Descriptor(task="translate", **SIGNED)
+    for network in (Unknown(), Far(), NETWORKS["edsr"](scale=2, channels=4, blocks=1)):
+        assert LayerByLayer.of(network.eval(), descriptor, torch.device("cpu")) is None
