@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -89,33 +89,31 @@ def _read(data: bytes, columns: Sequence[str]) -> pa.Table:
     # By this thread alone: with Arrow's own threads at work, a process that ends soon after may abort (pyarrow 26).
     file = pq.ParquetFile(
         io.BytesIO(data), metadata=facts, pre_buffer=False, page_checksum_verification=True,
-        read_dictionary=list(_repetitive(facts)),
+        read_dictionary=_repetitive(facts),
     )  # fmt: skip
     present = [name for name in columns if name in file.schema_arrow.names]
     return file.read(columns=present, use_threads=False)
-
-
-def _chunks(facts: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:
-    for n in range(facts.num_row_groups):
-        group = facts.row_group(n)
-        yield from (group.column(m) for m in range(group.num_columns))
 
 
 def _check_size(facts: pq.FileMetaData) -> None:
     """Bounds for what reading may take, by what the footer says."""
     if facts.num_rows > MAX_ROWS or facts.num_row_groups > MAX_ROWS:
         raise DamageError(f"the fragment claims {facts.num_rows:,} rows; {MAX_ROWS:,} is the most")
-    if sum(chunk.total_uncompressed_size for chunk in _chunks(facts)) > MAX_UNPACKED_BYTES:
+    if _unpacked_bytes(facts) > MAX_UNPACKED_BYTES:
         raise DamageError(f"the fragment unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
 
 
-def _repetitive(facts: pq.FileMetaData) -> set[str]:
-    """Columns of texts that could unpack to far more than they say, since many rows may name one long text."""
-    return {
-        chunk.path_in_schema
-        for chunk in _chunks(facts)
-        if chunk.physical_type == "BYTE_ARRAY" and chunk.num_values * chunk.total_uncompressed_size > MAX_UNPACKED_BYTES
-    }
+def _unpacked_bytes(facts: pq.FileMetaData) -> int:
+    # Not by column chunk: asked for one that a damaged footer speaks of, pyarrow 26 aborts the process.
+    return sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+
+
+def _repetitive(facts: pq.FileMetaData) -> list[str]:
+    """Columns of texts to be read as numbers in a dictionary, where they could be far more than the file has: many rows
+    may name one long text."""
+    if facts.num_rows * _unpacked_bytes(facts) <= MAX_UNPACKED_BYTES:
+        return []
+    return [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 
 
 def _typed(rows: pa.Table) -> pa.Table:

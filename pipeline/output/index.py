@@ -103,20 +103,22 @@ def current(fs: FileSystem, output: str, columns: Sequence[str]) -> pa.Table:
     rows = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="permissive")
     codes = [chunk.indices for chunk in rows["key"].dictionary_encode().chunks]
     keys = pa.chunked_array(codes, pa.int32()).to_numpy()
-    is_current = current_mask(keys, rows["epoch"].to_numpy(), rows["finished_at"].cast(pa.int64()).to_numpy())
-    return rows.filter(pa.array(is_current)).sort_by("key").select(list(columns))
+    return rows.filter(pa.array(_current_of(rows, keys))).sort_by("key").select(list(columns))
 
 
 def current_row(fs: FileSystem, output: str, key: str, columns: Sequence[str]) -> dict[str, Any] | None:
     """The current row of one key; None where the output has none."""
     needed = list(dict.fromkeys([*columns, "key", "epoch", "finished_at"]))
     found = [f.rows.filter(pc.equal(f.rows["key"], key)) for f in fragments(fs, output, needed) if f.rows is not None]
-    rows = [row for part in found for row in part.to_pylist()]
-    if not rows:
+    found = [rows.replace_schema_metadata(None) for rows in found if len(rows)]
+    if not found:
         return None
-    epochs, times = (np.array([row[name] for row in rows]) for name in ("epoch", "finished_at"))
-    mask = current_mask(np.zeros(len(rows), np.int64), epochs, times.astype("datetime64[us]"))
-    return rows[int(np.flatnonzero(mask)[0])]
+    rows = pa.concat_tables(found, promote_options="permissive")
+    return rows.filter(pa.array(_current_of(rows, np.zeros(len(rows), np.int64)))).to_pylist()[0]
+
+
+def _current_of(rows: pa.Table, keys: np.ndarray) -> np.ndarray:
+    return current_mask(keys, rows["epoch"].to_numpy(), rows["finished_at"].cast(pa.int64()).to_numpy())
 
 
 def current_mask(keys: np.ndarray, epochs: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -240,6 +240,32 @@ def test_on_object_storage_a_second_writer_is_refused_too(bucket, quick):
         assert second.claim.epoch > first.claim.epoch
 
 
+def test_on_object_storage_at_most_one_of_racing_writers_goes_on(bucket, quick):
+    """On a store that keeps conditions exactly one does."""
+    outcomes: list[Lease] = []
+    gate = threading.Barrier(6)
+
+    def contend(run: str) -> None:
+        contender = Lease(*at(f"{bucket}/out"), run)
+        gate.wait()
+        with contextlib.suppress(LeaseError), contender as turn:
+            time.sleep(1.0)
+            with contextlib.suppress(LeaseError):
+                turn.confirm()
+                outcomes.append(turn)
+            time.sleep(1.0)
+
+    for _ in range(2):
+        writers = [threading.Thread(target=contend, args=(f"{n}",)) for n in range(6)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert len(outcomes) <= 1
+        assert len(outcomes) == 1 or not os.environ.get("RECAST_TEST_S3")
+        outcomes.clear()
+
+
 class Store(MemoryFileSystem):
     """An object store in memory: with ETags, and conditions that it keeps or ignores. A write may lose its answer, or
     take its time."""
