@@ -116,7 +116,7 @@ def test_results_of_different_makers_are_not_mixed(tmp_path):
     assert made.compact().fragments_after == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, 1, 2, 3]), max_size=5), max_size=8),
     st.integers(1, 12),
