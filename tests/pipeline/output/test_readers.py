@@ -48,7 +48,7 @@ def in_parquet(tmp_path: Path) -> Path:
 def test_duckdb_reads_the_current_view(output):
     view = (
         f"(select * from '{output}/index/*.parquet' "
-        "qualify row_number() over (partition by key order by finished_at desc) = 1)"
+        "qualify row_number() over (partition by key order by epoch desc, finished_at desc) = 1)"
     )
     assert {row[0] for row in duckdb.sql(f"select key from {view}").fetchall()} == set(KEYS)
     counts = duckdb.sql(f"select status, count(*) from {view} group by 1 order by 1").fetchall()
