@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from recast.pipeline.images import pillow_pixels, png, tiff, tiff_samples
 from recast.pipeline.images.bounds import check_header, check_size
@@ -18,7 +19,7 @@ from recast.pipeline.images.metadata import carried_exif, carried_xmp
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.png import PngFile
 from recast.pipeline.images.ranges import stored
-from recast.pipeline.images.signatures import refuse_unread, unopened
+from recast.pipeline.images.signatures import ADVICE, refuse_unread, unopened
 from recast.pipeline.images.tiff import TiffFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
@@ -83,6 +84,8 @@ class _Decoded:
 def _picture(data: bytes, max_pixels: int) -> Picture:
     check_header(data, max_pixels)
     found, png_file = tiff.parsed(data), png.parsed(data)
+    if found and (packing := found.first.number(tiff.COMPRESSION, 1)) not in COMPRESSION_INFO:
+        raise Fault("unsupported", f"a TIFF with compression {packing}, {ADVICE}")
     if found and tiff_samples.wants_own_reader(found.first):
         decoded = _by_samples(found, data, max_pixels)
     else:

@@ -318,3 +318,10 @@ def test_what_is_declared_is_bounded_before_memory_is_taken():
         file = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(huge)) + entries + bytes(4)
         assert refused(file).startswith("too-large: ")
     assert refused(tiff((CAT / 255).astype(np.float32))[: 64 * 96]).startswith(("truncated: ", "corrupt: "))
+
+
+def test_a_compression_that_is_not_read_is_named():
+    file = bytearray(tiff(CAT))
+    at = file.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    file[at : at + 2] = struct.pack("<H", 33005)
+    assert refused(bytes(file)).startswith("unsupported: a TIFF with compression 33005")
