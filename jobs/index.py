@@ -106,12 +106,13 @@ def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:
     """Merge small shards and drop what was superseded, as the one writer of the output."""
     fs, path = storage.filesystem(output)
     started = datetime.datetime.now(datetime.UTC)
-    if not storage.sizes(fs, storage.join(path, INDEX)):
-        raise StorageError(f"there is no output at {output}")
+    with storage.faults_as_sentences(f"compacting {output}"):
+        if not storage.sizes(fs, storage.join(path, INDEX)):
+            raise StorageError(f"there is no output at {output}")
     run = f"compact-{uuid.uuid4().hex[:6]}"
     with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, run) as lease:
         before = shards_of(fs, path)
-        lease.above(max(map(epoch_of, before)))
+        lease.above(max(map(epoch_of, before), default=0))
         swept = sweep(fs, path, lease, before, (), set(), began_at=started)
         done = compaction.compact(fs, path, lease, shard_images=shard_images, shard_bytes=shard_bytes)
     print(

@@ -203,8 +203,15 @@ class ShardMaker:
         pictures = [(sample.item, sample.picture) for sample in group if sample.picture is not None]
         if not pictures:
             return group  # a fault, on its way to its row
-        with self._tally.timed("generate"):
-            results = self._results(pictures)
+        try:
+            with self._tally.timed("generate"):
+                results = self._results(pictures)
+        except Exception as fault:  # of storage: what lies beside the pictures, as seals do, can't be read now
+            if not storage.is_storage_fault(fault):
+                raise
+            for sample in group:
+                sample.picture, sample.untried = None, storage.sentence(fault)
+            return group
         for sample, result in zip(group, results, strict=True):
             sample.picture = result if isinstance(result, Picture) else None
             sample.fault = result if isinstance(result, Fault) else None
@@ -217,6 +224,8 @@ class ShardMaker:
         except torch.AcceleratorError:
             raise  # the device is in disarray, and would fail every picture after this one too
         except Exception as fault:  # out of memory, above all: a picture's fault, not the run's
+            if storage.is_storage_fault(fault):
+                raise
             if len(pictures) > 1:
                 return [self._results([picture])[0] for picture in pictures]
             return [Fault("generator", str(fault).partition("\n")[0] or type(fault).__name__)]
