@@ -11,7 +11,7 @@ from tests.pipeline.protocol.schedule import KEYS, Schedule, Turn
 from tests.pipeline.protocol.simulation import simulated
 from tests.pipeline.protocol.store import Bucket
 
-EXAMPLES, STEPS = 40, 20
+EXAMPLES, STEPS = 30, 20
 """In `make test`; RECAST_TEST_SCHEDULES=N tries N in place of them."""
 MOST_WRITERS = 5
 COUNT = st.sampled_from((1, 1, 2, 3, 5, 8, 13))
