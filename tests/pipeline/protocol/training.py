@@ -10,7 +10,7 @@ from torch import nn
 from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 from recast.models.recipes.recipe import RecipeConfig
-from recast.pipeline import bundles
+from recast.pipeline import bundles, storage
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.worker import Worker
@@ -24,13 +24,16 @@ LAST, KEPT = 4, 2
 
 
 def train(last: int = LAST) -> None:
-    """From the newest checkpoint to the last step; a "step" adds one to every weight."""
-    checkpoints = Checkpoints(TRAINING)
-    start = newest(checkpoints)
-    records = _records(checkpoints)
-    for step in range(start + 1, last + 1):
-        records._submit(records._write, step, {"weights": torch.tensor(step)}, _network(step), Image.new("RGB", (2, 2)))
-        records._raise_faults()
+    """From the newest checkpoint to the last step; a "step" adds one to every weight. Storage's faults are told as a
+    worker of a training tells them."""
+    with storage.faults_as_sentences("training"):
+        checkpoints = Checkpoints(TRAINING)
+        start = newest(checkpoints)
+        records = _records(checkpoints)
+        for step in range(start + 1, last + 1):
+            state, preview = {"weights": torch.tensor(step)}, Image.new("RGB", (2, 2))
+            records._submit(records._write, step, state, _network(step), preview)
+            records._raise_faults()
 
 
 def newest(checkpoints: Checkpoints) -> int:
