@@ -67,6 +67,11 @@ def _method(policy: Mapping[str, Any]) -> str:
     strength, margin = policy.get("strength"), policy.get("margin")
     if how != "black" and isinstance(strength, (int, float)):
         how += f" of strength {plainly(strength)}"
-    shape = {"ellipse": "an ellipse", "box": "a rectangle"}.get(str(policy.get("shape")), "a shape")
+    shapes = {
+        "ellipse": "an ellipse",
+        "box": "a rectangle",
+        "auto": "an ellipse, or a rectangle for the user's own boxes",
+    }
+    shape = shapes.get(str(policy.get("shape")), "a shape")
     larger = f", {percent(margin)} larger than what was found" if isinstance(margin, (int, float)) and margin else ""
     return f"{how}, in {shape}{larger}"
