@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from recast.models.faces import LANDMARKS
-from recast.pipeline.deidentify.detection.detectors import DetectorMissingError, FaceNetwork
+from recast.pipeline.deidentify.detection.detectors import LEAST_CANDIDATE, DetectorMissingError, FaceNetwork, finite
 
 STRIDE = 4
 """Input pixels for each of the network's outputs."""
-LEAST_SCORE = 0.05
-"""Lower ones are noise, whatever the policy."""
 INPUT = "input.1"
 OUTPUTS = ("537", "538", "539", "540")
 """Heat map, log sizes, offsets, landmarks."""
@@ -29,7 +27,7 @@ class CenterFace(FaceNetwork):
 
     overlap = 0.3
 
-    def __init__(self, *, scales: Sequence[float] = (1.0,), mirrored: bool = False, threads: int = 0) -> None:
+    def __init__(self, *, scales: Sequence[float] = (), mirrored: bool = False, threads: int = 0) -> None:
         super().__init__("centerface", scales, mirrored=mirrored)
         self._data, self._threads = _weights().read_bytes(), threads
         self.name = f"centerface {hashlib.sha256(self._data).hexdigest()[:12]}"
@@ -55,6 +53,7 @@ class CenterFace(FaceNetwork):
     def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
         images = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
         heat, sizes, offsets, points = self._session.run(OUTPUTS, {INPUT: images})
+        finite(self._label, heat)
         return [_decoded(heat[n, 0], sizes[n], offsets[n], points[n], *batch.shape[1:3]) for n in range(len(batch))]
 
 
@@ -62,7 +61,7 @@ def _decoded(
     heat: np.ndarray, sizes: np.ndarray, offsets: np.ndarray, points: np.ndarray, height: int, width: int
 ) -> np.ndarray:
     """Heat map [h, w], log sizes and offsets [2, h, w], landmarks [10, h, w], vertical first -> rows [N, 15]."""
-    y, x = np.nonzero(heat > LEAST_SCORE)
+    y, x = np.nonzero(heat >= LEAST_CANDIDATE)
     tall, broad = np.exp(sizes[:, y, x]) * STRIDE
     left = ((x + offsets[1, y, x] + 0.5) * STRIDE - broad / 2).clip(0, width)
     top = ((y + offsets[0, y, x] + 0.5) * STRIDE - tall / 2).clip(0, height)

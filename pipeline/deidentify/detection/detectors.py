@@ -1,14 +1,21 @@
-"""What every detector is; and what those have in common that look at an image at several scales, and mirrored."""
+"""What every detector is; and what those have in common that look at an image at several sizes, and mirrored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
-from recast.pipeline.deidentify.regions import Region, suppressed
+from recast.pipeline.deidentify.detection.views import Window, levels, mosaics, reduced, suspected, tiles
+from recast.pipeline.deidentify.regions import Region, suppressed, union
+
+LEAST_SCORE = 0.05
+"""Lower ones are noise, whatever the policy."""
+LEAST_CANDIDATE = 0.005
+"""Lower ones are not even worth a closer look."""
+LEAST_CLOSER_SCORE = 0.25
+"""A closer look finds real faces by more than that; below it denies the suspicion."""
 
 
 class Detector(Protocol):
@@ -18,7 +25,11 @@ class Detector(Protocol):
     """With its version: a digest of what decides its findings."""
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
-        """Regions in each image, uint8 [H, W, 3] of one size, whatever their scores; the policy sorts them."""
+        """Regions in each image, uint8 [H, W, 3] of one size, whatever their scores; the policy sorts them.
+
+        Raises:
+            NotFiniteError: its scores or boxes are no numbers, so that nobody knows what is there.
+        """
         ...
 
 
@@ -28,50 +39,73 @@ class DetectorMissingError(Exception):
     exit_status = 1
 
 
+class NotFiniteError(Exception):
+    """A detector gave NaN or infinity: that is no `nothing found`."""
+
+
 class FaceNetwork(ABC):
-    """Faces by a network that takes batches: at one or several scales of the images, and mirrored, where asked."""
+    """Faces by a network that takes batches: at several sizes of the images, and mirrored, where asked."""
 
     name: str
     multiple = 32
-    """Images are stretched to sizes that this divides."""
+    """Images are given to the network at sizes that this divides."""
     overlap = 0.4
-    """Of two faces that overlap so much, the better one stays."""
+    """Of two faces of one look that overlap so much, the better one stays."""
 
     def __init__(self, label: str, scales: Sequence[float], *, mirrored: bool) -> None:
-        """`label`: what its regions call it."""
+        """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size asks for."""
         self._label, self._scales, self._mirrored = label, tuple(scales), mirrored
 
     @abstractmethod
     def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Images uint8 [N, H, W, 3] -> each one's boxes, landmarks and scores, float32 [faces, FACE_COLUMNS + 1]."""
+        """Images uint8 [N, H, W, 3] -> each one's boxes, landmarks and scores, float32 [faces, FACE_COLUMNS + 1], those
+        that score LEAST_CANDIDATE or more. Raises NotFiniteError.
+        """
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         """Faces in images uint8 [H, W, 3] of one size."""
-        found: list[list[np.ndarray]] = [[] for _ in images]
-        for scale in self._scales:
-            for mirrored in (False, True) if self._mirrored else (False,):
-                for rows, more in zip(found, self._at(images, scale, mirrored), strict=True):
-                    rows.append(more)
-        return [self._regions(np.concatenate(rows)) for rows in found]
+        found: list[list[list[Region]]] = [[] for _ in images]
+        for looks in self._looks(images):
+            for regions, rows in zip(found, looks, strict=True):
+                regions.append(self._regions(rows))
+        return [union(regions) for regions in found]
 
-    def _at(self, images: Sequence[np.ndarray], scale: float, mirrored: bool) -> list[np.ndarray]:
+    def _looks(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """The rows of each image, look by look, in pixels of the image."""
         height, width = images[0].shape[:2]
-        high, wide = (
-            max(1, -(-int(np.ceil(side * scale)) // self.multiple)) * self.multiple for side in (height, width)
-        )
-        batch = np.stack([cv2.resize(image, (wide, high), interpolation=cv2.INTER_LINEAR) for image in images])
-        found = self._rows(np.ascontiguousarray(batch[:, :, ::-1]) if mirrored else batch)
-        ratio = np.tile(np.array([width / wide, height / high], np.float32), FACE_COLUMNS // 2)
-        for rows in found:
-            if mirrored:
-                rows[:, :4] = np.stack([wide - rows[:, 2], rows[:, 1], wide - rows[:, 0], rows[:, 3]], 1)
-                points = rows[:, 4:FACE_COLUMNS].reshape(-1, LANDMARKS, 2)[:, list(MIRRORED)]
-                rows[:, 4:FACE_COLUMNS] = (points * (-1, 1) + (wide, 0)).reshape(len(rows), -1)
-            rows[:, :FACE_COLUMNS] *= ratio
-        return found
+        for scale in self._scales or levels(height, width):
+            for mirrored in (False, True) if self._mirrored else (False,):
+                seen = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirrored else images
+                looks = self._at(seen, scale)
+                if mirrored:
+                    for rows in looks:
+                        _mirror(rows, width)
+                yield looks
+                if scale == 1 and not mirrored and not self._scales:
+                    yield [self._closer(image, rows) for image, rows in zip(images, looks, strict=True)]
+
+    def _at(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
+        """What is found in images brought to a scale; where they are large, tile by tile."""
+        height, width = images[0].shape[:2]
+        small = [reduced(image, scale, self.multiple) for image in images]
+        parts: list[list[np.ndarray]] = [[] for _ in images]
+        for tile in tiles(*small[0].pixels.shape[:2], self.multiple):
+            batch = np.stack([tile.of(one.pixels) for one in small])
+            for one, rows, part in zip(small, self._rows(batch), parts, strict=True):
+                part.append(_within(_moved(rows, tile, one.ratio), width, height))
+        return [np.concatenate(rows) for rows in parts]
+
+    def _closer(self, image: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What is found where the look at full size gave a small face too low a score to tell."""
+        height, width = image.shape[:2]
+        found = [rows[:0]]
+        for mosaic in mosaics(image, suspected(rows, height, width)):
+            (more,) = self._rows(mosaic.pixels[None])
+            found.append(_within(mosaic.back(more[more[:, -1] >= LEAST_CLOSER_SCORE], FACE_COLUMNS // 2), width, height))
+        return np.concatenate(found)
 
     def _regions(self, rows: np.ndarray) -> list[Region]:
-        kept = rows[suppressed(rows[:, :4], rows[:, -1], self.overlap)]
+        rows = rows[rows[:, -1] >= LEAST_SCORE]
         return [
             Region(
                 kind="face",
@@ -80,5 +114,30 @@ class FaceNetwork(ABC):
                 detector=self._label,
                 landmarks=tuple(map(float, row[4:FACE_COLUMNS])),
             )
-            for row in kept
+            for row in rows[suppressed(rows[:, :4], rows[:, -1], self.overlap)]
         ]
+
+
+def finite(of: str, *values: np.ndarray) -> None:
+    """Raises NotFiniteError unless all values are numbers: comparisons would pass NaN over in silence."""
+    if not all(np.isfinite(some).all() for some in values):
+        raise NotFiniteError(f"{of} gives values that are not finite numbers")
+
+
+def _moved(rows: np.ndarray, window: Window, ratio: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """Rows in pixels of a window -> in pixels of the image, of which each pixel around the window is so many."""
+    places = rows[:, :FACE_COLUMNS].reshape(len(rows), FACE_COLUMNS // 2, 2)
+    moved = (places + (window.left, window.top)) * ratio
+    return np.concatenate([moved.reshape(len(rows), FACE_COLUMNS), rows[:, FACE_COLUMNS:]], 1).astype(np.float32)
+
+
+def _within(rows: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Boxes cut at the image's edges; those of the padding alone are gone."""
+    rows[:, :4] = rows[:, :4].clip(0, [width, height, width, height])
+    return rows[(rows[:, 2] - rows[:, 0] > 0) & (rows[:, 3] - rows[:, 1] > 0)]
+
+
+def _mirror(rows: np.ndarray, width: int) -> None:
+    rows[:, :4] = np.stack([width - rows[:, 2], rows[:, 1], width - rows[:, 0], rows[:, 3]], 1)
+    points = rows[:, 4:FACE_COLUMNS].reshape(-1, LANDMARKS, 2)[:, list(MIRRORED)]
+    rows[:, 4:FACE_COLUMNS] = (points * (-1, 1) + (width, 0)).reshape(len(rows), -1)

@@ -8,10 +8,8 @@ import torch
 from recast.models.bundle import BundleError
 from recast.models.networks.retinaface import anchors, decoded
 from recast.pipeline.bundles import Packed
-from recast.pipeline.deidentify.detection.detectors import FaceNetwork
+from recast.pipeline.deidentify.detection.detectors import LEAST_CANDIDATE, FaceNetwork, finite
 
-LEAST_SCORE = 0.05
-"""Lower ones are noise, whatever the policy."""
 MOST_CANDIDATES = 750
 """Of an image, before those that overlap better ones go (Pytorch_Retinaface: 750)."""
 
@@ -20,7 +18,7 @@ class RetinaFaceDetector(FaceNetwork):
     """Faces by anchors on a feature pyramid."""
 
     def __init__(
-        self, packed: Packed, *, scales: Sequence[float] = (1.0,), mirrored: bool = False, device: str = "cpu"
+        self, packed: Packed, *, scales: Sequence[float] = (), mirrored: bool = False, device: str = "cpu"
     ) -> None:
         """Raises BundleError for a bundle that detects nothing."""
         bundle, network = packed.unpack()
@@ -39,7 +37,7 @@ class RetinaFaceDetector(FaceNetwork):
         found = []
         for n in range(len(batch)):
             best, which = scores[n].topk(min(MOST_CANDIDATES, scores.shape[1]))
-            which, best = which[best >= LEAST_SCORE], best[best >= LEAST_SCORE]
+            which, best = which[best >= LEAST_CANDIDATE], best[best >= LEAST_CANDIDATE]
             corners, points = decoded(boxes[n, which], landmarks[n, which], placed[which])
             corners = torch.stack(
                 [corners[:, i].clamp(0, limit) for i, limit in enumerate([batch.shape[2], batch.shape[1]] * 2)], 1
