@@ -9,10 +9,13 @@ from cyclopts import Parameter
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
 
 if TYPE_CHECKING:
+    from recast.pipeline.deidentify.detection.brought import Compared
     from recast.pipeline.deidentify.secrets.seal import Secret
     from recast.pipeline.deidentify.settings import Deidentification
 
-DONE = 0
+DONE, UNMATCHED = 0, 3
+NAMED = 5
+"""Keys that a sentence quotes."""
 
 
 def deidentify(
@@ -29,8 +32,12 @@ def deidentify(
     job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
     if asked.names == "hmac" and options.prune and (options.include or options.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
+    maker = deidentifying(asked, job.output, secret)
     with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
-        return bulk.run(job, options, deidentifying(asked, job.output, secret))
+        status = bulk.run(job, options, maker)
+    if maker.compared is None or not maker.compared.complete or not maker.compared.unmatched:
+        return status
+    return status or _unmatched(asked, maker.compared)
 
 
 def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
@@ -116,6 +123,21 @@ def audit(
 
 
 COMMANDS = (deidentify, restore, rekey, audit)
+
+
+def _unmatched(asked: "Deidentification", table: "Compared") -> int:
+    """Say which keys of a table of boxes are no image's; a failure where boxes are all that looks."""
+    from recast.pipeline import events
+
+    few = ", ".join(map(repr, table.unmatched[:NAMED])) + (", …" if len(table.unmatched) > NAMED else "")
+    named = "" if asked.names == "hmac" else f": {few}"
+    status = DONE if asked.looks else UNMATCHED
+    events.say(
+        f"{len(table.unmatched):,} of {table.keys:,} keys of {asked.boxes} belong to no image of the source{named}; "
+        "keys are paths relative to SOURCE, with their endings",
+        **({"status": status} if status else {}),
+    )
+    return status
 
 
 def _passcode(options: DeidentifyOptions | RestoreOptions, *, twice: bool = False) -> "Secret":

@@ -77,6 +77,8 @@ class Summary:
     shards: int = 0
     pruned: int = 0
     """Rows of vanished inputs that were removed."""
+    unmatched: int = 0
+    """Keys of a user's table of boxes that are no input's."""
     swept: int = 0
     """Shards and fragments without a partner, left by dead runs, that this one removed."""
     bytes_read: int = 0

@@ -8,6 +8,7 @@ from recast.models.bundle import BundleError
 from recast.pipeline import bundles
 from recast.pipeline.bulk.generate import Generator
 from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.deidentify.detection.brought import Compared
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
@@ -53,8 +54,12 @@ class Maker:
     hides: Callable[[str], str] | None = None
     """What stands for an address or a pattern of the source in manifests, where nothing may tell the inputs' names."""
 
+    compared: Compared | None = None
+    """Finds out which keys of a user's table of boxes are an input's."""
+
     def listed(self, items: Iterator[Input], *, run: bool) -> Iterator[Input]:
         """A listing under the output's keys; outside of a `run`, nothing is written for it."""
+        items = self.compared(items) if self.compared else items
         return self.renames(items, run) if self.renames else items
 
 

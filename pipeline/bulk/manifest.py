@@ -47,6 +47,7 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "shards": summary.shards,
         "pruned": summary.pruned,
         "swept": summary.swept,
+        **({"boxes": {"keys": maker.compared.keys, "unmatched": summary.unmatched}} if maker.compared else {}),
         "versions": versions(),
         "started_at": summary.started_at.isoformat(),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(),

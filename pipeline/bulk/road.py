@@ -79,6 +79,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
             with cluster.connected():
                 _map(job, maker, kit, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
+        summary.unmatched = len(maker.compared.unmatched) if maker.compared else 0
         lease.check()
         if summary.untried:
             raise BulkError(
@@ -154,8 +155,8 @@ def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], maker: Make
     (model, _), about = next(iter(others.items()))
     if model != maker.digest:
         return f"with {about.get('recast.bundle')!r} ({model}), not with {maker.name!r} ({maker.digest})"
-    before, now = json.loads(about.get("recast.settings", "{}")), job.deciding()
-    changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k)]
+    before, now = json.loads(about.get("recast.settings", "{}")), json.loads(json.dumps(job.deciding()))
+    changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now | before if before.get(k) != now.get(k)]
     return f"with other settings: {', '.join(changed)}"
 
 

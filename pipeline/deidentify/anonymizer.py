@@ -11,18 +11,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recast.pipeline.deidentify.detection.brought import Brought
-from recast.pipeline.deidentify.detection.detectors import Detector
+from recast.pipeline.deidentify.detection.brought import Brought, misplaced
+from recast.pipeline.deidentify.detection.detectors import Detector, NotFiniteError, numbered
 from recast.pipeline.deidentify.regions import Region, union
-from recast.pipeline.deidentify.replacement.classical import replaced
+from recast.pipeline.deidentify.replacement.classical import covered_share, grown, replaced
 from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
 from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from recast.pipeline.images.faults import Fault, Held
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.pictures import Picture, as_rgb8
+from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
 
 FACE = "face"
 """The kind of regions that a painter gives new faces."""
+
+MOSTLY, BESIDE = 0.8, 0.3
+"""Of a doubtful find, the share that is replaced anyway: from the one on it is no reason to hold an image; from the
+other on it is the same head, seen at another size, and replaced as well."""
+BLACK = 0.5
+"""What is found a second time, and has so much black in it, is found for its outline."""
 
 
 @dataclass
@@ -32,10 +38,16 @@ class _Draft:
     picture: Picture
     item: Input
     pixels: np.ndarray
-    done: list[tuple[Region, str]] = field(default_factory=list)
+    alpha: np.ndarray | None
+    done: list[tuple[Region, Replacement | str]] = field(default_factory=list)
+    """Regions, and how each was replaced: classically, or by what a painter calls it."""
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     painted: list[Region] = field(default_factory=list)
     """Faces that have new ones, which a detector may well find."""
+
+    def black(self) -> Iterator[tuple[Region, Replacement]]:
+        """Regions of which nothing is left, and how far around them that goes."""
+        return ((region, how) for region, how in self.done if isinstance(how, Replacement) and how.method == "solid")
 
 
 @dataclass(kw_only=True)
@@ -53,50 +65,83 @@ class Anonymizer:
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
         """Pictures of one shape -> each without its regions, or `Held`."""
-        found = self._found([picture.pixels for picture in pictures])
+        try:
+            return self._anonymized(pictures, items)
+        except NotFiniteError as fault:
+            if len(pictures) > 1:  # one picture's numbers spoil no other's
+                return [self([picture], [item])[0] for picture, item in zip(pictures, items, strict=True)]
+            return [Held("not-finite", f"{fault}: nobody knows what is there")]
+
+    def _anonymized(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+        found = self._found([looks(picture.pixels, picture.alpha) for picture in pictures])
         results: list[Picture | Fault | None] = []
         drafts: dict[int, tuple[_Draft, list[Region]]] = {}
         for n, (picture, item, regions) in enumerate(zip(pictures, items, found, strict=True)):
             decided = self._decided(picture, item.alias or item.key, regions)
             results.append(None if isinstance(decided, list) else decided)
             if isinstance(decided, list):
-                drafts[n] = _Draft(picture, item, picture.pixels), decided
+                drafts[n] = _Draft(picture, item, picture.pixels, picture.alpha), decided
         self._replace(list(drafts.values()))
         left = self._left([draft for draft, _ in drafts.values()])
         for (n, (draft, _)), still in zip(drafts.items(), left, strict=True):
             results[n] = self._finished(draft, still)
         return [result for result in results if result is not None]
 
-    def _found(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
-        """By all detectors together, those that are at least doubtful."""
-        seen = [as_rgb8(image) for image in images]
+    def _found(self, images: Sequence[Sequence[np.ndarray]]) -> list[list[Region]]:
+        """By all detectors together in all that a person may see in each image, those that are at least doubtful.
+
+        Raises:
+            NotFiniteError: a detector gave no numbers.
+        """
         found: list[list[Region]] = [[] for _ in images]
-        for detector in self.detectors if images else ():
-            for regions, more in zip(found, detector(seen), strict=True):
-                regions += [region for region in more if region.score >= self.policy.doubt]
+        for turn in range(max(map(len, images), default=0)):
+            numbers = [n for n, seen in enumerate(images) if turn < len(seen)]
+            for detector in self.detectors:
+                for n, more in zip(numbers, detector([images[n][turn] for n in numbers]), strict=True):
+                    found[n] += [region for region in map(numbered, more) if region.score >= self.policy.doubt]
         return [union([regions]) for regions in found]
 
     def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Picture | Fault:
         """What is to be replaced in a picture; or the picture as it is; or why it is held."""
-        brought = self.brought.of(key) if self.brought else []
-        if outside := [r for r in brought if not _inside(r, picture)]:
-            box = ", ".join(f"{side:g}" for side in outside[0].box)
-            return Held("box-outside", f"the box {box} lies outside of {picture.width} x {picture.height} px")
+        if not self.detectors and not (self.brought is not None and key in self.brought):
+            return Held("no-entry", "no detector looks at it, and no table of boxes has an entry for it")
+        brought = self.brought.of(key) if self.brought is not None else []
+        for region in brought:
+            if unfit := misplaced(region, picture.width, picture.height):
+                return unfit
         sure, doubtful = self._sorted(found)
-        regions = union([brought, sure])
-        if doubtful and not _covered(doubtful, regions):
-            worst = max(doubtful, key=lambda r: r.score)
+        regions = self._distinct(union([brought, sure]))
+        doubtful = [region for region in doubtful if self._covered(region, regions) < MOSTLY]
+        beside = [region for region in doubtful if self._covered(region, regions) >= BESIDE]
+        if alone := [region for region in doubtful if region not in beside]:
+            worst = max(alone, key=lambda r: r.score)
             return Held(
                 "doubtful",
                 f"{worst.detector} gives a {worst.kind} {worst.score:.2f}, between {self.policy.doubt} and "
                 f"{self.policy.threshold}",
             )
+        regions += beside
         if len(regions) > self.policy.most_regions:
             return Held("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
         return regions or self._without(picture, key)
 
+    def _distinct(self, regions: Sequence[Region]) -> list[Region]:
+        """Regions without those that lie wholly in what is replaced for a larger one of their kind."""
+        kept: list[Region] = []
+        for region in sorted(regions, key=lambda r: -r.width * r.height):
+            same = [other for other in kept if other.kind == region.kind]
+            if not any(covered_share(region, [(other, self.replacement)]) == 1 for other in same):
+                kept.append(region)
+        return sorted(kept, key=lambda r: (-r.score, r.box))
+
+    def _covered(self, region: Region, by: Sequence[Region]) -> float:
+        """How much of a region is replaced for others anyway."""
+        return covered_share(region, ((other, self.replacement) for other in by))
+
     def _replace(self, drafts: Sequence[tuple[_Draft, list[Region]]]) -> None:
         """Faces by the painter, of all pictures together; everything else by the classical replacement."""
+        for draft, regions in drafts:
+            self._make_opaque(draft, regions, self.replacement)
         plain = [(draft, [r for r in regions if not (self.painter and r.kind == FACE)]) for draft, regions in drafts]
         for draft, regions in plain:
             self._replace_in(draft, regions, self.replacement)
@@ -114,16 +159,32 @@ class Anonymizer:
             draft.boxes += boxes
             draft.done = [(face, self.painter.action) for face in draft.painted] + draft.done
 
+    def _make_opaque(self, draft: _Draft, regions: Sequence[Region], how: Replacement) -> None:
+        """Lay what is to be replaced on white: what an alpha channel shows or hides there must go, too."""
+        if draft.alpha is None:
+            return
+        draft.pixels, draft.alpha = draft.pixels.copy(), draft.alpha.copy()
+        for left, top, right, bottom in (grown(region, how.margin, draft.alpha.shape) for region in regions):
+            place = slice(top, bottom), slice(left, right)
+            draft.pixels[place] = laid_on(1, draft.pixels[place], draft.alpha[place])
+            draft.alpha[place] = np.iinfo(draft.alpha.dtype).max
+            draft.boxes.append((left, top, right, bottom))
+
     def _replace_in(self, draft: _Draft, regions: Sequence[Region], how: Replacement) -> None:
         draft.pixels, boxes = replaced(draft.pixels, regions, how)
         draft.boxes += boxes
-        draft.done += [(region, how.method) for region in regions]
+        draft.done += [(region, how) for region in regions]
 
     def _left(self, drafts: Sequence[_Draft]) -> list[list[Region]]:
-        """What detectors still find in each where no new face was put."""
-        found = self._found([draft.pixels for draft in drafts])
+        """What detectors still find in each where neither a new face was put, nor most of it is black: a black oval on
+        shoulders looks like a head."""
+        found = self._found([looks(draft.pixels, draft.alpha) for draft in drafts])
         return [
-            [region for region in regions if not _covered([region], draft.painted)]
+            [
+                region
+                for region in regions
+                if self._covered(region, draft.painted) < MOSTLY and covered_share(region, draft.black()) < BLACK
+            ]
             for draft, regions in zip(drafts, found, strict=True)
         ]
 
@@ -132,18 +193,23 @@ class Anonymizer:
         for stronger in self._stronger():
             if not left:
                 break
+            self._make_opaque(draft, left, stronger)
             self._replace_in(draft, left, stronger)
             (left,) = self._left([draft])
         if left:
             return Held("still-found", "a detector still finds something in what was to be published")
-        original = draft.picture.pixels
+        original = with_alpha(draft.picture.pixels, draft.picture.alpha)
         return dataclasses.replace(
             draft.picture,
             pixels=draft.pixels,
+            alpha=draft.alpha,
             regions=tuple(
-                {"kind": r.kind, "box": list(r.box), "score": r.score, "action": how} for r, how in draft.done
+                {"kind": r.kind, "box": list(r.box), "score": r.score, "action": getattr(how, "method", how)}
+                for r, how in draft.done
             ),
-            originals=tuple((box, original[box[1] : box[3], box[0] : box[2]].copy()) for box in draft.boxes)
+            originals=tuple(
+                (box, original[box[1] : box[3], box[0] : box[2]].copy()) for box in dict.fromkeys(draft.boxes)
+            )
             if self.keep_originals
             else (),
         )
@@ -164,23 +230,6 @@ class Anonymizer:
         if self.policy.without == "sample" and _share(key) < self.policy.sample_share:
             return Held("review", "nothing is found in it; it is of the sample that a person should look at")
         return picture
-
-
-def _inside(region: Region, picture: Picture) -> bool:
-    """Whether some of it is in the picture; a box that isn't was meant for other pixels."""
-    left, top, right, bottom = region.box
-    return left < picture.width and top < picture.height and right > 0 and bottom > 0
-
-
-def _covered(doubtful: Sequence[Region], regions: Sequence[Region]) -> bool:
-    """Whether every doubtful region lies with most of itself in one that is replaced anyway."""
-    return all(any(_share_inside(small, large) > 0.8 for large in regions) for small in doubtful)
-
-
-def _share_inside(small: Region, large: Region) -> float:
-    across = min(small.box[2], large.box[2]) - max(small.box[0], large.box[0])
-    down = min(small.box[3], large.box[3]) - max(small.box[1], large.box[1])
-    return max(0.0, across) * max(0.0, down) / max(small.width * small.height, 1e-9)
 
 
 def _share(key: str) -> float:

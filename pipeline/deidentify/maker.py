@@ -10,7 +10,7 @@ from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.makers import Maker
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.deidentify.detection.brought import BoxesError, Brought, Compared
 from recast.pipeline.deidentify.detection.cascades import Cascades
 from recast.pipeline.deidentify.detection.centerface import CenterFace
 from recast.pipeline.deidentify.detection.detectors import Detector
@@ -36,6 +36,8 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
     hides = asked.names == "hmac"
     assert passcode or not (asked.seal or asked.model or hides)
     brought = Brought(asked.boxes) if asked.boxes else None
+    if brought is not None and not asked.looks and not brought.images:
+        raise BoxesError(f"the boxes {asked.boxes} name no image, and no detector looks: nothing could be published")
     packed = {name: bundles.fetch(name) for name in asked.bundles()}
     names = [detector.name for detector in _built(asked, packed, "cpu")] + ([brought.name] if brought else [])
     deciding, how = list(names), str(asked.replacement.method)
@@ -58,10 +60,11 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
         )
 
     name = f"{how} over {' and '.join(names)}"
+    compared = Compared(brought) if brought else None
     if not (passcode and hides):
-        return Maker(name, digest, asked.model, kit)
+        return Maker(name, digest, asked.model, kit, compared=compared)
     hidden = HiddenNames(output, passcode)
-    return Maker(name, digest, asked.model, kit, hidden.renamed, hidden.hidden)
+    return Maker(name, digest, asked.model, kit, hidden.renamed, hidden.hidden, compared)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def built_detectors(
     names: Sequence[str],
     packed: Mapping[str, Packed] | None = None,
     *,
-    scales: Sequence[float] = (1.0,),
+    scales: Sequence[float] = (),
     mirrored: bool = False,
     device: str = "cpu",
 ) -> list[Detector]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+BROUGHT = "boxes"
+"""The detector of regions that a user's table names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:

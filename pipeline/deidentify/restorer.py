@@ -109,16 +109,20 @@ class Unsealer:
         return [self._restored(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
     def _restored(self, picture: Picture, item: Input) -> Picture | Fault:
-        pixels = picture.pixels.copy()
+        pixels, alpha = picture.pixels.copy(), picture.alpha
         try:
             found = self._opened(item)
         except (SealError, storage.StorageError) as fault:
             return Fault("seal", str(fault))
         for (left, top, right, bottom), original in found:
+            if original.shape[2] in (2, 4):
+                alpha = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else alpha.copy()
+                alpha[top:bottom, left:right] = original[..., -1]
+                original = original[..., :-1]
             pixels = _as_deep(pixels, original)
             pixels[top:bottom, left:right] = original
         note = f"{len(found)} sealed originals restored" if found else ""
-        return dataclasses.replace(picture.with_pixels(pixels, picture.alpha, note), regions=())
+        return dataclasses.replace(picture.with_pixels(pixels, alpha, note), regions=())
 
     def _opened(self, item: Input) -> list[tuple[Box, np.ndarray]]:
         """The sealed originals of an image, with their places, in the order they were sealed in.

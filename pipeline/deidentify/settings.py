@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Method = Literal["solid", "pixelate", "blur"]
-Shape = Literal["ellipse", "box"]
+Shape = Literal["auto", "ellipse", "box"]
 Without = Literal["publish", "hold", "sample"]
 Names = Literal["plain", "hmac"]
 DETECTORS = ("centerface", "cascades", "none")
 """By name; anything else is the place of a detector's bundle."""
 
 
+LOOKS = 2
+"""Which rules say what detectors are shown and what is done with their finds; grows where the same settings would
+replace or hold other things than before."""
 MOST_STRENGTH = 4.0
 
 
@@ -25,8 +28,9 @@ class Replacement:
     """
 
     method: Method = "solid"
-    shape: Shape = "ellipse"
-    """An ellipse that fills the box, or the box itself."""
+    shape: Shape = "auto"
+    """An ellipse that fills the box, or the box itself; auto: an ellipse for what a detector found, the box for what a
+    user's table names."""
     margin: float = 0.3
     """How much wider and higher than the region, of its own width and height (deface: 0.3)."""
     strength: float = 1.0
@@ -49,9 +53,9 @@ class Policy:
     """
 
     threshold: float = 0.2
-    """Regions that score as much or more are replaced (deface: 0.2)…"""
+    """Regions that score as much or more are replaced (deface: 0.2)."""
     doubt: float = 0.15
-    """…and a picture with one between this and the threshold is held."""
+    """A picture with a region that scores between this and the threshold is held."""
     most_regions: int = 200
     """A picture with more is held: something is wrong with it, or with the detector."""
     without: Without = "publish"
@@ -78,8 +82,8 @@ class Deidentification:
 
     detectors: tuple[str, ...] = ("centerface",)
     """Their finds are joined: names in DETECTORS (`none` where a user's boxes are all there is), or URLs of bundles."""
-    scales: tuple[float, ...] = (1.0,)
-    """Of the image, at which centerface looks."""
+    scales: tuple[float, ...] = ()
+    """Sizes at which detectors look at an image, relative to its own; empty: those that its size asks for."""
     mirrored: bool = False
     """Whether centerface looks at each image's mirror image, too."""
     boxes: str = ""
@@ -97,16 +101,21 @@ class Deidentification:
     policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
-        if set(self.detectors) == {"none"} and not self.boxes:
-            raise ValueError("with --detector none there must be --boxes, or nothing would be replaced")
+        if not self.looks and not self.boxes:
+            raise ValueError("with --detector none there must be --boxes, or nothing would be looked at")
         try:
             re.compile(self.consistent_by)
         except re.error as fault:
             raise ValueError(
                 f"consistent_by is {self.consistent_by!r}: not image, not folder, and no regular expression ({fault})"
             ) from fault
-        if not self.scales or not all(0.1 <= scale <= 4 for scale in self.scales):
-            raise ValueError(f"scales are {self.scales}; each must be in [0.1, 4]")
+        if not all(0.01 <= scale <= 4 for scale in self.scales):
+            raise ValueError(f"scales are {self.scales}; each must be in [0.01, 4]")
+
+    @property
+    def looks(self) -> bool:
+        """Whether any detector looks at the images, besides a user's table."""
+        return bool(set(self.detectors) - {"none"})
 
     @property
     def needs_passcode(self) -> bool:
@@ -125,6 +134,8 @@ class Deidentification:
                 del facts[name]
         if self.names == "hmac" and self.consistent_by not in ("image", "folder"):
             facts["consistent_by"] = _unreadable(self.consistent_by)
+        facts["looks"] = LOOKS
+        facts["scales"] = list(self.scales) or "by size"
         facts["detectors"] = [name if name in DETECTORS else "bundle" for name in self.detectors]
         return {**facts, **asdict(self.replacement), **asdict(self.policy)}
 

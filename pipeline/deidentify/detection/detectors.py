@@ -53,7 +53,8 @@ class FaceNetwork(ABC):
     """Of two faces of one look that overlap so much, the better one stays."""
 
     def __init__(self, label: str, scales: Sequence[float], *, mirrored: bool) -> None:
-        """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size asks for."""
+        """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size asks
+        for."""
         self._label, self._scales, self._mirrored = label, tuple(scales), mirrored
 
     @abstractmethod
@@ -89,19 +90,28 @@ class FaceNetwork(ABC):
         height, width = images[0].shape[:2]
         small = [reduced(image, scale, self.multiple) for image in images]
         parts: list[list[np.ndarray]] = [[] for _ in images]
-        for tile in tiles(*small[0].pixels.shape[:2], self.multiple):
+        high, wide = small[0].pixels.shape[:2]
+        for tile in tiles(high, wide, self.multiple):
             batch = np.stack([tile.of(one.pixels) for one in small])
-            for one, rows, part in zip(small, self._rows(batch), parts, strict=True):
+            for one, rows, part in zip(small, self._checked(batch), parts, strict=True):
                 part.append(_within(_moved(rows, tile, one.ratio), width, height))
         return [np.concatenate(rows) for rows in parts]
+
+    def _checked(self, batch: np.ndarray) -> list[np.ndarray]:
+        """The rows of each image. Raises NotFiniteError."""
+        found = self._rows(batch)
+        finite(self._label, *found)
+        return found
 
     def _closer(self, image: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """What is found where the look at full size gave a small face too low a score to tell."""
         height, width = image.shape[:2]
         found = [rows[:0]]
         for mosaic in mosaics(image, suspected(rows, height, width)):
-            (more,) = self._rows(mosaic.pixels[None])
-            found.append(_within(mosaic.back(more[more[:, -1] >= LEAST_CLOSER_SCORE], FACE_COLUMNS // 2), width, height))
+            (more,) = self._checked(mosaic.pixels[None])
+            found.append(
+                _within(mosaic.back(more[more[:, -1] >= LEAST_CLOSER_SCORE], FACE_COLUMNS // 2), width, height)
+            )
         return np.concatenate(found)
 
     def _regions(self, rows: np.ndarray) -> list[Region]:
@@ -124,10 +134,18 @@ def finite(of: str, *values: np.ndarray) -> None:
         raise NotFiniteError(f"{of} gives values that are not finite numbers")
 
 
+def numbered(region: Region) -> Region:
+    """The region. Raises NotFiniteError unless its score and box are numbers and the box holds something."""
+    finite(region.detector, np.array((region.score, *region.box)))
+    if not (region.width > 0 and region.height > 0):
+        raise NotFiniteError(f"{region.detector} gives a box without an inside")
+    return region
+
+
 def _moved(rows: np.ndarray, window: Window, ratio: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """Rows in pixels of a window -> in pixels of the image, of which each pixel around the window is so many."""
     places = rows[:, :FACE_COLUMNS].reshape(len(rows), FACE_COLUMNS // 2, 2)
-    moved = (places + (window.left, window.top)) * ratio
+    moved = (places + np.array((window.left, window.top))) * ratio
     return np.concatenate([moved.reshape(len(rows), FACE_COLUMNS), rows[:, FACE_COLUMNS:]], 1).astype(np.float32)
 
 

@@ -33,6 +33,7 @@ class RetinaFaceDetector(FaceNetwork):
         images = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float()
         boxes, logits, landmarks = self._network(images)
         scores = logits.softmax(-1)[..., 1]
+        finite(self._label, scores.cpu().numpy())
         placed = anchors(*batch.shape[1:3]).to(self._device)
         found = []
         for n in range(len(batch)):

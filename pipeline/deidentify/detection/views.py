@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 FIRST_STEP, STEP = 0.35, 0.5
+LEAST_ENLARGED, MOST_ENLARGED, ENLARGED_PIXELS = 1.5, 3.0, 500_000
+"""Small images are looked at enlarged, too, up to so many times and so many pixels."""
 LEAST_SIDE_PX = 64
 """Of the longer side of the smallest reduced image."""
 TILE_PX = 2048
@@ -45,14 +47,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
+    """An image as the network is given it."""
+
     pixels: np.ndarray
     ratio: tuple[float, float]
     """Pixels of the image for one of these, across and down."""
 
 
 def levels(height: int, width: int) -> list[float]:
-    """Scales at which an image of this size is looked at, beginning with its own."""
-    scales, scale = [1.0], FIRST_STEP
+    """Scales at which an image of this size is looked at: its own, reduced ones, and if it is small an enlarged one."""
+    enlarged = min(MOST_ENLARGED, math.sqrt(ENLARGED_PIXELS / (height * width)))
+    scales, scale = [1.0] if enlarged < LEAST_ENLARGED else [1.0, enlarged], FIRST_STEP
     while max(height, width) * scale >= LEAST_SIDE_PX:
         scales.append(scale)
         scale *= STEP
@@ -72,12 +77,12 @@ def reduced(image: np.ndarray, scale: float, multiple: int) -> Reduced:
     high, wide = (max(1, round(side * scale)) for side in (height, width))
     small = cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA)
     down, across = -high % multiple, -wide % multiple
-    small = cv2.copyMakeBorder(small, 0, down, 0, across, BORDER)
+    small = cv2.copyMakeBorder(small, 0, down, 0, across, cv2.BORDER_REPLICATE)
     return Reduced(small, (width / wide, height / high))
 
-BORDER=cv2.BORDER_REPLICATE
 
 def tiles(height: int, width: int, multiple: int) -> list[Window]:
+    """Windows that together show all of an image, each of sides that a number divides."""
     rows, columns = _parts(height, multiple), _parts(width, multiple)
     return [Window(left, top, wide, high) for top, high in rows for left, wide in columns]
 
@@ -141,6 +146,7 @@ class Mosaic:
 
 
 MOST_CELLS = 256
+"""Of one mosaic, which bounds its memory."""
 
 
 def mosaics(image: np.ndarray, corners: np.ndarray) -> list[Mosaic]:

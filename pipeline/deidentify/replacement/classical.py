@@ -1,16 +1,19 @@
 """Classical replacement of regions: nothing that was inside can be read from what is there afterwards."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
-from recast.pipeline.deidentify.regions import Region
+from recast.pipeline.deidentify.regions import BROUGHT, Region
 from recast.pipeline.deidentify.settings import Replacement
 
 BLOCKS = 4
 SIGMA = 0.25
+SAMPLES = np.linspace(0, 1, 17)
+"""Where a region is probed, along each of its sides."""
+WITHIN = (SAMPLES - 0.5)[None] ** 2 + (SAMPLES - 0.5)[:, None] ** 2 <= 0.25
 
 
 def replaced(
@@ -23,7 +26,7 @@ def replaced(
     """
     result, boxes = pixels.copy(), []
     for region in regions:
-        left, top, right, bottom = _grown(region, how.margin, pixels.shape)
+        left, top, right, bottom = grown(region, how.margin, pixels.shape)
         if left >= right or top >= bottom:
             continue
         mask = _mask(region, how, (left, top, right, bottom))
@@ -34,7 +37,7 @@ def replaced(
     return result, boxes
 
 
-def _grown(region: Region, margin: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def grown(region: Region, margin: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The region's box with its margin, in whole pixels of the image."""
     across, down = region.width * margin / 2, region.height * margin / 2
     left, top, right, bottom = region.box
@@ -45,13 +48,40 @@ def _grown(region: Region, margin: float, shape: tuple[int, ...]) -> tuple[int, 
     )  # fmt: skip
 
 
+def shape_of(region: Region, how: Replacement) -> str:
+    """`ellipse` or `box`: what of the region is replaced."""
+    if how.shape != "auto":
+        return how.shape
+    return "box" if BROUGHT in region.detector.split("+") else "ellipse"
+
+
+def covered_share(region: Region, by: Iterable[tuple[Region, Replacement]]) -> float:
+    """How much of the ellipse in a region's box (all of the box, if a user brought it) lies in what is replaced for
+    others, by sample points; all of it: 1."""
+    x, y = (low + side * SAMPLES for low, side in zip(region.box[:2], (region.width, region.height), strict=True))
+    inside = np.zeros((len(SAMPLES), len(SAMPLES)), bool)
+    for other, how in by:
+        inside |= _inside(other, how, x, y)
+    if shape_of(region, Replacement()) == "box":
+        return float(inside.mean())
+    return float(inside[WITHIN].mean())
+
+
 def _mask(region: Region, how: Replacement, box: tuple[int, int, int, int]) -> np.ndarray:
     """bool [h, w]: which pixels of a box are replaced."""
     left, top, right, bottom = box
-    if how.shape == "box":
+    if shape_of(region, how) == "box":
         return np.ones((bottom - top, right - left), bool)
-    x = (np.arange(left, right) + 0.5 - (region.box[0] + region.box[2]) / 2) / (region.width * (1 + how.margin) / 2)
-    y = (np.arange(top, bottom) + 0.5 - (region.box[1] + region.box[3]) / 2) / (region.height * (1 + how.margin) / 2)
+    return _inside(region, how, np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
+
+
+def _inside(region: Region, how: Replacement, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """bool [len(y), len(x)]: whether points lie in what is replaced for a region."""
+    across, down = region.width * (1 + how.margin) / 2, region.height * (1 + how.margin) / 2
+    x = (x - (region.box[0] + region.box[2]) / 2) / across
+    y = (y - (region.box[1] + region.box[3]) / 2) / down
+    if shape_of(region, how) == "box":
+        return (np.abs(x) <= 1)[None] & (np.abs(y) <= 1)[:, None]
     return x[None] ** 2 + y[:, None] ** 2 <= 1
 
 

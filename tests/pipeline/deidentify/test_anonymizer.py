@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.detection.brought import BoxesError, Brought
+from recast.pipeline.deidentify.detection.brought import BoxesError, Brought, Compared
 from recast.pipeline.deidentify.detection.cascades import Cascades
 from recast.pipeline.deidentify.detection.centerface import CenterFace
 from recast.pipeline.deidentify.regions import Region, overlap, union
@@ -48,7 +48,7 @@ def astronaut(photos):
 
 @pytest.fixture(scope="module")
 def centerface():
-    return CenterFace(threads=1)
+    return CenterFace(threads=1, scales=(1.0,))
 
 
 def picture(seed=0, size=(60, 80)):
@@ -73,7 +73,7 @@ def test_several_images_scales_and_mirrors_are_looked_at(astronaut, centerface):
     both = centerface([astronaut, np.ascontiguousarray(astronaut[:, ::-1])])
     (alone,) = centerface([astronaut])
     assert np.allclose([r.box for r in both[0]], [r.box for r in alone], atol=0.1)
-    (mirrored,) = CenterFace(mirrored=True, threads=1)([astronaut])
+    (mirrored,) = CenterFace(scales=(1.0,), mirrored=True, threads=1)([astronaut])
     assert overlap(np.array([mirrored[0].box]), np.array([alone[0].box]))[0, 0] > 0.8
     small = cv2.resize(astronaut, (64, 64), interpolation=cv2.INTER_AREA)
     (once,), (larger,) = centerface([small]), CenterFace(scales=(1, 4), threads=1)([small])
@@ -175,7 +175,7 @@ def test_nothing_found_is_published_as_it_is():
     given_picture = picture()
     (made,) = Anonymizer(detectors=[Told([])])([given_picture], [item("key")])
     assert np.array_equal(made.pixels, given_picture.pixels)
-    sample = Anonymizer(detectors=[], policy=Policy(without="sample", sample_share=0.3))
+    sample = Anonymizer(detectors=[Told()], policy=Policy(without="sample", sample_share=0.3))
     held = [isinstance(sample([given_picture], [item(f"{n}.png")])[0], Held) for n in range(300)]
     assert 0.2 < np.mean(held) < 0.4
 
@@ -199,12 +199,16 @@ def test_boxes_are_read_from_every_kind_of_table(tmp_path):
         assert brought.of("other") == []
 
 
-def test_boxes_are_replaced_without_any_detector(tmp_path):
-    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30]]}))
-    brought = Brought(str(tmp_path / "boxes.json"))
-    made, other = Anonymizer(detectors=[], brought=brought)([picture(), picture()], [item("a.png"), item("b.png")])
-    assert not made.pixels[15:25, 15:25].any()
-    assert np.array_equal(other.pixels, picture().pixels)
+def test_boxes_alone_replace_all_of_each_box_and_hold_what_the_table_does_not_name(tmp_path):
+    """Corners of a plate don't stay; an image with an empty entry was looked at, one without an entry was not."""
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30]], "b.png": []}))
+    alone = Anonymizer(detectors=[], brought=Brought(str(tmp_path / "boxes.json")), replacement=Replacement(margin=0))
+    made, empty, unnamed = alone([picture()] * 3, [item("a.png"), item("b.png"), item("c.png")])
+    assert not made.pixels[10:30, 10:30].any()
+    assert np.array_equal(empty.pixels, picture().pixels)
+    assert (unnamed.kind, unnamed.status) == ("no-entry", "held")
+    (nobody,) = Anonymizer(detectors=[])([picture()], [item("a.png")])
+    assert nobody.kind == "no-entry"
 
 
 def test_a_box_that_misses_the_image_holds_it(tmp_path):
@@ -217,6 +221,77 @@ def test_a_box_that_misses_the_image_holds_it(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("box", "kind"),
+    [
+        ([0.2, 0.6, 0.8, 0.9], "box-sliver"), ([10, 10, 40, 12], "box-sliver"), ([70, 10, 200, 30], "box-outside"),
+        ([-90, -90, 3, 3], "box-outside"), ([79, 10, 80.5, 30], "box-sliver"),
+    ],
+)  # fmt: skip
+def test_boxes_that_would_hide_next_to_nothing_hold_the_image(tmp_path, box, kind):
+    """A box that shrinks to a sliver, or lies mostly outside, was meant in another unit or for another image."""
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [box], "b.png": [[1, 1, 50, 50]]}))
+    (held,) = Anonymizer(detectors=[], brought=Brought(str(tmp_path / "boxes.json")))([picture()], [item("a.png")])
+    assert (held.kind, held.status) == (kind, "held")
+
+
+def test_coco_is_read(tmp_path):
+    """Boxes are x, y, width, height; kinds are categories; an image without annotations was looked at."""
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [{"image_id": 1, "bbox": [10, 20, 30, 5], "category_id": 7}],
+        "categories": [{"id": 7, "name": "plate"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    brought = Brought(str(tmp_path / "coco.json"))
+    assert [(r.kind, r.box) for r in brought.of("a.png")] == [("plate", (10, 20, 40, 25))]
+    assert "b.png" in brought
+    assert "c.png" not in brought
+
+
+def test_names_of_a_table_match_however_accents_and_paths_are_written(tmp_path):
+    """NFC against NFD, and `./`; a key that is the same wins over one that is written otherwise."""
+    composed, decomposed = "M\u00fcller.png", "Mu\u0308ller.png"
+    (tmp_path / "t.json").write_text(json.dumps({composed: [[1, 1, 9, 9]], "./b/c.png": [[2, 2, 9, 9]], "d.png": []}))
+    brought = Brought(str(tmp_path / "t.json"))
+    assert [r.box for r in brought.of(decomposed)] == [(1, 1, 9, 9)]
+    assert [r.box for r in brought.of("b/c.png")] == [(2, 2, 9, 9)]
+    compared = Compared(brought)
+    assert len(list(compared([item(decomposed), item("x.png")]))) == 2
+    assert (compared.complete, compared.keys, compared.unmatched) == (True, 3, ["./b/c.png", "d.png"])
+    (tmp_path / "t.json").write_text(json.dumps({composed: [[1, 1, 9, 9]], decomposed: [[2, 2, 9, 9]]}))
+    assert [r.box for r in Brought(str(tmp_path / "t.json")).of(decomposed)] == [(2, 2, 9, 9)]
+
+
+@pytest.mark.parametrize("wrong", [{"score": float("nan")}, {"box": (float("inf"), 1, 5, 5)}, {"box": (5, 5, 5, 9)}])
+def test_numbers_that_are_none_are_no_nothing_found(wrong):
+    """The image is held, and no other of its batch."""
+
+    class Broken(Told):
+        def __call__(self, images):
+            bad = dataclasses.replace(face((5, 5, 20, 20)), **wrong)
+            return [[bad] if image[0, 0, 0] == 7 else [] for image in images]
+
+    spoilt = picture()
+    spoilt.pixels[0, 0, 0], other = 7, picture(1)
+    held, made = Anonymizer(detectors=[Broken()])([spoilt, other], [item("a"), item("b")])
+    assert (held.kind, held.status) == ("not-finite", "held")
+    assert np.array_equal(made.pixels, other.pixels)
+
+
+def test_networks_whose_numbers_overflow_hold_the_image(astronaut, centerface, monkeypatch):
+    """NaN in a score map is no low score."""
+    real = centerface._session
+
+    class Overflowing:
+        def run(self, names, given):
+            return [real.run(names, given)[0] * np.float32("nan"), *real.run(names, given)[1:]]
+
+    monkeypatch.setitem(centerface.__dict__, "_session", Overflowing())
+    (held,) = Anonymizer(detectors=[centerface])([Picture(pixels=astronaut)], [item("a")])
+    assert held.kind == "not-finite"
+
+
+@pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("x.json", "{", "can't be used"),
@@ -224,6 +299,15 @@ def test_a_box_that_misses_the_image_holds_it(tmp_path):
         ("x.csv", "name,x\na,1\n", "needs the columns"),
         ("x.json", '[{"key": "a", "box": [5, 5, 5, 9]}]', "row 1, a: the box 5, 5, 5, 9 is empty"),
         ("x.parquet", "PAR1", "can't be used"),
+        ("x.json", '{"a": [[0.2, 0.6, 0.8, 0.9]], "b": [[0, 0, 1, 1]]}', "fractions of the image"),
+        ("x.json", '{"a": [[1, 1, Infinity, 9]]}', "no finite number"),
+        ("x.json", '{"a": [[1, NaN, 9, 9]]}', "no finite number"),
+        ("x.json", '{"a": [[9, 9, 1, 1]]}', "is empty"),
+        ("x.json", '{"a": 5}', "a must have a list of boxes"),
+        ("x.json", '[{"image_id": 3, "bbox": [1, 2, 3, 4]}]', "row 1 has no key"),
+        ("x.json", '{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "images don't list"),
+        ("x.json", "[" * 100_000, "can't be used"),
+        ("x.json", '[{"key": "a", "left": 1, "top": 1}]', "a box is four numbers"),
     ],
 )
 def test_boxes_that_make_no_sense_are_one_sentence(tmp_path, name, text, words):
@@ -233,7 +317,7 @@ def test_boxes_that_make_no_sense_are_one_sentence(tmp_path, name, text, words):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in ({"detectors": ("none",)}, {"scales": ()}, {"scales": (99.0,)}):
+    for wrong in ({"detectors": ("none",)}, {"detectors": ()}, {"scales": (99.0,)}):
         with pytest.raises(ValueError, match=r"boxes|scales"):
             Deidentification(**wrong)
     with pytest.raises(ValueError, match="doubt"):
