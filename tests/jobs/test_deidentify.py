@@ -149,7 +149,7 @@ def test_a_way_back_needs_a_passcode_that_is_no_argument(tmp_path, capsys, monke
     [
         (["--metadata", "keep"], "--metadata"),
         (["--detector", "none"], "--boxes"),
-        (["--boxes", "/no/such.csv"], "/no/such.csv"),
+        (["--boxes", "/no/such.csv"], "the boxes /no/such.csv can't be read"),
         (["--strength", "0.5"], "--strength"),
         (["--scales", "99"], "scales"),
     ],
@@ -161,3 +161,27 @@ def test_mistakes_are_one_sentence(arguments, says, tmp_path, capsys):
     error = capsys.readouterr().err
     assert says in error
     assert "Traceback" not in error
+
+
+def test_keys_of_a_table_that_match_nothing_are_said_and_counted(photos, tmp_path, worker_here, capsys):
+    """Boxes alone: exit 3, images without an entry held; beside a detector a sentence. The manifest has the counts."""
+    source, table = tmp_path / "in", tmp_path / "boxes.json"
+    source.mkdir()
+    for name in ("Mu\u0308ller.png", "unnamed.png"):
+        shutil.copy(photos / "coffee.png", source / name)
+    table.write_text(json.dumps({"M\u00fcller.png": [[10, 10, 60, 60]], "photos/gone.png": [[1, 1, 9, 9]]}))
+    how = ["--boxes", str(table), "--detector"]
+    assert cli._status(["deidentify", str(source), str(tmp_path / "alone"), *how, "none"]) == 3
+    assert "1 of 2 keys of" in (error := capsys.readouterr().err)
+    assert "'photos/gone.png'" in error
+    rows = view(tmp_path / "alone")
+    assert rows["Mu\u0308ller.png"]["regions"][0]["box"] == [10, 10, 60, 60]
+    assert rows["unnamed.png"]["error"].startswith("no-entry: ")
+    (manifest,) = [json.loads(path.read_text()) for path in (tmp_path / "alone" / "runs").glob("*.json")]
+    assert manifest["boxes"] == {"keys": 2, "unmatched": 1}
+    assert cli._status(["deidentify", str(source), str(tmp_path / "both"), *how, "centerface"]) == 0
+    assert "1 of 2 keys of" in capsys.readouterr().err
+    table.write_text(json.dumps({"M\u00fcller.png": [[0.1, 0.1, 0.6, 0.6]]}))
+    assert cli._status(["deidentify", str(source), str(tmp_path / "none"), *how, "none"]) == cli.BAD_USAGE
+    assert "fractions of the image" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-FIRST_STEP, STEP = 0.35, 0.5
+FIRST_STEP, STEP = 0.25, 0.5
 LEAST_ENLARGED, MOST_ENLARGED, ENLARGED_PIXELS = 1.5, 3.0, 500_000
 """Small images are looked at enlarged, too, up to so many times and so many pixels."""
 LEAST_SIDE_PX = 64
@@ -26,7 +26,7 @@ CLOSE_PX, CLOSER = 24, 3
 CELL_PX = CLOSE_PX * CLOSER
 TELLING_SCORE, FAINT_SCORE = 0.5, 0.05
 """Above the one nothing needs a closer look; below the other the size that a network tells means nothing."""
-MOST_CLOSER, CLOSER_PER_MP = 24, 24
+MOST_CLOSER, CLOSER_PER_MP = 16, 16
 """Places of an image that get a closer look: at most so many, or so many for each megapixel."""
 BLOCK_PX = 256
 """The best places of each block come first, so that one cluttered corner does not take the looks of all others."""

@@ -161,8 +161,11 @@ def test_what_is_found_again_is_replaced_more_strongly_and_then_held():
     (made,) = Anonymizer(detectors=[Told([there], [elsewhere], [])])([picture()], [item("key")])
     assert [(r["box"], r["action"]) for r in made.regions] == [([10, 10, 30, 30], "solid"), ([40, 40, 50, 50], "solid")]
     assert not made.pixels[40:50, 40:50].any()
-    (held,) = Anonymizer(detectors=[Told(*[[there]] * 9)])([picture()], [item("key")])
+    wandering = [[face((10 + 9 * n, 10, 18 + 9 * n, 30))] for n in range(5)]
+    (held,) = Anonymizer(detectors=[Told(*wandering)], replacement=Replacement(margin=0))([picture()], [item("key")])
     assert held.kind == "still-found"
+    (made,) = Anonymizer(detectors=[Told(*[[there]] * 9)])([picture()], [item("key")])
+    assert not made.pixels[15:25, 15:25].any()  # a black oval that looks like a head
 
 
 def test_a_doubtful_find_inside_a_sure_one_is_no_doubt():
