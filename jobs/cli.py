@@ -69,7 +69,9 @@ def train(recipe: str, *, options: Annotated[TrainOptions, Parameter(name="*")])
 
 @app.command
 def demo(folder: str = "demo-out", *, local: bool = False) -> int:
-    """The whole story on this machine in minutes: draw, train, translate, upscale, verify, report. Empties FOLDER.
+    """The whole story on this machine in minutes: draw, train, translate, upscale, verify, report.
+
+    FOLDER must be new, empty, or an earlier demo's, which is emptied.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from rich.console import Console
 from recast.jobs import bulk
 from recast.jobs.demo_scores import Scores, score
 from recast.jobs.object_store import local_object_store
-from recast.jobs.specs import TranslateOptions, UpscaleOptions
-from recast.pipeline import cluster, report
+from recast.jobs.specs import SpecError, TranslateOptions, UpscaleOptions
+from recast.pipeline import cluster, events, report
 from recast.pipeline.output.verify import verify
 from recast.pipeline.samples.facades import write_facades
 from recast.pipeline.samples.photos import write_photos
@@ -24,6 +24,8 @@ from recast.pipeline.training.plan import TrainingPlan
 
 DONE, FAILED = 0, 1
 BUCKET = "recast-demo"
+MARKER = ".recast-demo"
+"""The file that marks a folder as a demo's own."""
 FACADES, FACADE_PX, HELD_OUT = 240, 128, 24
 
 
@@ -43,11 +45,15 @@ class Places:
 
 
 def run(folder: str, *, local: bool) -> int:
-    """Run the demo in an emptied folder; `local` leaves the object store out. Returns the exit status."""
+    """Run the demo in a folder that is new, empty, or an earlier demo's, which it empties; `local` leaves the object
+    store out. Returns the exit status.
+
+    Raises:
+        SpecError: something else is in the folder.
+    """
     began = time.monotonic()
     home = Path(folder)
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    _empty(home)
     tell = Teller()
     with _storage(home, local, tell) as root, cluster.connected():
         places = Places.below(root)
@@ -59,6 +65,18 @@ def run(folder: str, *, local: bool) -> int:
         pages = _report(places, home)
     _say(scores, pages, time.monotonic() - began)
     return DONE if status == DONE and sound and scores.beaten else FAILED
+
+
+def _empty(home: Path) -> None:
+    """Make the folder, or remove what an earlier demo left in it, and mark it as a demo's."""
+    if home.is_symlink() or (home.exists() and not home.is_dir()):
+        raise SpecError(f"{home} is not a folder of its own; give the demo a new one")
+    if home.exists() and any(home.iterdir()):
+        if not (home / MARKER).is_file():
+            raise SpecError(f"{home} holds files that no demo made; the demo empties its folder, so give it a new one")
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / MARKER).write_text("`recast demo` made what is in this folder, and removes it when it runs here again.\n")
 
 
 class Teller:
@@ -128,7 +146,7 @@ def _verify(places: Places, tell: Teller) -> bool:
     for url, verdict in verdicts.items():
         print(f"{url}: {verdict.rows} rows, {verdict.ok} images re-checked, {len(verdict.faults)} faults")
         for fault in verdict.faults:
-            print(fault, file=sys.stderr)
+            events.say(fault)
     return not any(verdict.faults for verdict in verdicts.values())
 
 

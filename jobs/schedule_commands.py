@@ -1,12 +1,13 @@
 """`recast schedule`: the same job, recurring."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
+
+from recast.pipeline import events
 
 DONE = 0
 
@@ -95,9 +96,14 @@ def render(
 
 @schedule_app.command
 def install(
-    *command: Command, cron: str, name: str | None = None, keeper: Literal["crontab", "systemd"] = "crontab"
+    *command: Command,
+    cron: str,
+    name: str | None = None,
+    keeper: Literal["crontab", "systemd"] = "crontab",
+    replace: bool = False,
+    check: Annotated[bool, Parameter(negative="--no-check")] = True,
 ) -> int:
-    """Put a job on a schedule on this machine: `recast schedule install --cron C JOB ARGS…`. Again replaces it.
+    """Put a job on a schedule on this machine: `recast schedule install --cron C JOB ARGS…`.
 
     Parameters
     ----------
@@ -107,15 +113,33 @@ def install(
         By default the job and where its results go.
     keeper
         Who keeps it: this user's crontab, or this user's systemd.
+    replace
+        Take the place of a schedule of the same name.
+    check
+        First dry-run the job in the bare environment that cron will give it.
     """
     from recast.jobs.schedules import local
     from recast.jobs.schedules.schedule import Schedule, named_after
 
     command = _checked(command, here=True)
     schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
-    log = local.install(schedule, keeper)
-    print(f"{schedule.name}: {schedule.shell}, {schedule.cron}, kept by {keeper}; its log is {log}")
+    if check:
+        events.say(f"{schedule.name}: checking that the job can run without this terminal's environment")
+    installed = local.install(schedule, keeper, replace=replace, check=check, dry=_has_a_dry_run(command))
+    for warning in installed.warnings:
+        events.say(f"warning: {warning}")
+    events.show(f"{schedule.name}: {schedule.shell}, {schedule.cron}, kept by {keeper}; its log is {installed.log}")
     return DONE
+
+
+def _has_a_dry_run(command: tuple[str, ...]) -> bool:
+    from recast.jobs.cli import understood
+
+    try:
+        understood((*command, "--dry-run"))
+    except cyclopts.CycloptsError:
+        return False
+    return True
 
 
 @schedule_app.command(name="list")
@@ -138,9 +162,11 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
         print(json.dumps(rows))
         return DONE
     for row in rows:
-        print(f"{row['name']:24} {row['cron']:14} {row['last_run'] or '':26} {row['outcome']:12} {row['command']}")
+        events.show(
+            f"{row['name']:24} {row['cron']:14} {row['last_run'] or '':26} {row['outcome']:12} {row['command']}"
+        )
     if not rows:
-        print("no schedules on this machine", file=sys.stderr)
+        events.say("no schedules on this machine")
     return DONE
 
 
@@ -150,16 +176,29 @@ def remove(name: str) -> int:
     from recast.jobs.schedules import local
 
     local.remove(name)
-    print(f"{name} is no longer on a schedule")
+    events.show(f"{name} is no longer on a schedule")
     return DONE
 
 
 @schedule_app.command
-def run(name: str) -> int:
-    """Run a schedule's job now, as cron does; its log and how it went are written down. Returns the job's status."""
+def run(name: str, *, quiet: bool = False) -> int:
+    """Run a schedule's job now, as cron does; its log and how it went are written down. Returns the job's status.
+
+    Parameters
+    ----------
+    quiet
+        Say nothing, as cron wants it, which mails what it hears.
+    """
     from recast.jobs.schedules import local
 
-    return local.run(name)
+    local.read(name)
+    if not quiet:
+        events.say(f"{name}: running; its log is {local.home() / name}.log")
+    status = local.run(name)
+    last = local.last_run(name)
+    if last and not quiet:
+        events.say(f"{name}: {last.outcome}{f': {last.said}' if last.said else ''}")
+    return status
 
 
 @schedule_app.command

@@ -20,6 +20,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 import recast
 from recast.jobs.specs import FOLDER
+from recast.pipeline import urls
+from recast.pipeline.reasons import words
 
 DONE, FAILED = 0, 1
 CODE = Path(recast.__file__).parent
@@ -57,9 +59,14 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
     Raises:
         SubmissionError: no job server answers there, or it refuses.
     """
+    if any(urls.without_secrets(word) != word for word in arguments):
+        raise SubmissionError(
+            "the command has a password, a token or a signature in a URL, which everybody who sees the cluster's jobs "
+            "could read; put the URL into a -c file, or its secret where the cluster's own tools look"
+        )
     with _sentences("submitting", address) as client, _luggage(config) as folder:
-        words = [*arguments, *(["-c", CONFIG] if config else [])]
-        job = _submitted(client, words, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
+        command = [*arguments, *(["-c", CONFIG] if config else [])]
+        job = _submitted(client, command, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
     print(job, flush=True)
     if not follow:
         print(f"running on the cluster; see it with `recast jobs logs {job} --follow`", file=sys.stderr)
@@ -139,7 +146,7 @@ def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]
             f"{doing} failed at {url}: it wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to its file"
         ) from fault
     except (ConnectionError, RuntimeError) as fault:
-        reason = str(fault).strip().splitlines()[-1]
+        reason = words(fault)
         raise SubmissionError(f"{doing} failed at {url}: {reason}") from fault
 
 

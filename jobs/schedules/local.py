@@ -5,22 +5,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TextIO
 
-from recast.jobs.schedules.render import Place, systemd
+from recast.jobs.schedules.environment import command, kept, lacking, try_as_cron_does
+from recast.jobs.schedules.keepers import PROGRAMS, Keeper, holding, keep, let_go, put, require
 from recast.jobs.schedules.schedule import Schedule, ScheduleError
+from recast.pipeline import urls
+from recast.pipeline.reasons import words
 
-Keeper = Literal["crontab", "systemd"]
-MARK = "# recast schedule "
-KEPT_VARIABLES = ("PATH", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_API_SERVER_ADDRESS", "TMPDIR")
-"""Of the environment at installation, what runs get, beside the names that begin so:"""
-KEPT_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_", "FSSPEC_")
-SECRET_WORDS = ("SECRET", "PASSWORD", "SESSION_TOKEN", "ACCOUNT_KEY")
-"""Variables with these in their names are not written down: credentials come from their own files."""
+OUTCOMES = {0: "done", 3: "done, too many inputs failed", 130: "interrupted", 143: "ended by SIGTERM"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +30,7 @@ class LastRun:
 
     @property
     def outcome(self) -> str:
-        return {0: "done", 3: "done, too many inputs failed", 130: "interrupted"}.get(self.status, "failed")
+        return OUTCOMES.get(self.status, "failed")
 
 
 def home() -> Path:
@@ -46,55 +41,100 @@ def home() -> Path:
     )
 
 
-def _configuration() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser()
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """What came of an installation."""
+
+    log: str
+    """Where what runs say goes."""
+    warnings: tuple[str, ...] = ()
+    """Sentences on what runs will lack."""
 
 
-def install(schedule: Schedule, keeper: Keeper) -> str:
-    """Write a schedule down and have it kept; one of the same name is replaced. Returns where its log goes.
+def install(
+    schedule: Schedule, keeper: Keeper, *, replace: bool = False, check: bool = True, dry: bool = True
+) -> Installed:
+    """Write a schedule down and have it kept. Where anything fails all is as it was before.
+
+    Args:
+        replace: take the place of one of the same name.
+        check: try the job in the environment that cron will give it.
+        dry: the job has a dry run.
 
     Raises:
-        ScheduleError: there is no crontab or systemctl here, or it refuses.
+        ScheduleError: there is one of that name, the job can't run as cron would run it, or there is no crontab or
+            systemctl here, or it refuses.
     """
+    require(keeper)
+    if schedule.name in names() and not replace:
+        raise ScheduleError(
+            f"there is a schedule {schedule.name!r} already; choose another --name, or give --replace to put this one "
+            "in its place"
+        )
+    facts = {**asdict(schedule), "keeper": keeper, "environment": kept(), "folder": os.getcwd()}
+    if check:
+        try_as_cron_does(schedule, os.getcwd(), dry=dry)
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    kept = {k: v for k, v in os.environ.items() if _is_kept(k)}
-    facts = {**asdict(schedule), "keeper": keeper, "environment": kept, "folder": os.getcwd()}
-    (folder / f"{schedule.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
-    if keeper == "crontab":
-        lines = [line for line in _crontab() if not line.endswith(MARK + schedule.name)]
-        fire = f"{_quoted(sys.executable)} -m recast schedule run {schedule.name}"
-        root = _quoted(str(Path(__file__).parents[2]))
-        variables = f"RECAST_SCHEDULES={_quoted(str(folder))} PYTHONPATH={root}"
-        _write_crontab([*lines, f"{schedule.times.text} {variables} {fire} {MARK}{schedule.name}"])
-    else:
-        _install_units(schedule)
-    return str(folder / f"{schedule.name}.log")
+    written = folder / f"{schedule.name}.json"
+    before = written.read_text() if written.exists() else None
+    put(written, json.dumps(facts, indent=2) + "\n")
+    try:
+        keep(schedule, keeper, folder)
+        if before is not None and (other := _keeper_of(before)) != keeper:
+            let_go(schedule.name, other)
+    except BaseException:
+        if before is None:
+            written.unlink(missing_ok=True)
+        else:
+            put(written, before)
+        raise
+    return Installed(log=str(folder / f"{schedule.name}.log"), warnings=lacking())
+
+
+def _keeper_of(written: str) -> Keeper:
+    try:
+        return "systemd" if json.loads(written)["keeper"] == "systemd" else "crontab"
+    except (ValueError, KeyError, TypeError):
+        return "crontab"
 
 
 def remove(name: str) -> None:
-    """Let a schedule be kept no more. What it made stays. Raises ScheduleError if there is none of that name."""
-    schedule, facts = read(name)
-    if facts["keeper"] == "crontab":
-        _write_crontab([line for line in _crontab() if not line.endswith(MARK + schedule.name)])
+    """Let a schedule be kept no more, and what is left of one that was half removed. What it made stays.
+
+    Raises:
+        ScheduleError: there is nothing of that name, or its keeper refuses.
+    """
+    written = home() / f"{name}.json"
+    if written.exists():
+        keepers: list[Keeper] = [_keeper_of(written.read_text())]
     else:
-        _systemctl("disable", "--now", f"recast-{name}.timer")
-        for ending in ("service", "timer"):
-            (_units() / f"recast-{name}.{ending}").unlink(missing_ok=True)
+        keepers = holding(name)
+        if not keepers:
+            raise _unknown(name)
+    for keeper in keepers:
+        if shutil.which(PROGRAMS[keeper]) is not None or keeper in holding(name):
+            let_go(name, keeper)
     for ending in ("json", "last.json", "prom"):
         (home() / f"{name}.{ending}").unlink(missing_ok=True)
 
 
 def read(name: str) -> tuple[Schedule, dict[str, object]]:
-    """A schedule as it was written down. Raises ScheduleError if there is none of that name."""
+    """A schedule as it was written down. Raises ScheduleError if there is none of that name, or it can't be read."""
+    written = home() / f"{name}.json"
     try:
-        facts = json.loads((home() / f"{name}.json").read_text())
+        facts = json.loads(written.read_text())
         command = tuple(facts["command"])
         return Schedule(name=facts["name"], cron=facts["cron"], command=command), facts
     except FileNotFoundError:
-        known = ", ".join(names()) or "none"
-        raise ScheduleError(f"there is no schedule {name!r} here; there is {known}") from None
+        raise _unknown(name) from None
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ScheduleError(f"{written} can't be read as a schedule: {words(fault)}") from fault
+
+
+def _unknown(name: str) -> ScheduleError:
+    return ScheduleError(f"there is no schedule {name!r} here; there is {', '.join(names()) or 'none'}")
 
 
 def names() -> list[str]:
@@ -114,26 +154,39 @@ def run(name: str) -> int:
     A run that the output's lease keeps out, for another one is still at work, has failed: it says so.
     """
     schedule, facts = read(name)
-    environment = {**os.environ, **facts["environment"]}  # type: ignore[dict-item]
+    written = facts.get("environment")
+    environment = {**os.environ, **(written if isinstance(written, dict) else {})}
     began = _now()
-    with (home() / f"{name}.log").open("a") as log:
-        print(f"--- {began} {schedule.shell}", file=log, flush=True)
-        command = [sys.executable, "-m", "recast", *schedule.command]
-        where = str(facts["folder"]) if Path(str(facts["folder"])).is_dir() else None
+    where = str(facts.get("folder", ""))
+    with (home() / f"{name}.log").open("a", errors="backslashreplace") as log:
+        print(urls.without_secrets(f"--- {began} {schedule.shell}"), file=log, flush=True)
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=where
-        )
-        said = ""
-        assert process.stdout is not None
-        for line in process.stdout:
-            log.write(line)
-            log.flush()
-            said = line.strip() or said
+            command(schedule), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="backslashreplace", env=environment, cwd=where if Path(where).is_dir() else None,
+        )  # fmt: skip
+        said, ended = [""], None
+        try:
+            _copy(process, log, said)
+        except KeyboardInterrupt as fault:  # SIGTERM, too: the job's own way to end is as orderly
+            ended = fault
+            process.terminate()
+            _copy(process, log, said)
         status = process.wait()
-    result = LastRun(started_at=began, finished_at=_now(), status=status, said=said[:400])
-    _put(home() / f"{name}.last.json", json.dumps(asdict(result), indent=2) + "\n")
-    _put(home() / f"{name}.prom", metrics(name, result, _before(name, result)))
-    return status
+    result = LastRun(started_at=began, finished_at=_now(), status=abs(status) + 128 * (status < 0), said=said[0][:400])
+    put(home() / f"{name}.last.json", json.dumps(asdict(result), indent=2) + "\n")
+    put(home() / f"{name}.prom", metrics(name, result, _before(name, result)))
+    if ended is not None:
+        raise ended
+    return result.status
+
+
+def _copy(process: "subprocess.Popen[str]", log: TextIO, said: list[str]) -> None:
+    """What a job says, into its log; its last line is kept."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        log.write(line)
+        log.flush()
+        said[0] = line.strip() or said[0]
 
 
 def metrics(name: str, run: LastRun, last_success: float) -> str:
@@ -162,59 +215,6 @@ def _before(name: str, run: LastRun) -> float:
         )
     except (FileNotFoundError, StopIteration, ValueError):
         return 0.0
-
-
-def _is_kept(name: str) -> bool:
-    return (name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)) and not any(w in name for w in SECRET_WORDS)
-
-
-def _put(path: Path, text: str) -> None:
-    part = path.with_suffix(f"{path.suffix}.part")
-    part.write_text(text)
-    part.replace(path)
-
-
-def _crontab() -> list[str]:
-    done = _called("crontab", "-l")
-    return done.stdout.splitlines() if done.returncode == 0 else []
-
-
-def _write_crontab(lines: Sequence[str]) -> None:
-    done = _called("crontab", "-", text="".join(f"{line}\n" for line in lines))
-    if done.returncode:
-        raise ScheduleError(f"crontab refuses: {done.stderr.strip()}")
-
-
-def _units() -> Path:
-    return _configuration() / "systemd/user"
-
-
-def _install_units(schedule: Schedule) -> None:
-    _units().mkdir(parents=True, exist_ok=True)
-    fired = Schedule(name=schedule.name, cron=schedule.cron, command=("schedule", "run", schedule.name))
-    for name, text in systemd(fired, Place()).items():
-        (_units() / name).write_text(text.replace("/usr/bin/env recast", f"{sys.executable} -m recast"))
-    _systemctl("daemon-reload")
-    _systemctl("enable", "--now", f"recast-{schedule.name}.timer")
-
-
-def _systemctl(*arguments: str) -> None:
-    done = _called("systemctl", "--user", *arguments)
-    if done.returncode:
-        raise ScheduleError(f"systemctl --user {' '.join(arguments)} failed: {done.stderr.strip()}")
-
-
-def _called(program: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    if shutil.which(program) is None:
-        raise ScheduleError(
-            f"there is no {program} on this machine; `recast schedule render` writes files for other keepers"
-        )
-    return subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
-
-
-def _quoted(text: str) -> str:
-    """For a crontab's line: in its shell's quotes, % masked, which cron would take for the end of the line."""
-    return "'" + text.replace("'", "'\\''").replace("%", "\\%") + "'"
 
 
 def _now() -> str:

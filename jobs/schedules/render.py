@@ -1,6 +1,8 @@
 """A schedule as files for those who keep schedules: systemd, Kubernetes, KubeRay, Airflow."""
 
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,16 +39,23 @@ class Place:
 
 def systemd(schedule: Schedule, _place: Place) -> dict[str, str]:
     """A service and its timer, for `~/.config/systemd/user` or `/etc/systemd/system`."""
+    return units(schedule, ("/usr/bin/env", "recast"), {})
+
+
+def units(schedule: Schedule, program: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The same, for a `recast` that is called so, with variables in its environment."""
     timer = "\n".join(f"OnCalendar={when}" for when in schedule.times.on_calendar())
+    command = " ".join(_for_systemd(word).replace("$", "$$") for word in (*program, *schedule.command))
+    environment = "".join(f"Environment={_for_systemd(f'{name}={value}')}\n" for name, value in variables.items())
     return {
         f"recast-{schedule.name}.service": f"""[Unit]
-Description=Recast: {schedule.shell.replace("%", "%%")}
+Description=Recast: {schedule.name}
 Wants=network-online.target
 After=network-online.target
 
 [Service]
 Type=oneshot
-ExecStart={_for_systemd(schedule)}
+{environment}ExecStart={command}
 # Interrupting a run is safe, and the next one goes on from there.
 KillSignal=SIGTERM
 TimeoutStopSec=120
@@ -54,7 +63,7 @@ NoNewPrivileges=true
 PrivateTmp=false
 """,
         f"recast-{schedule.name}.timer": f"""[Unit]
-Description=Recast: {schedule.name}, {schedule.cron}
+Description=Recast: {schedule.name}, {schedule.times.text}
 
 [Timer]
 {timer}
@@ -67,22 +76,26 @@ WantedBy=timers.target
     }
 
 
-def _for_systemd(schedule: Schedule) -> str:
-    """ExecStart takes quotes, but % and $ mean something of their own."""
-    words = ["/usr/bin/env", "recast", *schedule.command]
-    quoted = [word if word and not set(word) & set(" \t\"'\\;") else '"' + _escaped(word) + '"' for word in words]
-    return " ".join(quoted).replace("%", "%%").replace("$", "$$")
+def _for_systemd(word: str) -> str:
+    """A word in systemd's quotes, on one line, with nothing left in it that systemd would read otherwise."""
+    if re.fullmatch(r"[\w@+=:,./$-]+", word, re.ASCII):
+        return word
+    return '"' + "".join(_escaped(character) for character in word).replace("%", "%%") + '"'
 
 
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace('"', '\\"')
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def airflow(schedule: Schedule, _place: Place) -> dict[str, str]:
     """A DAG that submits the job to the cluster of RAY_API_SERVER_ADDRESS and waits for it."""
-    name = schedule.name.replace("-", "_")
+    name = f"recast_{schedule.name.replace('-', '_')}"
     return {
-        f"recast_{name}.py": f'''"""{schedule.shell}, on a Ray cluster, as `recast schedule render` wrote it."""
+        f"{name}.py": f'''"""A job of Recast on a Ray cluster, as `recast schedule render` wrote it."""
 
 import datetime
 import shlex
@@ -90,18 +103,19 @@ import shlex
 from airflow import DAG
 from airflow.providers.standard.operators.bash import BashOperator
 
-COMMAND = {list(schedule.command)!r}
+COMMAND = {list(schedule.command)!a}
 
 with DAG(
-    dag_id={f"recast_{name}"!r},
-    schedule={schedule.times.text!r},
+    dag_id={name!a},
+    schedule={schedule.times.text!a},
     start_date=datetime.datetime(2026, 1, 1),
     catchup=False,  # runs are incremental: the next makes up for those that were missed
     max_active_runs=1,
     default_args={{"retries": 2, "retry_delay": datetime.timedelta(minutes=10)}},
+    user_defined_macros={{"recast_job": shlex.join(COMMAND)}},  # a macro's value is no template itself
 ):
     # The exit status is the job's own; RAY_API_SERVER_ADDRESS names the cluster.
-    BashOperator(task_id={schedule.command[0]!r}, bash_command="recast submit --follow " + shlex.join(COMMAND))
+    BashOperator(task_id={schedule.command[0]!a}, bash_command="recast submit --follow {{{{ recast_job }}}}")
 '''
     }
 

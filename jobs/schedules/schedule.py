@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 
 from recast.jobs.schedules.cron import Cron
+from recast.pipeline import urls
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 
@@ -29,6 +30,11 @@ class Schedule:
     """A job and its arguments, as after `recast`."""
 
     def __post_init__(self) -> None:
+        if any(urls.without_secrets(word) != word for word in self.command):
+            raise ScheduleError(
+                "the command has a password, a token or a signature in a URL, and a schedule writes no secrets down; "
+                "put them where their own tools look (~/.config/fsspec/*.json, ~/.aws/credentials)"
+            )
         if not NAME.fullmatch(self.name):
             raise ScheduleError(
                 f"{self.name!r} can't be a schedule's name: small letters, digits and dashes, at most 42, no dash at "

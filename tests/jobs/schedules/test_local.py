@@ -21,8 +21,9 @@ from tests.pipeline.bulk.test_road import image
 CRONTAB = """#!/bin/sh
 # crontab(1), as far as is needed: one table in a file.
 case "$1" in
-  -l) cat "$TABLE" 2>/dev/null || { echo "no crontab for you" >&2; exit 1; } ;;
-  -) cat > "$TABLE" ;;
+  -l) [ ! -e "$TABLE.locked" ] || { echo "crontab: you are not allowed to use this program" >&2; exit 1; }
+      cat "$TABLE" 2>/dev/null || { echo "no crontab for you" >&2; exit 1; } ;;
+  -) [ ! -e "$TABLE.full" ] || { echo "disk quota exceeded" >&2; exit 1; }; cat > "$TABLE" ;;
 esac
 """
 
@@ -39,17 +40,24 @@ def table(tmp_path, monkeypatch) -> Path:
     return tmp_path / "table"
 
 
+def install(*words, name="n"):
+    cron = () if "--cron" in words else ("--cron", "@daily")
+    return cli._status(["schedule", "install", "--no-check", *cron, "--name", name, *words])
+
+
 def test_schedules_come_and_go_and_others_lines_stay(table, capsys, monkeypatch):
     table.write_text("0 1 * * * /usr/bin/something else\n")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://here")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
-    for cron in ("0 2 * * *", "@hourly"):
-        assert cli._status(["schedule", "install", "--cron", cron, "--name", "n", "upscale", "in", "50% out"]) == 0
+    assert install("upscale", "in", "50% out") == 0
+    assert install("upscale", "in", "50% out") == cli.FAILED
+    assert "give --replace" in capsys.readouterr().err
+    assert install("--cron", "@hourly", "--replace", "upscale", "in", "50% out") == 0
     lines = table.read_text().splitlines()
     assert lines[0] == "0 1 * * * /usr/bin/something else"
     assert len(lines) == 2
     assert lines[1].startswith("0 * * * * RECAST_SCHEDULES=")
-    assert lines[1].endswith("-m recast schedule run n # recast schedule n")
+    assert lines[1].endswith("-m recast schedule run --quiet n # recast schedule n")
     written = (table.parent / "schedules/n.json").read_text()
     assert json.loads(written)["environment"]["AWS_ENDPOINT_URL"] == "http://here"
     assert "hidden" not in written
@@ -67,7 +75,7 @@ def test_a_commands_file_is_checked_now_and_found_later(table, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "job.yaml").write_text("scale: 4\nactors: 2\n")
     what = ["upscale", "-c", "job.yaml", "in", "out"]
-    assert cli._status(["schedule", "install", "--cron", "@daily", "--name", "n", *what]) == 0
+    assert cli._status(["schedule", "install", "--no-check", "--cron", "@daily", "--name", "n", *what]) == 0
     kept = json.loads((tmp_path / "schedules/n.json").read_text())["command"]
     assert kept == ["upscale", "in", "out", "-c", str(tmp_path / "job.yaml")]
     assert cli._status(["schedule", "render", "--to", "kubernetes", *what]) == cli.BAD_USAGE
@@ -83,13 +91,98 @@ def test_where_there_is_no_crontab_that_is_said(tmp_path, monkeypatch, capsys):
     assert "there is no crontab on this machine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("trouble", "says"), [("locked", "can't be read"), ("full", "disk quota exceeded")])
+def test_a_crontab_that_gives_trouble_stays_as_it_is_and_no_schedule_is_left(table, trouble, says, capsys):
+    """A crontab that can't be read is not an empty one."""
+    table.write_text("0 1 * * * /usr/bin/something else\n")
+    table.with_name(f"table.{trouble}").touch()
+    assert install("upscale", "in", "out") == cli.FAILED
+    assert says in capsys.readouterr().err
+    assert table.read_text() == "0 1 * * * /usr/bin/something else\n"
+    assert local.names() == []
+    table.with_name(f"table.{trouble}").unlink()
+    assert install("upscale", "in", "out") == 0
+    table.with_name(f"table.{trouble}").touch()
+    assert install("--replace", "--cron", "@hourly", "upscale", "in", "other") == cli.FAILED
+    assert local.read("n")[0].cron == "@daily"
+
+
+@pytest.mark.parametrize("left", ["table", "written"])
+def test_what_is_left_of_a_schedule_can_be_removed(table, tmp_path, left):
+    """Its line alone, or what was written down alone."""
+    assert install("upscale", "in", "out") == 0
+    (table if left == "written" else tmp_path / "schedules/n.json").unlink()
+    assert cli._status(["schedule", "remove", "n"]) == 0
+    assert not table.exists() or table.read_text() == ""
+    assert local.names() == []
+
+
+def test_systemd_that_refuses_leaves_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("RECAST_SCHEDULES", raising=False)
+    assert install("--keeper", "systemd", "upscale", "in", "out") == cli.FAILED
+    assert "Failed to connect to bus" in capsys.readouterr().err
+    assert [path for path in (tmp_path / "config").rglob("*") if path.is_file()] == []
+
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIAhidden", "AWS_SECRET_ACCESS_KEY": "hidden1", "AWS_SESSION_TOKEN": "hidden2",
+    "AZURE_STORAGE_KEY": "hidden3", "AZURE_STORAGE_CONNECTION_STRING": "hidden4", "AZURE_STORAGE_SAS_TOKEN": "hidden5",
+    "AZURE_CLIENT_SECRET": "hidden6", "GOOGLE_API_KEY": "hidden7", "FSSPEC_S3": '{"secret": "hidden8"}',
+    "FSSPEC_S3_KEY": "hidden9", "HTTPS_PROXY": "http://anna:hidden10@proxy:1",
+}  # fmt: skip
+
+
+def test_no_secret_is_written_down_and_what_will_be_missing_is_said(table, monkeypatch, capsys):
+    """Neither half of a pair of keys: half a pair keeps the rest from being looked for elsewhere."""
+    for name, value in {**SECRETS, "AWS_ENDPOINT_URL": "http://here", "AWS_PROFILE": "nightly"}.items():
+        monkeypatch.setenv(name, value)
+    assert install("upscale", "in", "out") == 0
+    written = json.loads((table.parent / "schedules/n.json").read_text())
+    assert not any(value in str(written) for value in SECRETS.values())
+    assert written["environment"]["AWS_PROFILE"] == "nightly"
+    assert written["environment"]["AWS_ENDPOINT_URL"] == "http://here"
+    said = capsys.readouterr().err
+    assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in said
+    assert "~/.aws/credentials" in said
+    assert install("upscale", "sftp://anna:word@host/in", "out", name="m") == cli.FAILED
+    assert "writes no secrets down" in capsys.readouterr().err
+
+
+def test_a_job_that_only_this_terminal_can_run_is_not_installed(table, tmp_path, monkeypatch, capsys):
+    """Its passcode is in a variable that cron won't have."""
+    image(tmp_path / "in/0.png", 0)
+    monkeypatch.setenv("TONIGHT", "a long passcode")
+    job = ["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), "--detector", "cascades", "--seal"]
+    words = ["schedule", "install", "--cron", "@daily", "--name", "n", *job]
+    assert cli._status([*words, "--passcode-env", "TONIGHT"]) == cli.FAILED
+    assert "the environment has no variable TONIGHT" in capsys.readouterr().err
+    assert not table.exists()
+    assert local.names() == []
+
+
+def test_a_run_says_at_once_where_its_log_is_and_ends_its_job_when_told_to(table, tmp_path, monkeypatch, capsys):
+    """The end of a job that was ended is written down as that."""
+    assert install("models", "list") == 0
+    capsys.readouterr()
+    monkeypatch.setattr(local, "command", lambda schedule: ["/bin/sh", "-c", "echo begun; exec sleep 60"])
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    assert cli._status(["schedule", "run", "n"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err.startswith(f"n: running; its log is {tmp_path}/schedules/n.log\n")
+    last = local.last_run("n")
+    assert (last.status, last.outcome, last.said) == (143, "ended by SIGTERM", "begun")
+
+
 def test_images_that_arrive_while_runs_are_fired_and_killed_are_settled_once(bucket, table, tmp_path):
     """The crontab's own line, fired again and again, sometimes over a run that is still at work; one run is killed."""
     source, output = tmp_path / "in", f"{bucket}/out"
     model = upscaler(tmp_path / "bundle")
     image(source / "0.png", 0)
     job = ["upscale", str(source), output, "--model", model, "--actors", "1"]
-    assert cli._status(["schedule", "install", "--cron", "* * * * *", "--name", "often", *job]) == 0
+    assert cli._status(["schedule", "install", "--no-check", "--cron", "* * * * *", "--name", "often", *job]) == 0
     (line,) = table.read_text().splitlines()
     command = line.split(" ", 5)[5].partition(" #")[0]
     arriving = threading.Thread(target=_arrive, args=(source, 8))
