@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 
-from recast.jobs.progress import BulkProgress
+from recast.jobs.progress import BulkProgress, speed
 from recast.jobs.specs import BulkOptions
 from recast.pipeline import events
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.reasons import counted
 from recast.pipeline.urls import shown, without_secrets
 
 DONE, TOO_MANY_FAILED = 0, 3
@@ -18,6 +19,8 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
     """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
     if options.dry_run:
         summary = road.plan_only(job, maker)
+        if not summary.inputs:
+            events.say(f"warning: {job.source} holds no inputs")
         left = summary.inputs - summary.settled_before
         counts = {"inputs": summary.inputs, "to_do": left, "to_prune": summary.pruned}
         print(json.dumps({"spec": shown(asdict(job)), **counts}, indent=2))
@@ -41,13 +44,13 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
 def _sentence(job: BulkJob, summary: Summary) -> str:
     done, wall = summary.ok + summary.failed + summary.held, summary.seconds["wall"]
     held = f"{summary.held:,} held, " if summary.held else ""
-    pruned = f"; {summary.pruned:,} rows of vanished inputs removed" if summary.pruned else ""
+    pruned = f"; {counted(summary.pruned, 'row')} of vanished inputs removed" if summary.pruned else ""
     if not done:
-        return f"{job.output}: nothing to do, {summary.inputs:,} inputs are settled{pruned}"
+        return f"{job.output}: nothing to do, {counted(summary.inputs, 'input')} settled before{pruned}"
     return (
         f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} settled before; "
-        f"{done / wall:.1f} images/s, {summary.bytes_written / 1e6:.1f} MB in {summary.shards:,} shards, {wall:.0f} s"
-        f"{pruned}"
+        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {counted(summary.shards, 'shard')}, "
+        f"{wall:.0f} s{pruned}"
     )
 
 

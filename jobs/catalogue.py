@@ -15,7 +15,7 @@ from recast.models.exchange import FORMATS, exported
 from recast.models.networks import NETWORKS
 from recast.models.recipes import RECIPES
 from recast.models.shipped import SHIPPED, shipped
-from recast.pipeline import bundles, storage
+from recast.pipeline import bundles, events, storage
 from recast.pipeline.bulk.generate import Generator
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.pictures import Picture
@@ -29,7 +29,9 @@ def listing() -> int:
     """The shipped bundles and the recipes that train others."""
     for name in SHIPPED:
         bundle = bundles.describe(str(shipped(name)))
-        print(f"bundle {name:12} {bundle.name}, {bundle.descriptor.task} x{bundle.descriptor.scale}, {bundle.digest}")
+        events.show(
+            f"bundle {name:12} {bundle.name}, {bundle.descriptor.task} x{bundle.descriptor.scale}, {bundle.digest}"
+        )
     for name, entry in RECIPES.items():
         print(f"recipe {name:12} presets: {', '.join(entry.presets)}")
     return DONE
@@ -62,9 +64,9 @@ def import_file(url: str, target: str, *, name: str | None, key: str = "") -> in
         bundles.upload(Path(folder), target)
     d = whole.descriptor
     use = f"recast deidentify --detector {target}" if d.task == "detect" else f"recast {d.task} --model {target}"
-    print(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `{use}`")
+    events.show(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `{use}`")
     if found.note:
-        print(f"note: {found.note}")
+        events.show(f"note: {found.note}")
     return DONE
 
 

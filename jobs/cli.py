@@ -14,6 +14,7 @@ from recast import __version__
 from recast.jobs import deidentify_commands, errors, signals
 from recast.jobs.config_files import fields_of, text_of, without_config
 from recast.jobs.evaluate_commands import evaluate_app
+from recast.jobs.existing import new_folder
 from recast.jobs.index_commands import index_app
 from recast.jobs.models_commands import models_app
 from recast.jobs.plan_command import plan
@@ -91,6 +92,7 @@ def sample(
     count: int = 400,
     size: int = 256,
     seed: int = 0,
+    replace: bool = False,
 ) -> int:
     """Write a data set for trying things out into FOLDER: facades (photo | labels), faces (scenes and people, with
     tables of their faces), dead leaves, shapes (a folder for each class), real photographs.
@@ -103,9 +105,12 @@ def sample(
         Side of a drawn picture in pixels.
     seed
         Decides what is drawn.
+    replace
+        Write into a folder that holds files already.
     """
     from recast.jobs import samples
 
+    new_folder(place(folder), replace=replace)
     return samples.run(kind, place(folder), count=count, size=size, seed=seed)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from recast.pipeline import storage
+from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.output import compaction
 from recast.pipeline.output.housekeeping import shards_of, sweep
@@ -16,6 +16,7 @@ from recast.pipeline.output.index import INDEX, current, current_row, epoch_of
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.verify import image_bytes, verify
 from recast.pipeline.output.view import OutputFileSystem
+from recast.pipeline.reasons import counted
 from recast.pipeline.storage import StorageError
 
 DONE, FAILED = 0, 1
@@ -24,7 +25,7 @@ READERS = 8
 
 def summary(output: str, *, as_json: bool = False) -> int:
     """Count an output's current rows by status, error kind, format and run."""
-    fs, path = storage.filesystem(output)
+    fs, path = _there(output)
     with storage.faults_as_sentences(f"reading {output}"):
         view = current(fs, path, ["status", "error", "format", "length", "run"])
     kinds = Counter((error or "").partition(":")[0] for error in view["error"].to_pylist() if error)
@@ -41,22 +42,36 @@ def summary(output: str, *, as_json: bool = False) -> int:
         print(json.dumps(facts))
         return DONE
     for name, value in facts.items():
-        print(f"{name:8} {', '.join(f'{k} {v:,}' for k, v in value.items()) if isinstance(value, dict) else value}")
+        said = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
+        events.show(f"{name:8} {said}")
     return DONE
+
+
+def _there(output: str) -> tuple[storage.FileSystem, str]:
+    """Where an output lies. Raises StorageError if there is none: neither an index nor a run."""
+    fs, path = storage.filesystem(output)
+    with storage.faults_as_sentences(f"reading {output}"):
+        if not any(storage.sizes(fs, storage.join(path, part)) for part in (INDEX, "runs")):
+            raise StorageError(f"there is no output at {output}")
+    return fs, path
 
 
 def check(output: str, *, as_json: bool = False) -> int:
     """Re-check every image's bytes and every fragment. Exit status 1 if anything is wrong."""
+    _there(output)
     verdict = verify(output)
     if as_json:
         facts = {"output": output, "rows": verdict.rows, "ok": verdict.ok, "bytes": verdict.bytes}
         print(json.dumps({**facts, "faults": verdict.faults, "marked": verdict.marked}))
     else:
-        print(f"{output}: {verdict.rows:,} rows, {verdict.ok:,} images re-checked, {len(verdict.faults)} faults")
+        events.show(
+            f"{output}: {counted(verdict.rows, 'row')}, {counted(verdict.ok, 'image')} re-checked, "
+            f"{counted(len(verdict.faults), 'fault')}"
+        )
         for fault in verdict.faults:
-            print(fault, file=sys.stderr)
+            events.say(fault)
         if verdict.faults:
-            print("run the job again: it does again what is missing or damaged", file=sys.stderr)
+            events.say("run the job again: it does again what is missing or damaged")
     return FAILED if verdict.faults else DONE
 
 
@@ -83,22 +98,26 @@ def _bytes_of(output: str, key: str) -> bytes:
         return image_bytes(fs, path, row)
 
 
-def extract(output: str, folder: str) -> int:
-    """Write every image into a folder, under its key with the result's extension."""
+def extract(output: str, folder: str, *, replace: bool = False) -> int:
+    """Write every image into a folder, under its key with the result's extension; other files stay as they are."""
     root = Path(folder).resolve()
+    _there(output)
     view = OutputFileSystem(output)
     with storage.faults_as_sentences(f"reading {output}"), ThreadPoolExecutor(READERS) as pool:
-        count = sum(ahead(lambda path: _extract(view, path, root, folder), view.find(""), pool, 2 * READERS))
-    print(f"{folder}: {count:,} images")
+        count = sum(ahead(lambda path: _extract(view, path, root, folder, replace), view.find(""), pool, 2 * READERS))
+    events.show(f"{folder}: {counted(count, 'image')}")
     return DONE
 
 
-def _extract(view: OutputFileSystem, path: str, root: Path, folder: str) -> int:
+def _extract(view: OutputFileSystem, path: str, root: Path, folder: str, replace: bool) -> int:
     target = root / path
     if not target.resolve().is_relative_to(root):
         raise StorageError(f"{path} would be written outside {folder}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(view.cat_file(path))
+    data = view.cat_file(path)
+    if target.exists() and not replace and (not target.is_file() or target.read_bytes() != data):
+        raise StorageError(f"{target} exists already and is another file; give --replace to write over it")
+    target.write_bytes(data)
     return 1
 
 

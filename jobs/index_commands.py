@@ -5,6 +5,7 @@ from typing import Annotated
 import pydantic
 from cyclopts import App, Parameter
 
+from recast.jobs.existing import new_file
 from recast.jobs.specs import SpecError, place
 
 index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
@@ -27,10 +28,18 @@ def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json
 
 
 @index_app.command(name="get")
-def index_get(output: str, key: str, to: str = "-") -> int:
-    """Write the image of KEY to the file TO, or to standard output."""
+def index_get(output: str, key: str, to: str = "-", *, replace: bool = False) -> int:
+    """Write the image of KEY to the file TO, or to standard output.
+
+    Parameters
+    ----------
+    replace
+        Write over what is there.
+    """
     from recast.jobs import index
 
+    if to != "-":
+        new_file(place(to), replace=replace)
     return index.get(place(output), key, to)
 
 
@@ -55,8 +64,14 @@ def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "
 
 
 @index_app.command(name="extract")
-def index_extract(output: str, folder: str) -> int:
-    """Write every image into FOLDER under its key."""
+def index_extract(output: str, folder: str, *, replace: bool = False) -> int:
+    """Write every image into FOLDER under its key.
+
+    Parameters
+    ----------
+    replace
+        Write over files of FOLDER that have other bytes; those with the same are left alone in any case.
+    """
     from recast.jobs import index
 
-    return index.extract(place(output), folder)
+    return index.extract(place(output), folder, replace=replace)

@@ -7,7 +7,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from recast.jobs.specs import UpscaleOptions, place
+from recast.jobs.specs import UpscaleOptions, bundle_place
 
 DONE = 0
 
@@ -32,7 +32,7 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
 
     options = options or PlanOptions()
     bundle = options.bundle()
-    task = bundles.describe(place(bundle)).descriptor.task
+    task = bundles.describe(bundle_place(bundle)).descriptor.task
     if task not in ("upscale", "translate"):
         raise cyclopts.CycloptsError(msg=f"{bundle} is a bundle for `recast {task}`, which plan can't size yet")
     job = options.job(task, source, "memory://nothing-is-written", bundle)

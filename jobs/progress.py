@@ -9,8 +9,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from recast.pipeline import events
+from recast.pipeline.reasons import counted
 
 LINE_EVERY_S = 10.0
+
+
+def speed(images_per_s: float) -> str:
+    """In three figures; of what is slow, the time that one takes."""
+    if images_per_s < 0.5:
+        return f"{1 / max(images_per_s, 1e-9):,.3g} s/image"
+    return f"{images_per_s:,.0f} images/s" if images_per_s >= 100 else f"{images_per_s:.3g} images/s"
+
+
+def span(seconds: float) -> str:
+    """A time in the two units that matter."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{hours} h" if hours < 72 else f"{round(seconds / 86400)} days"
 
 
 class BulkProgress:
@@ -37,7 +55,7 @@ class BulkProgress:
     def planned(self, inputs: int, settled: int) -> None:
         self._total, self._settled = inputs - settled, settled
         self._began = time.monotonic()
-        line = f"{self._title}: {inputs:,} inputs, {settled:,} settled before, {self._total:,} to do"
+        line = f"{self._title}: {counted(inputs, 'input')}, {settled:,} settled before, {self._total:,} to do"
         self._event("planned", line, inputs=inputs, settled_before=settled)
         self._bar.update(self._task, description=f"{self._title}: starting", total=self._total)
 
@@ -45,11 +63,13 @@ class BulkProgress:
         done = min(ok + failed, self._total)
         if not done:
             return
-        rate = f"{done / (time.monotonic() - self._began):.1f} images/s, {failed} failed"
+        took = max(time.monotonic() - self._began, 1e-3)
+        rate = f"{speed(done / took)}, {failed:,} failed"
         self._bar.update(self._task, description=self._title, completed=done, rate=rate)
         if self._bar.disable and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
-            line = f"{self._title}: {done:,} of {self._total:,}, {rate}"
+            left = span((self._total - done) * took / done)
+            line = f"{self._title}: {done:,} of {self._total:,}, {rate}, {left} left"
             self._event("progress", line, done=done, planned=self._total, failed=failed)
 
     def says(self, sentence: str) -> None:
@@ -60,9 +80,9 @@ class BulkProgress:
         if events.wanted():
             self._log.info(event, **fields)
         elif self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
+            print(events.printable(line), file=sys.stderr, flush=True)
         else:
-            self._bar.console.print(line)
+            self._bar.console.print(events.printable(line), markup=False)
 
     def __enter__(self) -> "BulkProgress":
         self._bar.start()

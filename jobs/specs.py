@@ -3,12 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter, Token
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
-from recast.models.shipped import shipped
+from recast.models.shipped import SHIPPED, shipped
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
 from recast.pipeline.images.encode import Encoder
@@ -38,6 +38,13 @@ class Spec(BaseModel):
     """What every spec is: frozen, complete, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    @model_validator(mode="after")
+    def _nothing_is_empty(self) -> Self:
+        empty = [name for name in type(self).model_fields if getattr(self, name) == ""]
+        if empty:
+            raise ValueError(f"--{empty[0].replace('_', '-')} can't be empty; is a shell variable unset?")
+        return self
 
 
 class BulkOptions(Spec):
@@ -103,7 +110,7 @@ class BulkOptions(Spec):
                 skip=place(output),
             ),
             output=place(output),
-            model=place(model) if model else "",
+            model=bundle_place(model) if model else "",
             encoder=Encoder(
                 format=self.format, quality=self.quality, metadata=self.metadata, provenance=self.provenance
             ),
@@ -292,11 +299,19 @@ class TrainOptions(Spec):
         return int(least), int(most or least)
 
 
+def bundle_place(url: str) -> str:
+    """Where a bundle lies: `place`, or for the name of a bundle that comes with Recast, the folder of that."""
+    here = Path(os.environ.get(FOLDER, "")) / url
+    return str(shipped(url)) if url in SHIPPED and not here.exists() else place(url)
+
+
 def place(url: str) -> str:
     """A local path made absolute, so that workers elsewhere on this machine find it too; URLs as they are.
 
     In a submitted job, relative paths are relative to where the person was who submitted it.
     """
+    if not url:
+        raise SpecError("a place can't be empty; is a shell variable unset?")
     if "://" in url or "::" in url:
         return url
     return str(Path(os.environ.get(FOLDER, "")).absolute() / Path(url).expanduser())

@@ -95,6 +95,8 @@ def _invalid(fault: BaseException | None, name: str) -> str | None:
         needed = [f"{_flag(spec, field)}{_meaning(_described(spec, field))}" for field in missing]
         return f"{name} needs {', and '.join(needed)}"
     first = found[0]
+    if not first["loc"] and first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
     option = _flag(spec, str(first["loc"][0])) if first["loc"] else "the value"
     wanted = _wanted(first, _described(spec, str(first["loc"][0])) if first["loc"] else None)
     return f"{option} {wanted}, and it is {_shown(first.get('input'))}"
@@ -114,11 +116,11 @@ def _shown(value: object) -> str:
 
 
 def _spec(title: str) -> type[pydantic.BaseModel] | None:
-    """The spec that pydantic names in its error, perhaps as `nullable[…]`."""
+    """The spec that pydantic names in its error, perhaps as `nullable[function-after[…, …]]`."""
     from recast.jobs.specs import Spec
 
-    name = re.sub(r"^nullable\[(.*)\]$", r"\1", title)
-    return next((spec for spec in _below(Spec) if spec.__name__ == name), None)
+    names = set(re.findall(r"\w+", title))
+    return next((spec for spec in _below(Spec) if spec.__name__ in names), None)
 
 
 def _below(kind: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:

@@ -55,5 +55,7 @@ def _file(url: str, name: str) -> bytes:
             return storage.read_bytes(fs, storage.join(path, name))
     except storage.StorageError as fault:
         if isinstance(fault.__cause__, (FileNotFoundError, NotADirectoryError)):
-            raise BundleError(f"{url} is not a bundle: it has no {name}") from fault
+            raise BundleError(
+                f"{url} is not a bundle: it has no {name}" if fs.exists(path) else f"there is nothing at {url}"
+            ) from fault
         raise

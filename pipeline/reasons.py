@@ -1,4 +1,4 @@
-"""What an exception of somebody else's says, in words that may stand in a sentence for a person."""
+"""Words for sentences to a person: what an exception of somebody else's says, and how many there are of a thing."""
 
 import os
 import re
@@ -26,6 +26,11 @@ def words(fault: BaseException) -> str:
         return silent or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(fault).__name__).lower()
     first = type(fault).__module__.startswith("ray.")  # whose details follow; others lead up to what they say
     return lines[0 if first else -1][:LONGEST].rstrip(".;: ")
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 shard`, `2,000 shards`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _begun_small(text: str) -> str:
