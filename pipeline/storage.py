@@ -38,6 +38,8 @@ class StorageError(Exception):
 class RefusedError(Exception):
     """A conditional write that the storage refused: the file is another by now, or there is one already."""
 
+    exit_status = 1
+
 
 def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
     """The file system that a local path or URL lies in, and the path within it (no trailing slash).

@@ -29,6 +29,8 @@ CHECKED = ("key", "status", "shard", "offset", "length", "epoch")
 class DamageError(Exception):
     """A fragment that isn't as it was written, or that says what no fragment may say."""
 
+    exit_status = 1
+
 
 def encoded(rows: pa.Table) -> bytes:
     """The bytes of a fragment: its pages have checksums, and all of it a digest."""
