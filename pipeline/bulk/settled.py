@@ -96,10 +96,8 @@ def _hashed(fragment: Fragment, abouts: dict[Maker, Mapping[str, str]]) -> _Hash
     rows = fragment.rows
     assert rows is not None
     keys = rows["key"].to_pylist()
-    pairs = list(zip(rows["model"].to_pylist(), rows["spec"].to_pylist(), strict=True))
-    for pair in dict.fromkeys(pairs):
+    for pair in _pairs(rows.group_by(["model", "spec"]).aggregate([])):
         abouts.setdefault(pair, fragment.about)
-    places = {pair: place for place, pair in enumerate(abouts)}
     return _Hashed(
         keys=key_hashes(keys),
         others=_other_hashes(keys),
@@ -107,8 +105,21 @@ def _hashed(fragment: Fragment, abouts: dict[Maker, Mapping[str, str]]) -> _Hash
         epochs=rows["epoch"].to_numpy(),
         times=rows["finished_at"].cast(pa.int64()).to_numpy(),
         ok=pc.equal(rows["status"], "ok").to_numpy().astype(bool),
-        makers=np.array([places[pair] for pair in pairs], np.int32),
+        makers=_places(rows, list(abouts)),
     )
+
+
+def _pairs(rows: pa.Table) -> list[Maker]:
+    return list(zip(rows["model"].to_pylist(), rows["spec"].to_pylist(), strict=True))
+
+
+def _places(rows: pa.Table, makers: list[Maker]) -> np.ndarray:
+    """For each row the place of its maker in the list."""
+    found = np.zeros(len(rows), np.int32)
+    for place, (model, spec) in enumerate(makers):
+        its = pc.and_(pc.equal(rows["model"], model), pc.equal(rows["spec"], spec))
+        found[its.to_numpy().astype(bool)] = place
+    return found
 
 
 def _other_hashes(texts: Sequence[str]) -> np.ndarray:
