@@ -60,18 +60,22 @@ SAME_OVERLAP = 0.5
 def union(found: Iterable[Sequence[Region]]) -> list[Region]:
     """What several detectors found, boxes of one thing joined to the box around them: none shows less than another."""
     joined: list[Region] = []
-    for region in sorted((r for regions in found for r in regions), key=lambda r: (-r.score, r.box)):
-        for place, known in enumerate(joined):
-            boxes = np.array([known.box]), np.array([region.box])
-            if known.kind == region.kind and overlap(*boxes)[0, 0] >= SAME_OVERLAP:
-                low, high = np.minimum(*boxes)[0, :2], np.maximum(*boxes)[0, 2:]
-                detectors = known.detector.split("+")
-                joined[place] = replace(
-                    known,
-                    box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
-                    detector="+".join(dict.fromkeys([*detectors, region.detector])),
-                )
-                break
-        else:
+    ordered = sorted((r for regions in found for r in regions), key=lambda r: (-r.score, r.box))
+    boxes = np.zeros((len(ordered), 4))  # of those joined so far
+    for region in ordered:
+        box = np.array([region.box])
+        near = np.flatnonzero(overlap(boxes[: len(joined)], box)[:, 0] >= SAME_OVERLAP)
+        place = next((n for n in near if joined[n].kind == region.kind), None)
+        if place is None:
+            boxes[len(joined)] = box
             joined.append(region)
+            continue
+        known = joined[place]
+        low, high = np.minimum(boxes[place], box)[0, :2], np.maximum(boxes[place], box)[0, 2:]
+        boxes[place] = *low, *high
+        joined[place] = replace(
+            known,
+            box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
+            detector="+".join(dict.fromkeys([*known.detector.split("+"), region.detector])),
+        )
     return joined
