@@ -37,7 +37,9 @@ class SpecError(Exception):
 class Spec(BaseModel):
     """What every spec is: frozen, complete, without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="after")
     def _nothing_is_empty(self) -> Self:
@@ -261,7 +263,10 @@ class TrainOptions(Spec):
     """Processes that train together (DDP): so many, or from:to as the cluster has room (2:8)."""
     gpus_per_worker: float = Field(0, ge=0)
     """GPUs for each worker; 0 trains on the CPU."""
-    seed: int = 0
+    resume_with: bool = False
+    """Go on from the newest checkpoint with these settings, though it was begun with others: another learning rate,
+    precision, data, seed, weights of losses. What shapes the networks can't change."""
+    seed: int = Field(0, ge=0, lt=1 << 63)
     """Decides initial weights, the order of examples and their augmentation."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between checkpoints."""
@@ -289,7 +294,7 @@ class TrainOptions(Spec):
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
     """Override one setting of the recipe: key=value; may be given several times."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
-    """Print the resolved spec; do nothing."""
+    """Look at data, output and all that the recipe needs, and print the resolved spec; train nothing."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the result as JSON."""
 

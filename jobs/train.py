@@ -7,26 +7,21 @@ from recast.jobs.specs import SpecError, TrainOptions, place
 from recast.pipeline import events
 from recast.pipeline.training import road
 from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.spec import resolved, spec
 
 DONE = 0
 
 
 def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
-    """The training that the options ask for. Raises ValueError for an override that isn't key=value."""
-    overrides = {}
-    for text in options.overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: it must be key=value")
-        overrides[key.strip()] = value.strip()
+    """The training that the options ask for. Raises SpecError and SettingError."""
     least, most = options.worker_range()
     return TrainingPlan(
         recipe=recipe,
         data=place(options.data),
         output=place(options.output),
         preset=options.preset or "",
-        overrides=overrides,
+        overrides=_overrides(options),
         steps=options.steps,
         workers=most,
         least_workers=least if least != most else None,
@@ -34,6 +29,7 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
         style_image=place(options.style_image) if options.style_image else "",
         faces=place(options.faces) if options.faces else "",
         start_from=place(options.start_from) if options.start_from else "",
+        resume_with=options.resume_with,
         sync_batchnorm=options.sync_batchnorm,
         compile=options.compile,
         accumulate=options.accumulate,
@@ -46,24 +42,42 @@ def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
     )
 
 
+def _overrides(options: TrainOptions) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    for text in options.overrides:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise SpecError(f"--set {text}: it must be key=value")
+        if key in overrides:
+            raise SpecError(f"--set {key} is given twice, as {overrides[key]} and as {value}; give it once")
+        if key == "steps" and options.steps is not None:
+            raise SpecError(f"--steps {options.steps} and --set steps={value} say the same thing; give one of them")
+        overrides[key] = value
+    return overrides
+
+
 def run(recipe: str, options: TrainOptions) -> int:
     """Train, or with `--dry-run` say what would be trained. Returns the exit status."""
-    try:
-        asked = plan(recipe, options)
-        config = resolved(asked)
-    except ValueError as fault:
-        raise SpecError(str(fault)) from fault
+    asked = plan(recipe, options)
     if options.dry_run:
-        print(json.dumps(spec(asked, config), indent=2))
-        return DONE
+        return _looked_at(asked)
     outcome = road.train(asked)
     if outcome.unreadable:
         events.say(
             f"warning: {len(outcome.unreadable):,} images could not be trained on, {outcome.unreadable[0]} among them"
         )
+    done = ", finished already: nothing was done" if outcome.already_done else ""
     print(
         json.dumps(dataclasses.asdict(outcome), default=str)
         if options.as_json
-        else f"{asked.output}/bundle: {recipe} after {outcome.steps:,} steps"
+        else f"{asked.output}/bundle: {recipe} after {outcome.steps:,} steps{done}"
     )
+    return DONE
+
+
+def _looked_at(asked: TrainingPlan) -> int:
+    """Everything that a training does before its workers start, but for writing; then what would be trained."""
+    for sentence in prepared(asked).said:
+        events.say(sentence)
+    print(json.dumps(spec(asked, resolved(asked)), indent=2, allow_nan=False))
     return DONE

@@ -1,5 +1,6 @@
 """How far images are apart in the eyes of a classifier (Johnson et al. 2016, arXiv:1603.08155)."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -27,7 +28,9 @@ def layers(text: str, network: VGG) -> dict[str, float]:
         try:
             found[name] = float(weight or 1)
         except ValueError:
-            raise ValueError(f"{weight!r} is no weight of the layer {name}") from None
+            found[name] = math.nan
+        if not 0 <= found[name] < math.inf:
+            raise ValueError(f"{weight!r} is no weight of the layer {name}")
     if not found:
         raise ValueError("a perceptual loss needs at least one layer of the loss network")
     return found

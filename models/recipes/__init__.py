@@ -20,6 +20,7 @@ from recast.models.recipes import (
     srresnet,
     style_transfer,
 )
+from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig, Supplies
 
 NOTHING = Supplies()
@@ -59,7 +60,7 @@ def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | Non
     """A preset's config (the first preset's, if none is named) with some fields replaced.
 
     Raises:
-        ValueError: no such recipe, preset or field, or a value that doesn't fit; the message names what there is.
+        SettingError: no such recipe, preset or field, or a value that doesn't fit; the message names what there is.
     """
     entry = _named(RECIPES, recipe, "recipe")
     start = _named(entry.presets, preset or next(iter(entry.presets)), f"preset of {recipe}")
@@ -68,27 +69,36 @@ def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | Non
         name: _as_type(value, _named(types, name, f"setting of {recipe}"), name)
         for name, value in (overrides or {}).items()
     }
-    return dataclasses.replace(start, **changes)
+    try:
+        return dataclasses.replace(start, **changes)
+    except ValueError as fault:
+        raise SettingError(str(fault)) from fault
 
 
 def build(recipe: str, config: RecipeConfig, supplies: Supplies = NOTHING) -> Recipe:
     """The recipe with fresh networks.
 
     Raises:
-        ValueError: settings or supplies that can't be used together, or supplies that are missing.
+        SettingError: settings or supplies that can't be used together, or supplies that are missing.
     """
     wanted = RECIPES[recipe].recipe
     missing = sorted(name for name in wanted.needs if getattr(supplies, name) is None)
     if missing:
-        raise ValueError(f"{recipe} needs --{missing[0].replace('_', '-')}")
+        raise SettingError(f"{recipe} needs --{missing[0].replace('_', '-')}")
     if wanted.labelled and len(supplies.classes) < 2:
-        raise ValueError(f"{recipe} needs images of at least two classes, in a folder for each")
-    return wanted(config, supplies)
+        raise SettingError(f"{recipe} needs images of at least two classes, in a folder for each")
+    try:
+        return wanted(config, supplies)
+    except ValueError as fault:
+        raise SettingError(str(fault)) from fault
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as fault:
+        why = str(fault).partition("\n")[0] or type(fault).__name__
+        raise SettingError(f"no networks can be made with these settings of {recipe} ({why})") from fault
 
 
 def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
     if name not in table:
-        raise ValueError(f"there is no {what} {name!r}; there is {', '.join(table)}")
+        raise SettingError(f"there is no {what} {name!r}; there is {', '.join(table)}")
     return table[name]
 
 
@@ -97,18 +107,20 @@ def _as_type(value: Any, wanted: Any, name: str) -> Any:
     if typing.get_origin(wanted) is typing.Literal:
         allowed = {str(choice): choice for choice in typing.get_args(wanted)}
         if str(value) not in allowed:
-            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+            raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
         return allowed[str(value)]
     if wanted is bool:
         return _as_bool(value, name)
     try:
+        if wanted is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError
         return wanted(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; it must be of type {wanted.__name__}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SettingError(f"{name} is {value!r}; it must be of type {wanted.__name__}") from None
 
 
 def _as_bool(value: Any, name: str) -> bool:
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if str(value).lower() not in words:
-        raise ValueError(f"{name} is {value!r}; it must be true or false")
+        raise SettingError(f"{name} is {value!r}; it must be true or false")
     return words[str(value).lower()]

@@ -1,6 +1,7 @@
 """A small VGG that learns classes, so that perceptual losses have a loss network where no published one is at hand."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from recast.models.networks.vgg import VGG
 from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured, square
+from recast.models.recipes.ranges import Features, Layers, Pixels, Share, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 
@@ -19,19 +21,19 @@ from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, Recipe
 class ClassifierConfig(RecipeConfig):
     """Settings of the classifier recipe."""
 
-    size_px: int = 64
+    size_px: Pixels = 64
     """Side of the images that are trained on; a multiple of 32."""
-    width: int = 16
+    width: Features = 16
     """Features of the first block; they double from block to block up to eight times as many (VGG: 64)."""
-    depth: int = 2
+    depth: Layers = 2
     """Convolutions of each of the five blocks, in the first two at most 2 (VGG19: 4, VGG16: 3)."""
-    least_area: float = 0.35
+    least_area: Annotated[float, Within(1e-3, 1)] = 0.35
     """Least share of an image that a random square shows."""
-    colour_jitter: float = 0.3
+    colour_jitter: Share = 0.3
     """How far brightness, contrast and saturation are changed at random."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """Share of the target that goes to all classes alike (Szegedy et al. 2016, section 7)."""
-    constant_share: float = 0.5
+    constant_share: Share = 0.5
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adv
 import dataclasses
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.image_pool import ImagePool
 from recast.models.recipes.jitter import jittered
+from recast.models.recipes.ranges import CountOrNone, Features, LayersOrNone, Pixels, Share, Weight, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
@@ -33,29 +34,29 @@ class CycleGANConfig(RecipeConfig):
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which folder X is, the domain that the product translates from."""
-    size_px: int = 256
+    size_px: Pixels = 256
     """Side of the squares that are trained on; a multiple of 4."""
-    load_px: int = 286
+    load_px: Pixels = 286
     """Images are resized to this side, then cut to `size_px` at random."""
     mirror: bool = True
     """Whether images are mirrored at random."""
-    blocks: int = 9
+    blocks: LayersOrNone = 9
     """Residual blocks of the generators: 6 for 128 px, 9 from 256 px on (appendix 7.2)."""
-    ngf: int = 64
+    ngf: Features = 64
     """Features of the generators' first layer."""
-    ndf: int = 64
+    ndf: Features = 64
     """Features of the discriminators' first layer."""
-    patch_layers: int = 3
+    patch_layers: Annotated[int, Within(0, 14)] = 3
     """Layers of the discriminators; 3: they judge patches of 70 px (section 4)."""
     adversarial: Adversarial = "lsgan"
     """Name of the adversarial loss (section 4: least squares)."""
-    lambda_cycle: float = 10.0
+    lambda_cycle: Weight = 10.0
     """Weight of the cycle consistency (equation 3; 10 in section 4)."""
-    lambda_identity: float = 0.5
+    lambda_identity: Weight = 0.5
     """Weight of the identity loss, as a share of `lambda_cycle` (section 5.2: 0.5); 0: none."""
-    pool_size: int = 50
+    pool_size: CountOrNone = 50
     """Generated images that each discriminator is shown again (section 4)."""
-    constant_share: float = 0.5
+    constant_share: Share = 0.5
     """Share of the steps at the full learning rate; then it falls linearly to 0 (section 4: 100 of 200 epochs)."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ steps, and can't forget its code. E is no part of the bundle.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from recast.models.networks.patchgan import PatchGAN
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
+from recast.models.recipes.ranges import Features, Share, Weight, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
@@ -31,21 +32,21 @@ SIGNED = (-1.0, 1.0)
 class DeidentifyConfig(FaceConfig):
     """Settings of the deidentify recipe."""
 
-    latent: int = 512
+    latent: Features = 512
     """Numbers that a face is made of."""
-    ndf: int = 64
+    ndf: Features = 64
     """Features of the discriminator's first layer."""
-    patch_layers: int = 4
+    patch_layers: Annotated[int, Within(0, 14)] = 4
     """Layers of the discriminator; 4 judge patches of 142 px, 3 of 70 px."""
     adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
-    lambda_painted: float = 20.0
+    lambda_painted: Weight = 20.0
     """Weight of |x - G(E(x))|."""
-    lambda_spread: float = 1.0
+    lambda_spread: Weight = 1.0
     """Weight of how crowded the latent codes of different faces are: they are to fill the sphere that z is drawn on."""
-    noise: float = 0.1
+    noise: Share = 0.1
     """Share of noise in the latent codes that E reads."""
-    constant_share: float = 0.6
+    constant_share: Share = 0.6
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
     def arguments(self) -> dict[str, Any]:

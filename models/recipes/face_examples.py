@@ -1,12 +1,14 @@
 """Training examples that are one face each: its square, the hole where it is, its landmarks."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recast.models.faces import FACE_COLUMNS, MIRRORED, Window, fading, pose, resized, seen
+from recast.models.recipes.ranges import Features, Pixels, Within
 from recast.models.recipes.recipe import RecipeConfig
 
 SHIFT = 0.06
@@ -17,13 +19,13 @@ SHIFT = 0.06
 class FaceConfig(RecipeConfig):
     """Settings of recipes that paint faces."""
 
-    size_px: int = 128
+    size_px: Pixels = 128
     """Side of the square that the networks see; 4 times a power of 2."""
-    context: float = 1.6
+    context: Annotated[float, Within(1, 8)] = 1.6
     """That square's side, in longer sides of the face's box."""
-    margin: float = 0.3
+    margin: Annotated[float, Within(0, 4)] = 0.3
     """How much wider and higher than its box the ellipse is that a new face takes."""
-    width: int = 32
+    width: Features = 32
     """Features of the networks' first level."""
 
     def __post_init__(self) -> None:

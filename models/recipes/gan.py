@@ -18,6 +18,7 @@ from recast.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
+from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
@@ -30,27 +31,27 @@ SHOWN = 36
 class GANConfig(RecipeConfig):
     """Settings of the gan and cgan recipes; the defaults are DCGAN's (section 4) where it states them."""
 
-    size_px: int = 64
+    size_px: Pixels = 64
     """Side of the images: 8, 16, 32, 64, …"""
     mirror: bool = True
     """Whether images are mirrored at random."""
-    latent: int = 100
+    latent: Features = 100
     """Values of the noise z, drawn from N(0, 1)."""
-    ngf: int = 64
+    ngf: Features = 64
     """Features of G's last hidden layer; each layer before has twice as many."""
-    ndf: int = 64
+    ndf: Features = 64
     """Features of D's first layer; each layer after has twice as many."""
     norm: Literal["batch", "instance", "none"] = "batch"
     """Normalisation of both networks."""
     adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
-    d_steps: int = 1
+    d_steps: Count = 1
     """D's steps for each of G's (k in algorithm 1), each with its own part of the batch."""
-    beta1: float = 0.5
+    beta1: Decay = 0.5
     """Adam's (DCGAN, section 4; 0 for wgan-gp)."""
-    beta2: float = 0.999
+    beta2: Decay = 0.999
     """Adam's (0.9 for wgan-gp)."""
-    constant_share: float = 1.0
+    constant_share: Share = 1.0
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ inverse code. Its new faces are painted as those of the recipe `deidentify`.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from recast.models.networks.face_transformer import ROUNDS, FaceTransformer, rotated
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig
+from recast.models.recipes.ranges import Features, Share, Weight, Within
 from recast.models.recipes.recipe import Batch, Preview, Road
 
 ROUNDING = 1 / 255
@@ -27,13 +28,13 @@ ROUNDING = 1 / 255
 class PasscodeConfig(DeidentifyConfig):
     """Settings of the passcode recipe, beside those of `deidentify`."""
 
-    context: float = 1.35
+    context: Annotated[float, Within(1, 8)] = 1.35
     """The networks' square, in longer sides of the face's box."""
-    channels: int = 32
+    channels: Features = 32
     """Numbers that a face is made of, for each square of 8 x 8 px."""
-    loud: float = 0.025
+    loud: Share = 0.025
     """About the standard deviation of what is hidden in a new face, of values in [-1, 1]: heard over rounding."""
-    lambda_restored: float = 20.0
+    lambda_restored: Weight = 20.0
     """Weight of |x - x''|, x'' the face restored with the right code."""
 
     @property

@@ -5,7 +5,7 @@ Isola et al. 2017, "Image-to-image translation with conditional adversarial netw
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from recast.models.networks.unet import UNet
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import jittered, luma
+from recast.models.recipes.ranges import Decay, Features, Pixels, Share, Weight, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
@@ -33,29 +34,29 @@ class Pix2PixConfig(RecipeConfig):
     """Which image of a pair is the input."""
     colourise: bool = False
     """Whether the data are single photographs, to be painted from their luma."""
-    size_px: int = 256
+    size_px: Pixels = 256
     """Side of the squares that are trained on; a multiple of 2^num_downs."""
-    load_px: int = 286
+    load_px: Pixels = 286
     """Pairs are resized to this side, then cut to `size_px` at random (section 6.2: random jitter)."""
     mirror: bool = True
     """Whether pairs are mirrored at random (section 6.2)."""
-    num_downs: int = 8
+    num_downs: Annotated[int, Within(1, 14)] = 8
     """Times that the U-Net halves its input."""
-    ngf: int = 64
+    ngf: Features = 64
     """Features of the U-Net's first level."""
-    ndf: int = 64
+    ndf: Features = 64
     """Features of the discriminator's first layer."""
-    patch_layers: int = 3
+    patch_layers: Annotated[int, Within(0, 14)] = 3
     """Layers of the discriminator; it judges patches of 70 px with 3, of 16 px with 1, 286 px with 5, 1 px with 0."""
     norm: Literal["batch", "instance", "none"] = "batch"
     """Normalisation; at batch size 1 the paper's batch norm is an instance norm (section 3.3)."""
-    dropout: float = 0.5
+    dropout: Decay = 0.5
     """The noise z (section 3.1)."""
     adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
-    lambda_l1: float = 100.0
+    lambda_l1: Weight = 100.0
     """Weight of |y - G(x)| (equation 4; 100 in section 4)."""
-    constant_share: float = 0.5
+    constant_share: Share = 0.5
     """Share of the steps at the full learning rate; then it falls linearly to 0 (the reference: 100 of 200 epochs)."""
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recast.models.descriptor import Descriptor
+from recast.models.recipes.ranges import Count, Decay, Positive, check
 
 Batch = dict[str, Tensor]
 """Examples stacked along a new first axis, on the device the networks are on."""
@@ -23,25 +24,20 @@ class RecipeConfig:
     """What a paper states about any training. Recipes add their own fields.
 
     Raises:
-        ValueError: a value is out of its range.
+        SettingError: a value is out of the range that its field declares.
     """
 
-    steps: int
+    steps: Count
     """Training steps, each one `Recipe.step`."""
-    batch_size: int
+    batch_size: Count
     """Examples in a step, over all workers together."""
-    learning_rate: float
+    learning_rate: Positive
     """Adam's, before `lr_factor`."""
-    ema_decay: float = 0.0
+    ema_decay: Decay = 0.0
     """Decay per step of the averaged copy of the product that goes into the bundle; 0: no average is kept."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps and batch_size must be at least 1, not {self.steps} and {self.batch_size}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

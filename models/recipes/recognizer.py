@@ -5,7 +5,7 @@ Wang et al. 2018, "CosFace: large margin cosine loss for deep face recognition" 
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 SIGNED = (-1.0, 1.0)
@@ -28,21 +29,21 @@ SIGNED = (-1.0, 1.0)
 class RecognizerConfig(RecipeConfig):
     """Settings of the recognizer recipe."""
 
-    size_px: int = 112
+    size_px: Pixels = 112
     """Side of the square around a face; a multiple of 16."""
-    context: float = 1.2
+    context: Annotated[float, Within(1, 8)] = 1.2
     """That square's side, in longer sides of the face's box."""
-    width: int = 64
+    width: Features = 64
     """Features of the first level."""
-    features: int = 512
+    features: Features = 512
     """Numbers of an embedding."""
-    scale: float = 64.0
+    scale: Positive = 64.0
     """s of equation 4: what cosines are multiplied by."""
-    margin: float = 0.35
+    margin: Share = 0.35
     """m of equation 4 (section 4.2): by how much a face must be closer to its own person's centre."""
-    colour_jitter: float = 0.15
+    colour_jitter: Share = 0.15
     """How far brightness, contrast and saturation are changed at random."""
-    constant_share: float = 0.6
+    constant_share: Share = 0.6
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ settings of Pytorch_Retinaface.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from recast.models.networks.retinaface import RetinaFace, anchors, decoded
 from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 LEAST_FACE_PX = 5.0
@@ -35,18 +36,18 @@ class RetinaFaceConfig(RecipeConfig):
 
     backbone: Literal["mobilenet0.25", "resnet50"] = "mobilenet0.25"
     """What the features come from."""
-    size_px: int = 640
+    size_px: Pixels = 640
     """Side of the squares that are trained on."""
-    least_share: float = 0.3
+    least_share: Annotated[float, Within(1e-3, 1)] = 0.3
     """Least side of a random square, as a share of the image's shorter side."""
-    most_faces: int = 64
+    most_faces: Count = 64
     """Faces of a square that count; the others, the smallest, are left out."""
-    colour_jitter: float = 0.3
+    colour_jitter: Share = 0.3
     """How far brightness, contrast and saturation are changed at random."""
-    weight_decay: float = 5e-4
-    lambda_boxes: float = 2.0
+    weight_decay: Weight = 5e-4
+    lambda_boxes: Weight = 2.0
     """Weight of the boxes' loss."""
-    constant_share: float = 0.6
+    constant_share: Share = 0.6
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
 

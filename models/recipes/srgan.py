@@ -18,6 +18,7 @@ from recast.models.losses.reconstruction import RECONSTRUCTION
 from recast.models.networks.sr_discriminators import SRGANDiscriminator, UNetDiscriminator
 from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range
+from recast.models.recipes.ranges import Decay, Features, Share, Weight
 from recast.models.recipes.recipe import Batch, Road, Supplies
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
@@ -30,7 +31,7 @@ class SRGANConfig(UpscalingConfig):
     """srgan: one verdict on a patch; unet: one on each of its pixels (Real-ESRGAN)."""
     d_norm: Literal["batch", "none"] = "batch"
     """Normalisation of the discriminator `srgan`."""
-    ndf: int = 64
+    ndf: Features = 64
     """Features of the discriminator's first layer."""
     adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
@@ -38,17 +39,17 @@ class SRGANConfig(UpscalingConfig):
     """Layers of the loss network that are compared, each perhaps with `:weight` (VGG19's last: section 2.2.1)."""
     distance: Literal["l1", "mse"] = "mse"
     """How pixels and features are compared."""
-    pixel_weight: float = 0.0
+    pixel_weight: Weight = 0.0
     """Of the distance of pixels."""
-    perceptual_weight: float = 0.00615
+    perceptual_weight: Weight = 0.00615
     """Of the distance of features: (1/12.75)^2, the paper's rescaling of VGG's features (section 3.2)."""
-    adversarial_weight: float = 1e-3
+    adversarial_weight: Weight = 1e-3
     """Of the adversarial loss (equation 3)."""
-    beta2: float = 0.999
+    beta2: Decay = 0.999
     """Adam's; beta1 is 0.9 (section 3.2)."""
     drops: str = "0.5"
     """After which shares of the steps the learning rate drops…"""
-    drop: float = 0.1
+    drop: Share = 0.1
     """…to this share of itself (section 3.2: 10^5 steps at 1e-4, 10^5 at 1e-5)."""
 
     def __post_init__(self) -> None:
@@ -120,7 +121,11 @@ class SRGAN(Upscaling):
 
 
 def _shares(text: str) -> list[float]:
-    return [float(share) for share in text.split(",") if share.strip()]
+    """Raises ValueError for what is no share."""
+    shares = [float(share) for share in text.split(",") if share.strip()]
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(text)
+    return shares
 
 
 PAPER = SRGANConfig(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recast.models.losses.reconstruction import RECONSTRUCTION
 from recast.models.pixels import to_range
+from recast.models.recipes.ranges import CountOrNone
 from recast.models.recipes.recipe import Batch, Road, Supplies
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
@@ -25,7 +26,7 @@ class SRResNetConfig(UpscalingConfig):
 
     loss: Literal["l1", "mse"] = "l1"
     """Distance to the target (EDSR, section 3.3: L1 converges better)."""
-    warmup: int = 100
+    warmup: CountOrNone = 100
     """Steps over which the learning rate rises to its full value, before it falls along a cosine."""
 
 

@@ -19,6 +19,7 @@ from recast.models.networks.transform_net import TransformNet
 from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.jitter import square
+from recast.models.recipes.ranges import Features, Pixels, PixelsOrNone, Weight
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
 
 BYTES = (0.0, 255.0)
@@ -29,21 +30,21 @@ BYTES = (0.0, 255.0)
 class StyleTransferConfig(RecipeConfig):
     """Settings of the style_transfer recipe; the defaults are the paper's (section 4.1) where it states them."""
 
-    size_px: int = 256
+    size_px: Pixels = 256
     """Side of the images that are trained on; a multiple of 4."""
-    style_px: int = 256
+    style_px: PixelsOrNone = 256
     """Length that the style image's shorter side is brought to; strokes are learned at this size. 0: as it is."""
-    width: int = 32
+    width: Features = 32
     """Features of the transform network's first layer."""
     content_layers: str = "relu2_2"
     """Layers of the loss network whose features are kept, each perhaps with `:weight`."""
     style_layers: str = "relu1_2,relu2_2,relu3_3,relu4_3"
     """Layers whose Gram matrices become the style image's."""
-    content_weight: float = 1e5
+    content_weight: Weight = 1e5
     """Of the feature distance (torch's example; VGG's features of images in [0, 1], normalised as ImageNet's)."""
-    style_weight: float = 1e10
+    style_weight: Weight = 1e10
     """Of the distance of Gram matrices (torch's example)."""
-    tv_weight: float = 0.0
+    tv_weight: Weight = 0.0
     """Of the total variation of the result in [0, 255] (section 3.2), which smooths it."""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.degradation import degraded, sharpened
+from recast.models.recipes.ranges import Features, LayersOrNone, Pixels, Within
 from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
@@ -31,22 +32,27 @@ class UpscalingConfig(RecipeConfig):
     network: Literal["edsr", "srresnet", "msrresnet", "rrdb"] = "edsr"
     """edsr: lean, without normalisation; srresnet: the paper's, with batch norm (x2, x4, x8); msrresnet: BasicSR's (x2,
     x3, x4); rrdb: ESRGAN's (x2, x4, x8), slow and sharp."""
-    channels: int = 64
+    channels: Features = 64
     """Features in the trunk (64 in all four)."""
-    blocks: int = 16
+    blocks: LayersOrNone = 16
     """Blocks in the trunk (16; 23 in ESRGAN)."""
-    patch_px: int = 32
+    patch_px: Pixels = 32
     """Side of an input patch."""
     degradation: Literal["bicubic", "real-esrgan"] = "bicubic"
     """How low resolution is made: by Pillow's bicubic filter, or spoilt as the world spoils photographs."""
     sharpen: bool = False
     """Whether targets are sharpened (USM) first; a discriminator is shown them as they were."""
-    reduce_from: float = 2.0
+    reduce_from: Annotated[float, Within(1, 64)] = 2.0
     """Photographs are reduced at least by this before they serve as targets (1: not at all)…"""
-    reduce_to: float = 4.0
+    reduce_to: Annotated[float, Within(1, 64)] = 4.0
     """…and at most by this; half of the examples by exactly `reduce_from`, the others spread between."""
     recolour: bool = True
     """Whether colour channels are permuted and inverted at random, as flips and rotations always are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reduce_to < self.reduce_from:
+            raise ValueError(f"reduce_to is {self.reduce_to}; it must be at least reduce_from, {self.reduce_from}")
 
 
 class Upscaling(Recipe):

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,12 +48,18 @@ class Checkpoints:
             ) from fault
         return state
 
-    def save(self, step: int, state: dict[str, Any], keep: int) -> None:
-        """Write a checkpoint, then delete all but the newest `keep`."""
+    def save(self, step: int, state: dict[str, Any], keep: int, confirmed: Callable[[], None]) -> None:
+        """Write a checkpoint, then delete all but the newest `keep`.
+
+        Args:
+            confirmed: raises if the output isn't this training's any more; asked before anything changes in it.
+        """
         with tempfile.TemporaryDirectory(prefix="recast-") as folder:
             local = os.path.join(folder, "state.pt")
             torch.save({"format": FORMAT, "step": step, **state}, local)
+            confirmed()
             storage.upload(self._fs, local, self._path(step))
+        confirmed()
         for old in self.steps()[:-keep]:
             storage.remove(self._fs, self._path(old))
 

@@ -1,6 +1,7 @@
 """Training examples where they lie: listed, paired, and read and decoded once by Ray Data. Free of torch, for speed."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,17 @@ import ray
 from recast.models.faces import FACE_COLUMNS
 from recast.pipeline.deidentify.detection.brought import Brought
 from recast.pipeline.deidentify.regions import Region
-from recast.pipeline.images import parquet, sources
+from recast.pipeline.images import sources
 from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.pictures import as_rgb8, over_white
+from recast.pipeline.report.wording import plural
+from recast.pipeline.training import layouts
+from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.strays import Strays, images_among
 
 MAX_PIXELS = 1 << 28
 MAX_FILE_BYTES = 1 << 30
@@ -26,51 +32,94 @@ READ_CPUS = 0.25
 """Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
 LEAST_BLOCKS = 16
 """Of the data set, so that reading spreads over the cluster."""
-PAIR_FOLDERS = ("A", "B")
-"""The two images of a pair: files of one name in these folders."""
-DOMAIN_FOLDERS = (("A", "B"), ("trainA", "trainB"))
-"""The two domains of unpaired data."""
+TRANSPARENT = "transparent parts are trained on as over white"
+LEAST_ASPECT, MOST_ASPECT = 1.8, 2.2
+"""Width over height of an image that shows A and B side by side."""
+LOOKED_AT = 16
+"""Files whose size is looked at before anything starts; the workers look at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """Where the images of one example lie: one file, or the two files of a pair."""
+class Listing:
+    """The examples of a training."""
 
-    key: str
-    inputs: tuple[Input, ...]
-    label: str = ""
-    """Its class, where examples have classes."""
-    faces: tuple[Region, ...] | None = None
-    """What a table says of its image; None where there is no table."""
+    examples: list[Example]
+    said: tuple[str, ...]
+    """Sentences: what the images were taken for, and what was left out."""
+
+    @property
+    def digest(self) -> str:
+        """Of the images' names and sizes, wherever they lie."""
+        names = sorted({f"{item.key} {item.column} {item.size}" for e in self.examples for item in e.inputs})
+        return "sha256:" + hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def listed(url: str, images_per_example: int, *, paired: bool = True, labelled: bool = False) -> list[Example]:
+def listed(
+    url: str, images_per_example: int, *, paired: bool = True, labelled: bool = False, output: str = ""
+) -> Listing:
     """The examples at a URL, in a fixed order.
 
-    Pairs are files of one name in `A/` and `B/`, rows of a Parquet file with two columns of images, or single files
-    that show A and B side by side. Unpaired, `A/` and `B/` (or `trainA/` and `trainB/`) hold the images of two domains.
-    Labelled, each folder is a class.
+    Pairs are files of one name in two folders (`A/` and `B/`, or as `layouts.ACCEPTED` says), rows of a Parquet file
+    with two columns of images, or single files that show A and B side by side. Unpaired, two such folders hold the
+    images of two domains. Labelled, each folder is a class.
+
+    Args:
+        output: of the training; what lies below it is left out.
 
     Raises:
         StorageError: no such place, or no permission.
-        TrainingError: there are no images, or the pairs don't match.
+        TrainingError: there are no images, the pairs don't match, or it isn't clear what belongs together.
     """
-    inputs = list(sources.inventory(sources.Source(urls=(url,))))
+    inputs, strays = _images(url, output)
+    layout = layouts.laid_out(inputs, url, images_per_example, paired=paired, labelled=labelled)
+    said = list(layout.said)
+    if images_per_example == 2 and (single := [e for e in layout.examples if len(e.inputs) == 1]):
+        said[-1] += _looked_at(single)
+    return Listing(examples=layout.examples, said=(*said, *strays.said()))
+
+
+def _images(url: str, output: str) -> tuple[list[Input], Strays]:
+    strays = Strays()
+    inputs = images_among(list(sources.inventory(sources.Source(urls=(url,)))), output, strays)
     if not inputs:
-        raise TrainingError(f"there are no images at {url}")
-    if labelled:
-        return _labelled(inputs, url)
-    if not paired:
-        return _unpaired(inputs, url)
-    folders = {item.key.split("/")[0] for item in inputs if "/" in item.key}
-    if images_per_example == 2 and set(PAIR_FOLDERS) <= folders:
-        return _paired(inputs)
-    if images_per_example == 2 and inputs[0].packing == "parquet":
-        return _columns(inputs)
-    return [Example(key=item.key, inputs=(item,)) for item in inputs]
+        raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))
+    return inputs, strays
 
 
-def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False) -> list[Example]:
+def _looked_at(examples: Sequence[Example]) -> str:
+    """The size of a few images that should show A and B side by side. Raises TrainingError if they don't."""
+    few = (
+        [examples[n * len(examples) // LOOKED_AT] for n in range(LOOKED_AT)] if len(examples) > LOOKED_AT else examples
+    )
+    sizes: list[str] = []
+    unfit: list[str] = []
+    for example in few:
+        try:
+            height, width = _decoded(example.inputs[0])[0].shape[:2]
+        except Fault:
+            continue  # counted and named with all others that can't be read
+        sizes.append(f"{width}x{height}")
+        unfit += [] if shows_two(height, width) else [f"{example.key} ({width}x{height})"]
+    if unfit:
+        raise TrainingError(not_side_by_side(unfit, len(few)))
+    return f", e.g. {sizes[0]}" if sizes else ""
+
+
+def shows_two(height: int, width: int) -> bool:
+    """Whether an image of this size may show two side by side."""
+    return width % 2 == 0 and LEAST_ASPECT <= width / height <= MOST_ASPECT
+
+
+def not_side_by_side(unfit: Sequence[str], among: int) -> str:
+    """The sentence for images that should show A and B side by side and can't."""
+    return (
+        f"{len(unfit):,} of {among:,} images are no A|B side by side, for which their width must be even and twice "
+        f"their height: {', '.join(unfit[:3])}{' …' if len(unfit) > 3 else ''}. Pairs in files of their own lie in "
+        f"{layouts.ACCEPTED}"
+    )
+
+
+def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False, output: str = "") -> Listing:
     """The examples at a URL whose faces a table knows: one a face, or one an image with all its faces (or none).
 
     Labelled, each identity is a class.
@@ -79,11 +128,14 @@ def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False
         StorageError: no such place, or no permission.
         TrainingError: the table and the images have no key in common, or an identity is missing.
     """
-    inputs = list(sources.inventory(sources.Source(urls=(url,))))
+    inputs, strays = _images(url, output)
     if not any(table.of(item.key) for item in inputs):
         raise TrainingError(f"no face of the table belongs to an image at {url}; its keys are paths relative to that")
     if not each:
-        return [Example(key=item.key, inputs=(item,), faces=tuple(table.of(item.key))) for item in inputs]
+        whole = [Example(key=item.key, inputs=(item,), faces=tuple(table.of(item.key))) for item in inputs]
+        known = sum(len(example.faces or ()) for example in whole)
+        said = f"{plural(len(whole), 'image')} with {plural(known, 'face')}"
+        return Listing(examples=whole, said=(said, *strays.said()))
     found = [
         Example(key=f"{item.key} ({n})" if n else item.key, inputs=(item,), label=face.identity, faces=(face,))
         for item in inputs
@@ -92,51 +144,11 @@ def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False
     nameless = next((example.key for example in found if labelled and not example.label), None)
     if nameless is not None:
         raise TrainingError(f"the table of faces gives no identity for {nameless}, and this training learns identities")
-    return found
-
-
-def _labelled(inputs: Sequence[Input], url: str) -> list[Example]:
-    loose = next((item.key for item in inputs if "/" not in item.key), None)
-    if loose is not None:
-        raise TrainingError(f"{loose} is in no folder of {url}; a training with classes wants a folder for each")
-    return [Example(key=item.key, inputs=(item,), label=item.key.split("/")[0]) for item in inputs]
-
-
-def _columns(inputs: Sequence[Input]) -> list[Example]:
-    """Pairs of a row's images; side by side in one image, if there is only one column of them."""
-    columns = {holder: parquet.pair_columns(holder) for holder in dict.fromkeys(item.holder for item in inputs)}
-    return [
-        Example(key=item.key, inputs=tuple(dataclasses.replace(item, column=c) for c in columns[item.holder]))
-        for item in inputs
-    ]
-
-
-def _paired(inputs: Sequence[Input]) -> list[Example]:
-    sides: dict[str, dict[str, Input]] = {side: {} for side in PAIR_FOLDERS}
-    for item in inputs:
-        side, _, name = item.key.partition("/")
-        if side in sides:
-            sides[side][name.rpartition(".")[0]] = item
-    alone = sorted(sides["A"].keys() ^ sides["B"].keys())
-    if alone:
-        raise TrainingError(f"{alone[0]} is in only one of the folders A and B (and {len(alone) - 1} more)")
-    return [Example(key=name, inputs=(item, sides["B"][name])) for name, item in sorted(sides["A"].items())]
-
-
-def _unpaired(inputs: Sequence[Input], url: str) -> list[Example]:
-    """As many examples as the larger domain has images; the other's come round again."""
-    for names in DOMAIN_FOLDERS:
-        a, b = ([item for item in inputs if item.key.startswith(f"{name}/")] for name in names)
-        if a and b:
-            count = max(len(a), len(b))
-            both = ((a[n % len(a)], b[n % len(b)]) for n in range(count))
-            return [Example(key=f"{x.key} and {y.key}", inputs=(x, y)) for x, y in both]
-    raise TrainingError(f"unpaired training wants images in the folders A and B (or trainA and trainB) of {url}")
-
-
-def classes(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The names of the examples' classes, in the order of their labels."""
-    return tuple(sorted({example.label for example in examples}))
+    without = sum(not table.of(item.key) for item in inputs)
+    said = f"{plural(len(found), 'face')} of {plural(len(inputs) - without, 'image')}"
+    if without:
+        said += f"; {plural(without, 'image')} without a face in the table left out"
+    return Listing(examples=found, said=(said, *strays.said()))
 
 
 def dataset(
@@ -169,17 +181,23 @@ def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
 def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = False) -> dict[str, Any]:
     """Decode a row's images; what can't be decoded becomes a row with a problem, for the workers to count."""
     try:
-        images = [_decoded(Input(**item)) for item in row["inputs"]]
-        if images_per_example == 2 and len(images) == 1:
-            images = _halves(images[0])
+        decoded = [_decoded(Input(**item)) for item in row["inputs"]]
     except Fault as fault:
-        return {**_named(row), "shapes": [], "pixels": b"", "problem": str(fault)}
+        return {**_named(row), "shapes": [], "pixels": b"", "problem": str(fault), "notes": [], "unfit": ""}
+    images = [pixels for pixels, _ in decoded]
+    notes = sorted({note for _, noted in decoded for note in noted})
+    unfit = ""
+    if images_per_example == 2 and len(images) == 1:
+        height, width = images[0].shape[:2]
+        unfit = "" if shows_two(height, width) else f"{row['key']} ({width}x{height})"
+        images = _halves(images[0])
     faces = np.frombuffer(row["faces"], np.float32).reshape(-1, FACE_COLUMNS)
     if each_face:
         images[0], faces = _around(images[0], faces)
     shapes = [list(image.shape) for image in images]
     pixels = b"".join(image.tobytes() for image in images)
-    return {**_named(row), "faces": faces.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
+    made = {"faces": faces.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
+    return {**_named(row), **made, "notes": notes, "unfit": unfit}
 
 
 def face_rows(faces: Sequence[Region]) -> np.ndarray:
@@ -207,9 +225,12 @@ def _around(image: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.ascontiguousarray(part), faces - corner
 
 
-def _decoded(item: Input) -> np.ndarray:
-    pixels = decode(read(item, MAX_FILE_BYTES), MAX_PIXELS).pixels
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+def _decoded(item: Input) -> tuple[np.ndarray, tuple[str, ...]]:
+    """uint8 [H, W, 3], and what one should know of it."""
+    picture = decode(read(item, MAX_FILE_BYTES), MAX_PIXELS)
+    if picture.alpha is None:
+        return as_rgb8(picture.pixels), picture.notes
+    return over_white(as_rgb8(picture.pixels), picture.alpha), (*picture.notes, TRANSPARENT)
 
 
 def _halves(image: np.ndarray) -> list[np.ndarray]:

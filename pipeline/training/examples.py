@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class Shard:
         self.keys: list[str] = []
         self.labels: list[int] = []
         self.unreadable: list[str] = []
+        self.unfit: list[str] = []
+        """Images that should show two side by side and don't."""
+        self.notes: Counter[str] = Counter()
+        """What one should know of images, each with the number of examples that it is true of."""
         self._kept: list[Images | _Place] = []
         self._scratch = tempfile.TemporaryFile(prefix="recast-examples-")  # noqa: SIM115 - as long as the shard
         free = shutil.disk_usage(tempfile.gettempdir()).free * FREE_DISK_SHARE
@@ -52,6 +57,8 @@ class Shard:
             if row["problem"]:
                 self.unreadable.append(f"{row['key']}: {row['problem']}")
                 continue
+            self.unfit += [row["unfit"]] if row["unfit"] else []
+            self.notes.update(row["notes"])
             self.keys.append(row["key"])
             self.labels.append(int(row["label"]))
             if self._faces is not None:
@@ -108,8 +115,11 @@ class Shard:
         return made | {"label": torch.tensor(self.labels[index])} if recipe.labelled else made
 
 
-def _unpacked(pixels: bytes, shapes: Iterable[Sequence[int]]) -> Iterator[np.ndarray]:
-    start = 0
+def _unpacked(pixels: bytes, shapes: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+    """Raises TrainingError for pixels that are of another kind than one byte a value."""
+    start, wanted = 0, sum(int(np.prod(shape)) for shape in shapes)
+    if len(pixels) != wanted:
+        raise TrainingError(f"an example has {len(pixels):,} bytes where its images have {wanted:,}")
     for shape in shapes:
         size = int(np.prod(shape))
         yield np.frombuffer(pixels, np.uint8, size, start).reshape(shape)

@@ -50,7 +50,8 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPla
         watch: a handle to the driver's `Watch` actor.
 
     Raises:
-        TrainingError: lost too often without progress; it says why they were lost last.
+        TrainingError: lost too often without progress; it says why they were lost last. Or a worker met what every
+            other would meet, too.
     """
     failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
@@ -67,6 +68,8 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPla
                 watch.tell.remote({"room": f"waiting for room for {plural(least, 'worker')}"})
                 log.warning("no room", workers=least)
                 continue
+            if final := ray.get(watch.facts.remote())["final"]:
+                raise TrainingError(final) from fault
             before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
             failures = 1 if reached > before else failures + 1
             log.warning("workers lost", step=reached, failures=failures)

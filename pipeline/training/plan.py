@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from recast.models.recipes.ranges import SettingError
 from recast.pipeline.precision import Precision
 
 LARGEST_MULTIPLE = 5040
+LARGEST_SEED = 2**63 - 1
 
 
 class TrainingError(Exception):
@@ -21,7 +23,7 @@ class TrainingPlan:
     """One training. Running the same plan again goes on from its newest checkpoint.
 
     Raises:
-        ValueError: a value is out of its range.
+        SettingError: a value is out of its range.
     """
 
     recipe: str
@@ -48,6 +50,8 @@ class TrainingPlan:
     """For recipes that learn from faces: a table of them by image key (see `pipeline.deidentify.detection.brought`)."""
     start_from: str = ""
     """A bundle whose weights the product begins with."""
+    resume_with: bool = False
+    """Go on from the newest checkpoint even though settings are others than it was begun with."""
     sync_batchnorm: bool = False
     """Batch norms take the statistics of all workers' examples; else each worker's of its own."""
     threads_per_worker: int | None = None
@@ -84,18 +88,25 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         for name in ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "sample_rows", "accumulate"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.least_workers is not None and not 1 <= self.least_workers <= self.workers:
-            raise ValueError(f"at least {self.least_workers} workers can't be asked for of at most {self.workers}")
+            raise SettingError(f"at least {self.least_workers} workers can't be asked for of at most {self.workers}")
         if self.sizes_multiple > LARGEST_MULTIPLE:
-            raise ValueError(
+            raise SettingError(
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "
                 "range, or one that begins lower"
             )
         if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps is {self.steps}; it must be at least 1")
-        if self.gpus_per_worker < 0:
-            raise ValueError(f"gpus_per_worker is {self.gpus_per_worker}; it can't be negative")
+            raise SettingError(f"steps is {self.steps}; it must be at least 1")
+        if not 0 <= self.gpus_per_worker < math.inf:
+            raise SettingError(f"gpus_per_worker is {self.gpus_per_worker}; it must be a number from 0 on")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise SettingError(f"seed is {self.seed}; it must be from 0 to {LARGEST_SEED}")
+        if self.cache_bytes < 0 or self.max_failures < 0:
+            raise SettingError("cache_bytes and max_failures can't be negative")
+        for name in ("data", "output"):
+            if not getattr(self, name).strip():
+                raise SettingError(f"{name} is empty; it must name a place")
 
     @property
     def sizes_multiple(self) -> int:

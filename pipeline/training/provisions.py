@@ -13,6 +13,7 @@ from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.pictures import as_rgb8, over_white
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 
 STYLE_MAX_PIXELS = 1 << 28
@@ -80,10 +81,11 @@ def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:
 def _image(url: str) -> tuple[np.ndarray, str]:
     data = _bytes(url, "the style image")
     try:
-        pixels = decode(data, STYLE_MAX_PIXELS).pixels
+        picture = decode(data, STYLE_MAX_PIXELS)
     except Fault as fault:
         raise TrainingError(f"the style image {url} can't be used: {fault}") from fault
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, _digest(data)
+    pixels = as_rgb8(picture.pixels)
+    return pixels if picture.alpha is None else over_white(pixels, picture.alpha), _digest(data)
 
 
 def _bytes(url: str, what: str) -> bytes:

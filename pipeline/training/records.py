@@ -37,9 +37,11 @@ class Records:
         samples: Batch,
         versions: Mapping[str, str],
         provisions: Provisions,
+        confirmed: Callable[[], None],
     ) -> None:
+        """`confirmed` raises if the output isn't this training's any more."""
         self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
-        self._checkpoints, self._versions = checkpoints, versions
+        self._checkpoints, self._versions, self._confirmed = checkpoints, versions, confirmed
         self._provisions = dict(provisions.digests) | {"classes": list(provisions.supplies.classes)}
         self._samples = {name: images.to(road.device) for name, images in samples.items()}
         self._log = TrainingLog(plan.output)
@@ -69,10 +71,11 @@ class Records:
 
     def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image) -> None:
         """The checkpoint comes last: what it says is done needs no repeating after a crash."""
+        self._confirmed()
         png = self._log.samples(step, grid)
         self._export(step, network, png)
         self._log.flush()
-        self._checkpoints.save(step, state, self._plan.keep_checkpoints)
+        self._checkpoints.save(step, state, self._plan.keep_checkpoints, self._confirmed)
 
     def _export(self, step: int, network: nn.Module, preview: bytes) -> None:
         """Put the bundle into the output, its description last."""

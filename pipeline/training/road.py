@@ -10,18 +10,16 @@ from ray.train import DataConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from recast.models import recipes
-from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import cluster, events, storage
-from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.output.lease import Lease
 from recast.pipeline.training import example_files, groups
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.example_files import Example
 from recast.pipeline.training.log import now, write_run
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
-from recast.pipeline.training.provisions import Provisions, fetched
-from recast.pipeline.training.spec import placed, resolved, same_provisions, started
+from recast.pipeline.training.preparation import Prepared, prepared
+from recast.pipeline.training.spec import Start
 from recast.pipeline.training.trouble import Trouble
-from recast.pipeline.training.watch import Watch, shown
+from recast.pipeline.training.watch import Watch, guarded, shown
 from recast.pipeline.training.worker import Job, work
 
 
@@ -46,39 +44,47 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     """Train to the last step, going on from the newest checkpoint in the output; a finished training is left alone.
 
     Raises:
-        ValueError: no such recipe, preset or setting.
+        SettingError: no such recipe, preset or setting, or something that the recipe needs or has no use for.
         StorageError: data or output can't be reached.
+        LeaseError: another training writes the output, or took it over.
         TrainingError: unfit data, an output of another training, divergence, or workers lost too often.
     """
-    config, plan = resolved(plan), placed(plan)
-    with storage.faults_as_sentences(f"reading {plan.output}"):
-        run = started(plan, config)
-        reached = max(Checkpoints(plan.output).steps(), default=0)
-    if reached >= config.steps and run.get("status") == "finished":
-        return Outcome(output=plan.output, steps=reached, seconds=run["seconds"], scalars={}, already_done=True)
+    asked = prepared(plan)
+    if isinstance(asked, Start):
+        seconds = asked.run["seconds"]
+        return Outcome(output=plan.output, steps=asked.step, seconds=seconds, scalars={}, already_done=True)
+    fs, root = storage.filesystem(asked.plan.output)
+    with Lease(fs, root, asked.run["started_at"]) as lease:
+        if (there := max(Checkpoints(plan.output).steps(), default=0)) != asked.start.step:
+            raise TrainingError(
+                f"another training has just brought {plan.output} to step {there:,}; run this one again to go on "
+                "from there"
+            )
+        return _trained(asked, lease, quiet)
+
+
+def _trained(asked: Prepared, lease: Lease, quiet: bool) -> Outcome:
+    plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
-    log.info("run begun", data=plan.data, step=reached, steps=config.steps)
-    recipe = recipes.RECIPES[plan.recipe].recipe
-    found, table = _listed(plan, config)
-    classes = example_files.classes(found) if recipe.labelled else ()
-    provisions = fetched(plan, classes, faces=table.name if table else "")
-    same_provisions(run, provisions.digests)
-    counts = {"examples": len(found), "parameters": _parameters(plan, config, provisions)}
-    run |= {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
+    log.info("run begun", data=plan.data, step=asked.start.step, steps=config.steps)
+    for sentence in () if quiet else asked.said:
+        events.say(sentence)
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
     with cluster.connected():
         run |= _threads(plan, run)
         write_run(plan.output, run)
         try:
-            facts = _fit(plan, config, found, provisions, run, quiet)
+            facts = _fit(asked, run, lease, quiet)
         except BaseException as fault:
+            lease.check()  # else run.json is another's now
             why = str(fault) or type(fault).__name__
             write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": why})
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
     finished["warnings"] = [asdict(trouble) for trouble in facts["warnings"]]
+    lease.check()
     write_run(plan.output, {**run, **finished, "status": "finished"})
     log.info("run finished", **finished)
     return Outcome(
@@ -91,53 +97,25 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
     )
 
 
-def _listed(plan: TrainingPlan, config: RecipeConfig) -> tuple[list[Example], Brought | None]:
-    """The examples, and the table of faces where they come with one. Raises ValueError for one too many or too few."""
-    recipe = recipes.RECIPES[plan.recipe].recipe
-    if bool(recipe.faces) != bool(plan.faces):
-        raise ValueError(
-            f"{plan.recipe} needs --faces, a table of the faces in the images"
-            if recipe.faces
-            else f"{plan.recipe} has no use for --faces"
-        )
-    if not recipe.faces:
-        images = recipe.images_in(config)
-        return example_files.listed(plan.data, images, paired=recipe.paired, labelled=recipe.labelled), None
-    table = Brought(plan.faces)
-    each = recipe.faces == "each"
-    return example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled), table
-
-
-def _parameters(plan: TrainingPlan, config: RecipeConfig, provisions: Provisions) -> dict[str, int]:
-    """By network; on the way everything is tried that needs no worker. Raises ValueError or TrainingError."""
-    recipe = recipes.build(plan.recipe, config, provisions.supplies)
-    provisions.begin(recipe.networks[recipe.product.part], recipe.product)
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in recipe.networks.items()}
-
-
-def _fit(
-    plan: TrainingPlan,
-    config: RecipeConfig,
-    found: list[Example],
-    provisions: Provisions,
-    run: Mapping[str, Any],
-    quiet: bool,
-) -> dict[str, Any]:
+def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, quiet: bool) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
+    plan, config = asked.plan, asked.config
     least = plan.least_workers or plan.workers
     cpus = groups.cpus_per_worker(plan.workers)
     cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
-    watch = ray.remote(Watch).options(**cluster.lasting()).remote()
+    watch = ray.remote(Watch).options(**cluster.lasting()).remote(asked.start.step)
     job = Job(
         plan=plan,
         config=config,
-        provisions=ray.put(provisions),
+        provisions=ray.put(asked.provisions),
         threads=run["threads_per_worker"],
         watch=watch,
         versions=run["versions"],
     )
     recipe = recipes.RECIPES[plan.recipe].recipe
-    rows = example_files.dataset(found, plan.sizes_multiple, recipe.images_in(config), each_face=recipe.faces == "each")
+    rows = example_files.dataset(
+        asked.listing.examples, plan.sizes_multiple, recipe.images_in(config), each_face=recipe.faces == "each"
+    )
 
     def trainer(scratch: str) -> TorchTrainer:
         return TorchTrainer(
@@ -150,7 +128,7 @@ def _fit(
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
 
-    with shown(watch, plan.output, config.steps, quiet):
+    with guarded(lease, watch), shown(watch, plan.output, (asked.start.step, config.steps), quiet):
         groups.fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
 

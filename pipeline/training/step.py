@@ -145,8 +145,12 @@ class WorkerRoad:
         for name, network in self.bare.items():
             network.load_state_dict(state["networks"][name])
         if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+            self.averaged.load_state_dict(state["averaged"] or self._product.state_dict())
         for name, optimizer in self.recipe.optimizers.items():
+            asked = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
+            for group, settings in zip(optimizer.param_groups, asked, strict=True):
+                group.update(settings)  # they may be others from here on
         for name, scaler in self.scalers.items():
-            scaler.load_state_dict(state["scalers"][name])
+            if state["scalers"][name]:  # there is none of a training in another precision
+                scaler.load_state_dict(state["scalers"][name])

@@ -33,7 +33,8 @@ class Trouble:
     """Something that a person should know of before the training ends."""
 
     kind: str
-    """One word: `exploding`, `overpowered`, `stalemate`, `collapse` or `starved`; on resuming, `workers`, `damaged`."""
+    """One word: `exploding`, `overpowered`, `stalemate`, `collapse` or `starved`; on resuming, `workers`,
+    `damaged`; of examples, `pixels`."""
     step: int
     """Where it was first seen for certain."""
     sentence: str
@@ -87,8 +88,8 @@ class Lookout:
             elif abs(value) > EXPLODED * self._first.get(name, np.inf):
                 return "exploding", (
                     f"{name} is {value:.3g}, over {EXPLODED:.0f} times what it began with: the training is diverging. "
-                    "Lower learning_rate, or weigh this loss less; the checkpoints from before are still good to go on "
-                    "from with other settings (--start-from)"
+                    "Lower learning_rate, or weigh this loss less: the same command with --resume-with and the new "
+                    "--set goes on from the newest checkpoint (delete those that are too new)"
                 ), 3  # fmt: skip
         return "exploding", "", 3
 
@@ -111,8 +112,8 @@ class Lookout:
         shows = scalars.get(DIVERSITY, 1.0) < UNVARIED
         return "collapse", (
             f"mode collapse: generated images differ from each other by less than {UNVARIED:.0%} of what real ones do. "
-            "Go back to an earlier checkpoint's settings with a lower learning_rate, larger batches, or "
-            "adversarial=wgan-gp"
+            "Delete the checkpoints since then and go on with --resume-with and a lower learning_rate or larger "
+            "batches, or begin again with adversarial=wgan-gp"
         ) if shows else "", LINES  # fmt: skip
 
     def _starved(self, scalars: Mapping[str, float]) -> tuple[str, str, int]:

@@ -12,10 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from recast.pipeline import events
+from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.training.trouble import WAITING, Trouble
 
 POLL_EVERY_S = 0.5
 PACE = ("lr", "images_per_s", WAITING)
+HOLD_EVERY_S = 1.0
+HELD_FOR_S = 20.0
+"""How old the driver's word may be that it has the lease; a lease outlives its last renewal by longer than this."""
+SPEED_OVER_S = 600.0
+"""What the time left is reckoned from; steps come in bursts, as they are logged."""
 LINE_EVERY_S = 15.0
 """Where there is no terminal to draw on."""
 
@@ -23,9 +29,10 @@ LINE_EVERY_S = 15.0
 class Watch:
     """The one place (an actor) that knows how far a training has come; it outlives lost workers."""
 
-    def __init__(self) -> None:
-        self._facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "scalars": {}, "problem": "", "fault": "", "room": ""}
-        self._facts |= {"unreadable": [], "warnings": []}
+    def __init__(self, step: int = 0) -> None:
+        self._facts: dict[str, Any] = {"step": step, "seconds": 0.0, "scalars": {}, "unreadable": [], "warnings": []}
+        self._facts |= {"problem": "", "fault": "", "final": "", "room": ""}
+        self._lost, self._held_at = "", time.monotonic()
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
@@ -38,12 +45,72 @@ class Watch:
     def facts(self) -> dict[str, Any]:
         return self._facts
 
+    def hold(self, lost: str) -> None:
+        """Told by the driver again and again: it has the lease, or why not (any more)."""
+        self._lost, self._held_at = lost or self._lost, time.monotonic()
+
+    def lease(self) -> tuple[str, float]:
+        """Why the lease is lost, if it is, and how many seconds ago the driver last spoke of it."""
+        return self._lost, time.monotonic() - self._held_at
+
 
 @contextlib.contextmanager
-def shown(watch: Any, output: str, steps: int, quiet: bool) -> Iterator[None]:
-    """Show progress while the block runs: steps, losses, images per second, time left."""
+def guarded(lease: Lease, watch: Any) -> Iterator[None]:
+    """Tell the watch, while the block runs, that the training still has its output's lease. Raises LeaseError at the
+    end if it hasn't."""
     done = threading.Event()
-    viewer = threading.Thread(target=_follow, args=(watch, output, steps, done), daemon=True)
+
+    def tell() -> None:
+        lost = ""
+        while not lost:
+            with contextlib.suppress(ray.exceptions.RayError):
+                lost = _lost(lease)
+                watch.hold.remote(lost)
+            if done.wait(HOLD_EVERY_S):
+                return
+
+    teller = threading.Thread(target=tell, name="lease of a training", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+    lease.check()
+
+
+def _lost(lease: Lease) -> str:
+    try:
+        lease.check()
+    except LeaseError as fault:
+        return str(fault)
+    return ""
+
+
+def confirmed(watch: Any) -> None:
+    """For workers, before they publish or delete: wait until the driver has said lately that it has the lease.
+
+    Raises:
+        LeaseError: it has lost it.
+    """
+    while True:
+        lost, ago = ray.get(watch.lease.remote())
+        if lost:
+            raise LeaseError(lost)
+        if ago < HELD_FOR_S:
+            return
+        time.sleep(HOLD_EVERY_S)
+
+
+@contextlib.contextmanager
+def shown(watch: Any, output: str, way: tuple[int, int], quiet: bool) -> Iterator[None]:
+    """Show progress while the block runs: steps, losses, images per second, time left.
+
+    Args:
+        way: the steps that were done at the start, and those that will be done at the end.
+    """
+    done = threading.Event()
+    viewer = threading.Thread(target=_follow, args=(watch, output, way, done), daemon=True)
     if not quiet:
         viewer.start()
     try:
@@ -54,7 +121,8 @@ def shown(watch: Any, output: str, steps: int, quiet: bool) -> Iterator[None]:
             viewer.join()
 
 
-def _follow(watch: Any, output: str, steps: int, done: threading.Event) -> None:
+def _follow(watch: Any, output: str, way: tuple[int, int], done: threading.Event) -> None:
+    begun, steps = way
     console = Console(stderr=True, highlight=False, quiet=events.wanted())
     log = events.driver_log(output=output)
     columns = (
@@ -64,8 +132,9 @@ def _follow(watch: Any, output: str, steps: int, done: threading.Event) -> None:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, expand=True) as progress:
-        task = progress.add_task("training", total=steps, words="starting workers")
+    looks: Any = {"disable": not console.is_terminal, "expand": True, "speed_estimate_period": SPEED_OVER_S}
+    with Progress(*columns, console=console, **looks) as progress:
+        task = progress.add_task("training", total=steps, completed=begun, words="starting workers")
         line_at, warned = time.monotonic(), 0
         while not done.wait(POLL_EVERY_S):
             with contextlib.suppress(ray.exceptions.RayError):

@@ -3,7 +3,9 @@
 import contextlib
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -16,9 +18,12 @@ from torch import Tensor
 from recast.models import recipes
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import events, storage
+from recast.pipeline.output.lease import LeaseError
 from recast.pipeline.report.wording import plural
 from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.example_files import not_side_by_side
 from recast.pipeline.training.examples import Draw, Shard, fixed_samples
+from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.idle import Idle
 from recast.pipeline.training.metrics import TrainingMetrics
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
@@ -26,9 +31,11 @@ from recast.pipeline.training.provisions import Provisions
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.step import WorkerRoad
 from recast.pipeline.training.trouble import WAITING, Lookout, Trouble
+from recast.pipeline.training.watch import confirmed
 
 T = TypeVar("T")
 
+SEEDS = 1 << 64
 STEP_SEED_STRIDE = 1_000_003
 """A prime, so that no two of (seed, step, rank) share a seed in practice."""
 
@@ -53,13 +60,14 @@ def work(job: dict[str, Job]) -> None:
     try:
         Worker(job["job"]).run()
     except Exception as fault:
-        job["job"].watch.tell.remote({"fault": _sentence(fault)})
+        told = {"fault": _sentence(fault)} | ({"final": _sentence(fault)} if comes_again(fault) else {})
+        ray.get(job["job"].watch.tell.remote(told))  # it must arrive before the driver hears of the loss
         events.log(output=job["job"].plan.output).error("worker failed", error=_sentence(fault))
         raise
 
 
 def _sentence(fault: Exception) -> str:
-    if isinstance(fault, (TrainingError, storage.StorageError)):
+    if isinstance(fault, (TrainingError, LeaseError, storage.StorageError)):
         return str(fault)
     return storage.sentence(fault) if storage.is_storage_fault(fault) else f"{type(fault).__name__}: {fault}"
 
@@ -89,12 +97,14 @@ class Worker:
         self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
         self.log = events.log(recipe=self.plan.recipe, output=self.plan.output, rank=self.rank)
         self.seconds = 0.0
+        self.newest = 0
+        """The step of the newest checkpoint; 0: none yet."""
 
     def run(self) -> None:
         draw = self._draw()
         if draw is None:
             return
-        start = self._resume()
+        self.newest = start = self._resume()
         self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
         self._tell(step=start, seconds=self.seconds, fault="", room="")
         with contextlib.ExitStack() as stack:
@@ -112,6 +122,7 @@ class Worker:
             samples,
             self.job.versions,
             self.provisions,
+            partial(confirmed, self.job.watch),
         )
 
     def _draw(self) -> Draw | None:
@@ -123,9 +134,16 @@ class Worker:
             shard.try_out(self.recipe)
         except TrainingError as fault:
             problem = str(fault)
+        unfit = [name for names in self._gathered(shard.unfit if shard else []) for name in names]
+        if unfit:
+            among = sum(self._gathered(len(shard) if shard else 0))
+            problem = not_side_by_side(sorted(set(unfit)), among)
         if not self._agreed(problem) or shard is None:
             return None
         self._tell(unreadable=[name for names in self._gathered(shard.unreadable) for name in names])
+        noted = sum(self._gathered(shard.notes), Counter())
+        if noted:
+            self._warn("pixels", 0, "; ".join(f"{plural(noted[note], 'example')}: {note}" for note in sorted(noted)))
         return Draw(
             shard=shard,
             recipe=self.recipe,
@@ -190,7 +208,7 @@ class Worker:
         idle, lookout = Idle(self.road.device), Lookout()
         steps, began = 0, time.monotonic()
         for step, batch in enumerate(draw.batches(start, last), start):
-            torch.manual_seed((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank)
+            torch.manual_seed(((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank) % SEEDS)
             idle.step_begins()
             scalars = self.road.step(batch, step)
             idle.step_ends()
@@ -212,6 +230,7 @@ class Worker:
             if ending := lookout.ending():
                 self._tell(problem=ending)
                 return
+            self.newest = done if checkpoint else self.newest
             memories = self._gathered(self.recipe.memory()) if checkpoint else []
             if records:
                 records.log(done, means)
@@ -241,11 +260,19 @@ class Worker:
         if not bad and checkpoint and not self.road.finite():
             bad = ["a weight"]
         if bad:
-            self._tell(
-                problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. The newest checkpoint is "
-                "from before that; try a lower learning_rate, or precision fp32"
-            )
+            self._tell(problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. {self._way_on()}")
         return not bad
+
+    def _way_on(self) -> str:
+        """What to do about a divergence, as a command that works."""
+        remedy = f"--set learning_rate={self.config.learning_rate / 4:g}"
+        remedy += "" if self.plan.precision == "fp32" else ", or --precision fp32"
+        if not self.newest:
+            return f"There is no checkpoint yet: begin again with the same command and {remedy}"
+        return (
+            f"The newest checkpoint, of step {self.newest:,}, is from before that: go on from there with the same "
+            f"command, --resume-with and {remedy}"
+        )
 
     def _warn(self, kind: str, step: int, sentence: str) -> None:
         if self.rank == 0:

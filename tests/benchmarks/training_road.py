@@ -61,7 +61,7 @@ def bare(rank: int, folder: str, data: str) -> None:
 
 def shard(data: str, rank: int) -> Shard:
     """A worker's part of the examples, without Ray Data."""
-    found = example_files.listed(data, 2)[rank::WORKERS]
+    found = example_files.listed(data, 2).examples[rank::WORKERS]
     return Shard((example_files.read_row(row, 2) for row in example_files.rows(found)), 1 << 30)
 
 

@@ -227,7 +227,7 @@ def test_overrides_are_read_as_their_fields_types():
         (("pix2pix", "tiny", {"mirror": "perhaps"}), "mirror is 'perhaps'; it must be true or false"),
         (("pix2pix", "tiny", {"norm": "layer"}), "norm is 'layer'; it must be one of batch, instance, none"),
         (("pix2pix", "tiny", {"size_px": 30}), "size_px is 30; with num_downs 3 it must be a multiple of 8"),
-        (("srresnet", "tiny", {"steps": 0}), "steps and batch_size must be at least 1"),
+        (("srresnet", "tiny", {"steps": 0}), "steps is 0; it must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused_in_a_sentence(arguments, sentence):

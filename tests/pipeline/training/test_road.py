@@ -146,18 +146,23 @@ def test_other_settings_are_refused(undisturbed, photos):
 
 
 def test_unpaired_data_wants_two_domains(tmp_path, photos):
-    with pytest.raises(TrainingError, match="wants images in the folders A and B"):
+    with pytest.raises(TrainingError, match="wants images of two domains in folders A and B"):
         train(TrainingPlan(**plan(photos / "A", tmp_path)), quiet=True)
 
 
 def test_pix2pix_diverging_is_stopped(trainer_here, photos, tmp_path):
     """A loss that is no longer finite ends the training with a sentence; the last good checkpoint is kept."""
-    settings = plan(photos / "A", tmp_path, recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for photo in (photos / "A").iterdir():
+        Image.open(photo).resize((160, 80)).save(pairs / photo.name)
+    settings = plan(pairs, tmp_path / "out", recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
     with pytest.raises(TrainingError, match=r"the training diverged: .* is no longer finite at step"):
         train(TrainingPlan(**settings | {"checkpoint_every": 1, "log_every": 1}), quiet=True)
-    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
-    for step in Checkpoints(str(tmp_path)).steps():
-        networks = Checkpoints(str(tmp_path)).load(step)["networks"]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
+    checkpoints = Checkpoints(str(tmp_path / "out"))
+    for step in checkpoints.steps():
+        networks = checkpoints.load(step)["networks"]
         assert all(torch.isfinite(t).all() for t in flattened(networks).values())
 
 

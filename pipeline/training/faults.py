@@ -1,0 +1,30 @@
+"""Which faults of a worker would come again, if a new one tried the same."""
+
+import re
+
+from ray.exceptions import RayError
+
+from recast.pipeline import storage
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.output.lease import LeaseError
+from recast.pipeline.training.plan import TrainingError
+
+LASTING = (
+    TrainingError, LeaseError, Fault, ValueError, TypeError, LookupError, ArithmeticError, AssertionError,
+    AttributeError, NameError, NotImplementedError, ImportError,
+)  # fmt: skip
+OF_OTHERS = re.compile(
+    r"gloo|nccl|connect|peer|timed? ?out|socket|rendezvous|store|broken pipe|network|distributed|CUDA error|watchdog"
+    r"|process group|unhandled|closed",
+    re.IGNORECASE,
+)
+"""What torch says in a RuntimeError where another worker was lost, or a device failed."""
+
+
+def comes_again(fault: BaseException) -> bool:
+    """Whether a worker in this one's place would end in the same way. Storage, networks and lost workers recover."""
+    if isinstance(fault, storage.StorageError) or storage.is_storage_fault(fault):
+        return False
+    if isinstance(fault, LASTING):
+        return True
+    return isinstance(fault, RuntimeError) and not isinstance(fault, RayError) and not OF_OTHERS.search(str(fault))

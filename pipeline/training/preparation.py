@@ -1,0 +1,124 @@
+"""All of a training that needs no worker: settings, data, what it is given, and what its output holds already."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from recast.models import recipes
+from recast.models.recipes.ranges import SettingError
+from recast.models.recipes.recipe import Recipe, RecipeConfig
+from recast.pipeline import storage
+from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.training import example_files
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.example_files import Listing
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.provisions import Provisions, fetched
+from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A training that may begin, or go on."""
+
+    plan: TrainingPlan
+    config: RecipeConfig
+    start: Start
+    listing: Listing
+    provisions: Provisions
+    said: tuple[str, ...]
+    """Sentences: what was taken for what, and where the training goes on."""
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Of run.json."""
+        return self.start.run
+
+
+def prepared(plan: TrainingPlan) -> Prepared | Start:
+    """Everything looked at and fetched; of a training that is finished, only where it ended.
+
+    Raises:
+        SettingError: no such recipe, preset or setting, or something that the recipe needs or has no use for.
+        StorageError: data or output can't be reached.
+        TrainingError: unfit data, or an output of another training.
+    """
+    config, plan = resolved(plan), placed(plan)
+    _refuse_useless(plan)
+    with storage.faults_as_sentences(f"reading {plan.output}"):
+        start = started(plan, config, max(Checkpoints(plan.output).steps(), default=0))
+    if start.finished:
+        return start
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    listing, table = _listed(plan, config)
+    start = same_data(start, plan, listing)
+    classes = example_files.classes(listing.examples) if recipe.labelled else ()
+    provisions = fetched(plan, classes, faces=table.name if table else "")
+    start = same_provisions(start, plan, provisions.digests)
+    built = _built(plan, config, provisions)
+    if start.changes:
+        _fitting(built, plan, start)
+    parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in built.networks.items()}
+    counts = {"examples": len(listing.examples), "parameters": parameters}
+    run = start.run | {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
+    return Prepared(
+        plan=plan,
+        config=config,
+        start=replace(start, run=run),
+        listing=listing,
+        provisions=provisions,
+        said=(*listing.said, *start.said),
+    )
+
+
+def _refuse_useless(plan: TrainingPlan) -> None:
+    """Raises SettingError for what the recipe has no use for, and for a table of faces that is missing."""
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    for name in ("loss_network", "style_image"):
+        if getattr(plan, name) and name not in recipe.needs:
+            raise SettingError(f"{plan.recipe} has no use for --{name.replace('_', '-')}")
+    if bool(recipe.faces) != bool(plan.faces):
+        raise SettingError(
+            f"{plan.recipe} needs --faces, a table of the faces in the images"
+            if recipe.faces
+            else f"{plan.recipe} has no use for --faces"
+        )
+    missing = sorted(name for name in recipe.needs if not getattr(plan, name))
+    if missing:
+        raise SettingError(f"{plan.recipe} needs --{missing[0].replace('_', '-')}")
+
+
+def _listed(plan: TrainingPlan, config: RecipeConfig) -> tuple[Listing, Brought | None]:
+    """The examples, and the table of faces where they come with one."""
+    recipe = recipes.RECIPES[plan.recipe].recipe
+    if not recipe.faces:
+        images = recipe.images_in(config)
+        listing = example_files.listed(
+            plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
+        )
+        return listing, None
+    table, each = Brought(plan.faces), recipe.faces == "each"
+    listing = example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
+    return listing, table
+
+
+def _built(plan: TrainingPlan, config: RecipeConfig, provisions: Provisions) -> Recipe:
+    """The recipe as every worker will build it: what can't be built is found out now."""
+    recipe = recipes.build(plan.recipe, config, provisions.supplies)
+    provisions.begin(recipe.networks[recipe.product.part], recipe.product)
+    return recipe
+
+
+def _fitting(recipe: Recipe, plan: TrainingPlan, start: Start) -> None:
+    """Raises TrainingError if the newest checkpoint is of networks that the changed settings don't make."""
+    with storage.faults_as_sentences(f"reading {plan.output}"):
+        state = Checkpoints(plan.output).load(start.step)
+    for name, network in recipe.networks.items():
+        kept = {key: tuple(tensor.shape) for key, tensor in state["networks"].get(name, {}).items()}
+        wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+        for key in sorted({*kept, *wanted}):
+            if kept.get(key) != wanted.get(key):
+                there, here = kept.get(key, "missing"), wanted.get(key, "missing")
+                raise TrainingError(
+                    f"can't go on from step {start.step} with other settings ({', '.join(start.changes)}): they make "
+                    f"other networks ({key} of {name} is {there} there, {here} here); choose another --output"
+                )

@@ -1,0 +1,123 @@
+"""What lies among training images and is none of them: sidecars, hidden files, and what Recast itself wrote there."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from recast.pipeline import storage
+from recast.pipeline.images.inputs import Input
+from recast.pipeline.report.wording import plural
+
+IMAGE_ENDINGS = frozenset((
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".mpo", ".ico", ".tga", ".dds", ".heic", ".heif",
+))  # fmt: skip
+"""Endings that are no part of an image's name."""
+OTHER_ENDINGS = frozenset((
+    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".xmp", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini",
+    ".cfg", ".html", ".htm", ".pdf", ".log", ".lock", ".py", ".ipynb", ".sh", ".mat", ".npy", ".npz", ".pkl", ".pt",
+    ".pth", ".ckpt", ".safetensors", ".onnx", ".h5", ".hdf5", ".db", ".sqlite", ".mp4", ".mov", ".avi", ".mkv",
+    ".webm", ".wav", ".mp3", ".lnk", ".bak", ".tmp", ".part", ".md5", ".sha256", ".flist",
+))  # fmt: skip
+"""Endings of files that nobody means to train on."""
+HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+OWN = {
+    "run.json": ("bundle/", "checkpoints/", "logs/"),
+    "bundle.json": ("bundle.json", "generator.safetensors", "preview.png"),
+}
+"""What Recast writes beside a file of that name: outputs of trainings, and bundles."""
+BULK = ("index/", "shards/", "runs/", "damaged/", "seals/")
+"""The folders of every other output; it has the first two at least."""
+
+
+class Strays:
+    """Counts what is left out of the training images, by what it is, with a name of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, kind: str, key: str) -> None:
+        self._counts[kind] += 1
+        self._first.setdefault(kind, key)
+
+    def said(self) -> tuple[str, ...]:
+        """A sentence for each kind."""
+        return tuple(
+            f"left out {plural(count, 'file')} ({kind}): {self._first[kind]}{' among others' if count > 1 else ''}"
+            for kind, count in self._counts.items()
+        )
+
+
+def without_ending(key: str) -> str:
+    """A key without the ending of an image, if it has one; any other dots are part of the name."""
+    stem, dot, ending = key.rpartition(".")
+    return stem if stem and not stem.endswith("/") and dot + ending.lower() in IMAGE_ENDINGS else key
+
+
+def images_among(inputs: Sequence[Input], output: str, strays: Strays) -> list[Input]:
+    """The inputs that may be training images, going by their names; what is left out is counted.
+
+    Args:
+        output: of the training; what lies below it is no example.
+    """
+    written = _written({item.key for item in inputs})
+    below = _below(output)
+    kept = []
+    for item in inputs:
+        if below(item):
+            strays.add("this training's own output", item.key)
+        elif item.key.startswith(written):
+            strays.add("outputs of Recast", item.key)
+        elif any(part.startswith(".") or part in HIDDEN for part in item.key.split("/")):
+            strays.add("hidden", item.key)
+        elif os.path.splitext(item.key)[1].lower() in OTHER_ENDINGS:
+            strays.add("no images by their names", item.key)
+        else:
+            kept.append(item)
+    return kept
+
+
+def _written(keys: set[str]) -> tuple[str, ...]:
+    """What the keys of Recast's outputs among these begin with."""
+    found: list[str] = []
+    folders = {f"{key.rpartition('/')[0]}/".lstrip("/") for key in keys}
+    for marker, names in OWN.items():
+        for key in keys:
+            home = key.removesuffix(marker)
+            if home != key and (not home or home.endswith("/")):
+                beside = [f"{home}{name}" for name in names]
+                if any(folder.startswith(tuple(beside)) for folder in folders) or not keys.isdisjoint(beside):
+                    found += beside
+    homes = [{f[: -len(name)] for f in _above(folders) if f"/{f}".endswith(f"/{name}")} for name in BULK[:2]]
+    for home in homes[0] & homes[1]:
+        found += [f"{home}{name}" for name in BULK]
+    return tuple(found)
+
+
+def _above(folders: set[str]) -> set[str]:
+    """These folders and all that they lie in, each with a slash at its end."""
+    found = set()
+    for folder in folders:
+        parts = folder.split("/")[:-1]
+        found |= {"/".join(parts[:n]) + "/" for n in range(1, len(parts) + 1)}
+    return found
+
+
+def _below(output: str) -> Callable[[Input], bool]:
+    """Whether an input lies in a folder, by whatever links."""
+    if not output:
+        return lambda item: False
+    fs, path = storage.filesystem(output)
+    if not storage.is_local(fs):
+        home = f"{storage.uri(fs, path)}/".encode()
+        return lambda item: item.holder.startswith(home)
+    real = cache(os.path.realpath)
+    home_here = f"{os.path.realpath(path)}/"
+
+    def lies(item: Input) -> bool:
+        holder = item.holder.decode("utf-8", "surrogateescape").removeprefix("file://")
+        return holder.startswith("/") and f"{real(os.path.dirname(holder))}/".startswith(home_here)
+
+    return lies
