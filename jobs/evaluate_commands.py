@@ -1,12 +1,12 @@
 """`recast evaluate`: how good results are, in the field's measures."""
 
 import json
-import sys
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from recast.jobs.specs import SpecError, place
+from recast.pipeline import events
 
 DONE = 0
 
@@ -20,6 +20,9 @@ def images(
     *,
     loss_network: str | None = None,
     lpips_weights: str | None = None,
+    luma: bool = False,
+    border: int = 0,
+    unpaired: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Compare the images of RESULTS (an output, folder, archive…) with those of TARGETS that have the same names.
@@ -28,6 +31,12 @@ def images(
 
     Parameters
     ----------
+    luma
+        PSNR and SSIM of the luma alone (Y of BT.601), as papers on upscaling give them.
+    border
+        Pixels at each side that PSNR and SSIM leave out; papers on upscaling leave out as many as the scale.
+    unpaired
+        The two sets don't belong together by their names: the Frechet distance alone. It needs --loss-network.
     loss_network
         VGG16 as published (.pth, .safetensors), or a bundle of the classifier recipe.
     lpips_weights
@@ -37,7 +46,12 @@ def images(
     """
     from recast.pipeline.comparison import compare
 
-    found = compare(place(results), place(targets), _lpips(loss_network, lpips_weights))
+    if border < 0:
+        raise SpecError(f"--border is {border}; it must be at least 0")
+    if unpaired and loss_network is None:
+        raise SpecError("--unpaired needs a --loss-network, whose features the Frechet distance compares")
+    network = _lpips(loss_network, lpips_weights)
+    found = compare(place(results), place(targets), network, on_luma=luma, border_px=border, unpaired=unpaired)
     return _say(found, as_json)
 
 
@@ -128,9 +142,18 @@ def _say(facts: dict[str, Any], as_json: bool) -> int:
     for name, value in _flat(facts):
         shown = f"{value:.4g}" if isinstance(value, float) else value
         print(f"{name:52} {shown}")
+    for note in facts.get("notes", ()):
+        events.say(f"note: {note}")
+    for fault in _unread(facts):
+        events.say(f"unreadable: {fault}")
     for key in facts.get("missed", ()):
-        print(f"a face was missed in {key}", file=sys.stderr)
+        events.say(f"a face was missed in {key}")
     return DONE
+
+
+def _unread(facts: dict[str, Any]) -> list[str]:
+    found = facts.get("faults", facts.get("unreadable"))
+    return found if isinstance(found, list) else []
 
 
 def _flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:

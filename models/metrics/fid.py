@@ -56,4 +56,4 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     crossed = np.linalg.eigvalsh(root @ other.covariance @ root).clip(0)
     difference = one.mean - other.mean
     spread = np.trace(one.covariance) + np.trace(other.covariance) - 2 * np.sqrt(crossed).sum()
-    return float(difference @ difference + spread)
+    return max(0.0, float(difference @ difference + spread))  # rounding takes that of equal sets a little below

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def psnr_db(image: np.ndarray, target: np.ndarray, border_px: int = 0) -> float:
-    """PSNR of two uint8 images [H, W, C] over all channels, without a border; infinite where they are equal.
+    """PSNR of two images [H, W, C] of values from 0 to 255, without a border; infinite where they are equal.
 
     Raises:
         ValueError: the shapes differ, or nothing is left inside the border.

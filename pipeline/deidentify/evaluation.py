@@ -1,16 +1,14 @@
 """How well a de-identification did, against what is known to be there: found, recognised, recovered, still faces."""
 
-import io
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from recast.models.bundle import BundleError
 from recast.models.faces import Window, resized
@@ -27,6 +25,8 @@ from recast.pipeline.deidentify.regions import Region, overlap
 from recast.pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
 from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.images.sources import Source, inventory
 from recast.pipeline.output.index import current
@@ -69,6 +69,12 @@ class Evaluation:
     """All that was measured; None where what it takes was not given."""
 
     images: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """Images that could not be measured, each with its fault."""
+    without_original: int = 0
+    """Images with faces that the source no longer has."""
+    of_another_size: int = 0
+    """Versions of images that differ in size from their original, and are not measured."""
     faces: Found = field(default_factory=Found)
     by_size: dict[str, Found] = field(default_factory=dict)
     """By the longer side of a face's box in pixels."""
@@ -122,10 +128,11 @@ class Images:
             }
 
     def pixels(self, key: str) -> np.ndarray | None:
+        """Raises Fault or a fault of storage for bytes that are no image any more."""
         row = self.rows.get(key)
         if row is None or row["status"] != "ok":
             return None
-        return np.asarray(Image.open(io.BytesIO(image_bytes(self._fs, self._path, row))).convert("RGB"))
+        return as_rgb8(decode(image_bytes(self._fs, self._path, row), MAX_PIXELS).pixels)
 
 
 def evaluate(
@@ -148,11 +155,22 @@ def evaluate(
     for key, row in published.rows.items():
         _count(result, key, row, faces.of(key))
     album = _Album(instruments)
-    for key, original in _originals(originals, published.rows, faces):
-        versions = {"before": original, "after": published.pixels(key)}
-        versions |= {name: images.pixels(key) for name, images in back.items()}
-        there = {name: pixels for name, pixels in versions.items() if pixels is not None}
-        album.add(faces.of(key), {name: p for name, p in there.items() if p.shape == original.shape})
+    wanted = {key for key in published.rows if faces.of(key)}
+    for item in _originals(originals, wanted):
+        wanted.discard(item.key)
+        try:
+            versions = {"before": as_rgb8(decode(read(item, MAX_BYTES), MAX_PIXELS).pixels)}
+            for name, images in {"after": published, **back}.items():
+                if (pixels := images.pixels(item.key)) is not None:
+                    versions[name] = pixels
+        except (Fault, storage.StorageError, OSError) as fault:
+            why = storage.sentence(fault) if isinstance(fault, OSError) else fault
+            result.unreadable.append(f"{item.key}: {why}")
+            continue
+        alike = {name: pixels for name, pixels in versions.items() if pixels.shape == versions["before"].shape}
+        result.of_another_size += len(versions) - len(alike)
+        album.add(faces.of(item.key), alike)
+    result.without_original = len(wanted)
     album.sum_up(result)
     return result
 
@@ -171,11 +189,8 @@ def guessing() -> dict[str, Any]:
     }
 
 
-def _originals(url: str, wanted: Iterable[str], faces: Brought) -> Iterator[tuple[str, np.ndarray]]:
-    keys = {key for key in wanted if faces.of(key)}
-    for item in inventory(Source(urls=(url,))):
-        if item.key in keys:
-            yield item.key, as_rgb8(decode(read(item, MAX_BYTES), MAX_PIXELS).pixels)
+def _originals(url: str, keys: Collection[str]) -> list[Input]:
+    return [item for item in inventory(Source(urls=(url,))) if item.key in keys]
 
 
 def _count(result: Evaluation, key: str, row: Mapping[str, Any], faces: Sequence[Region]) -> None:
@@ -247,6 +262,8 @@ class _Album:
         if self._still:
             result.still_faces = float(np.mean(self._still))
         if self._network is None:
+            return
+        if not self._embedded:
             return
         embedded = {name: np.concatenate(parts) for name, parts in self._embedded.items()}
         if min(map(len, embedded.values())) > 1 and "after" in embedded:

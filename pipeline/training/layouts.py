@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from recast.pipeline.deidentify.regions import Region
 from recast.pipeline.images import parquet
+from recast.pipeline.images.endings import without_ending
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.report.wording import plural
 from recast.pipeline.training.plan import TrainingError
-from recast.pipeline.training.strays import without_ending
 
 TRAINING = frozenset({"train", "training"})
 HELD_OUT = frozenset({"test", "testing", "val", "valid", "validation", "dev", "eval"})

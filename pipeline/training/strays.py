@@ -6,22 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from recast.pipeline import storage
+from recast.pipeline.images.endings import is_hidden, is_no_image
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.report.wording import plural
 
-IMAGE_ENDINGS = frozenset((
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".ppm", ".pgm",
-    ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".mpo", ".ico", ".tga", ".dds", ".heic", ".heif",
-))  # fmt: skip
-"""Endings that are no part of an image's name."""
-OTHER_ENDINGS = frozenset((
-    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".xmp", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini",
-    ".cfg", ".html", ".htm", ".pdf", ".log", ".lock", ".py", ".ipynb", ".sh", ".mat", ".npy", ".npz", ".pkl", ".pt",
-    ".pth", ".ckpt", ".safetensors", ".onnx", ".h5", ".hdf5", ".db", ".sqlite", ".mp4", ".mov", ".avi", ".mkv",
-    ".webm", ".wav", ".mp3", ".lnk", ".bak", ".tmp", ".part", ".md5", ".sha256", ".flist",
-))  # fmt: skip
-"""Endings of files that nobody means to train on."""
-HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 OWN = {
     "run.json": ("bundle/", "checkpoints/", "logs/"),
     "bundle.json": ("bundle.json", "generator.safetensors", "preview.png"),
@@ -50,12 +38,6 @@ class Strays:
         )
 
 
-def without_ending(key: str) -> str:
-    """A key without the ending of an image, if it has one; any other dots are part of the name."""
-    stem, dot, ending = key.rpartition(".")
-    return stem if stem and not stem.endswith("/") and dot + ending.lower() in IMAGE_ENDINGS else key
-
-
 def images_among(inputs: Sequence[Input], output: str, strays: Strays) -> list[Input]:
     """The inputs that may be training images, going by their names; what is left out is counted.
 
@@ -70,9 +52,9 @@ def images_among(inputs: Sequence[Input], output: str, strays: Strays) -> list[I
             strays.add("this training's own output", item.key)
         elif item.key.startswith(written):
             strays.add("outputs of Recast", item.key)
-        elif any(part.startswith(".") or part in HIDDEN for part in item.key.split("/")):
+        elif is_hidden(item.key):
             strays.add("hidden", item.key)
-        elif os.path.splitext(item.key)[1].lower() in OTHER_ENDINGS:
+        elif is_no_image(item.key):
             strays.add("no images by their names", item.key)
         else:
             kept.append(item)

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from recast.pipeline.deidentify.detection.brought import Brought
-from recast.pipeline.training import example_files, layouts, strays
+from recast.pipeline.images.endings import without_ending
+from recast.pipeline.training import example_files, layouts
 from recast.pipeline.training.examples import Shard
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 from recast.pipeline.training.provisions import fetched
@@ -136,9 +137,8 @@ def test_two_folders_of_pairs_by_the_names_that_people_give_them(tmp_path, a, b,
     assert any(left_out in said for said in found.said) == bool(others)
     domains = listed(tmp_path, paired=False)
     assert len(domains.examples) == 3
-    assert {item.key for e in domains.examples for item in e.inputs} == {
-        i for pair in pairs_of(found) for i in pair[1:]
-    }
+    taken = [{item.key for e in listing.examples for item in e.inputs} for listing in (domains, found)]
+    assert taken[0] == taken[1]
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,7 @@ def test_what_is_nearly_a_pair_of_folders_is_refused(tmp_path, names):
     """In doubt nothing is trained on; the sentence lists what is accepted. Even images twice as wide don't hide it."""
     for name in names:
         put(tmp_path / name, size=(80, 40))
-    with pytest.raises(
-        TrainingError, match="folders A and B .or a and b, trainA and trainB, train_A and train_B, input"
-    ):
+    with pytest.raises(TrainingError, match="folders A and B .or a and b, trainA and trainB"):
         listed(tmp_path)
 
 
@@ -211,7 +209,7 @@ def test_names_without_endings_and_with_many_dots_stay_whole(tmp_path):
     put(tmp_path / "B" / "cafe\u0301.png")
     found = pairs_of(listed(tmp_path))
     assert len(found) == 10
-    assert {key for key, *_ in found} == {strays.without_ending(name) for name in names} | {"caf\u00e9"}
+    assert {key for key, *_ in found} == {without_ending(name) for name in names} | {"caf\u00e9"}
 
 
 def test_what_is_no_image_is_passed_over_and_counted(tmp_path):
