@@ -46,6 +46,7 @@ class Classifier(Recipe):
     """image x -> class y: minimise the cross entropy."""
 
     images_per_example = 1
+    columns = ("Input", "Output")
     labelled = True
 
     def __init__(self, config: ClassifierConfig, supplies: Supplies) -> None:

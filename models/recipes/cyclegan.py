@@ -73,6 +73,7 @@ class CycleGAN(Recipe):
     images_per_example = 2
     channels_last = False  # torch's instance norm is slow to differentiate so
     paired = False
+    columns = ("Input", "Output", "Reconstruction")
 
     def __init__(self, config: CycleGANConfig, supplies: Supplies) -> None:
         self.config = config
@@ -148,8 +149,12 @@ class CycleGAN(Recipe):
         return constant_then_linear(step, self.config.steps, self.config.constant_share)
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
+        """An image of X; G makes one of Y of it; F should make the first of that again."""
         x = to_range(batch["x"], *SIGNED)
-        return Preview(to_unit(x, *SIGNED), to_unit(generator(x), *SIGNED), to_range(batch["y"], 0, 1))
+        F = self.networks["F"]
+        made = generator(x)
+        back = getattr(F, "module", F)(made)  # without what the road wraps it in, for one worker alone looks at this
+        return Preview(to_unit(x, *SIGNED), to_unit(made, *SIGNED), to_unit(back, *SIGNED))
 
     def memory(self) -> dict[str, Tensor]:
         return {name: torch.stack(pool.images).cpu() for name, pool in self.pools.items() if pool.images}

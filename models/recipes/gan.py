@@ -65,6 +65,7 @@ class GAN(Recipe):
     """min_G max_D E log D(x) + E log(1 - D(G(z))) (equation 1), or what `adversarial` says instead."""
 
     images_per_example = 1
+    columns = ()
 
     def __init__(self, config: GANConfig, supplies: Supplies) -> None:
         self.config = config

@@ -54,6 +54,7 @@ class Passcode(Deidentify):
     network = "face_transformer"
     painter = FaceTransformer
     conditions = ("hole", "code")
+    columns = ("Input", "Output", "Restored")
     config: PasscodeConfig
 
     def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:

@@ -99,6 +99,8 @@ class Recipe(ABC):
     An example's images then end with its faces, float32 [N, FACE_COLUMNS], and are cut to what is around the face."""
     channels_last: ClassVar[bool] = True
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
+    columns: ClassVar[tuple[str, ...]] = ("Input", "Output", "Target")
+    """What the columns of a preview show; none where it is nothing but made images."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """The fields of `Supplies` that it can't do without (classes come with `labelled`)."""
     networks: dict[str, nn.Module]

@@ -67,6 +67,7 @@ class Recognizer(Recipe):
     """min - log softmax(s (cos theta_y - m), s cos theta_j), equation 4."""
 
     images_per_example = 1
+    columns = ("Input", "Most alike")
     faces = "each"
     labelled = True
 

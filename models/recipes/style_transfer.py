@@ -57,6 +57,7 @@ class StyleTransfer(Recipe):
     """argmin_W E[c l_feat(f_W(x), x) + s l_style(f_W(x), y_s) + t l_TV(f_W(x))] (equations 1 and 5)."""
 
     images_per_example = 1
+    columns = ("Input", "Output", "Style")
     channels_last = False  # torch's instance norm is slow to differentiate so
     needs = frozenset({"loss_network", "style_image"})
 

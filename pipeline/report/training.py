@@ -21,7 +21,9 @@ from recast.pipeline.training.trouble import STARVED, WAITING, Trouble, seen
 
 RATE = "images_per_s"
 CHECKPOINT = re.compile(r"step-(\d+)\.pt")
-GROUPS = {"G": "Generator", "D": "Discriminator"}
+GROUPS = {"G": "Generator", "F": "Generator", "D": "Discriminator"}
+COLUMNS = ("Input", "Output", "Target")
+"""Of grids whose run.json doesn't say."""
 MOST_CURVES = 6
 """In one chart; a group with more losses gets several."""
 NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")
@@ -67,6 +69,8 @@ class TrainingFacts:
     checkpoints: tuple[int, ...]
     """Steps that there are checkpoints of, ascending."""
     grids: tuple[Grid, ...]
+    columns: tuple[str, ...]
+    """What the grids' columns show."""
 
 
 def gather(output: Output) -> TrainingFacts:
@@ -101,6 +105,7 @@ def gather(output: Output) -> TrainingFacts:
         broken=history.broken,
         checkpoints=tuple(sorted(_checkpoints(output))),
         grids=read_grids(output),
+        columns=tuple(text(name) for name in run.get("columns", COLUMNS)),
     )
 
 

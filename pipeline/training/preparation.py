@@ -60,6 +60,7 @@ def prepared(plan: TrainingPlan) -> Prepared | Start:
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in built.networks.items()}
     counts = {"examples": len(listing.examples), "parameters": parameters}
     run = start.run | {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
+    run["columns"] = list(recipe.columns)
     return Prepared(
         plan=plan,
         config=config,

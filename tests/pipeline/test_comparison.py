@@ -1,4 +1,4 @@
-"""`recast evaluate images` measures pairs that belong together, names what it can't, and says what numbers are worth."""
+"""`recast evaluate images` measures pairs by their names, names what it can't, and says what numbers are worth."""
 
 import json
 

@@ -1,0 +1,182 @@
+"""What an output says of the training in it: when it goes on, with what, and who may write it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recast.models import recipes
+from recast.pipeline import storage
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.output.lease import Lease, LeaseError
+from recast.pipeline.training import watch as watching
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.faults import comes_again
+from recast.pipeline.training.log import write_run
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.preparation import Prepared, prepared
+from recast.pipeline.training.road import train
+from recast.pipeline.training.spec import Start
+from recast.pipeline.training.watch import Watch, confirmed
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def plan(pairs, **changes):
+    settings = {
+        "recipe": "pix2pix", "preset": "tiny", "data": str(pairs), "output": str(pairs.parent / "out"), "steps": 3,
+        "threads_per_worker": 1, "log_every": 1, "sample_rows": 1,
+    }  # fmt: skip
+    overrides = changes.pop("overrides", {})
+    return TrainingPlan(**settings | changes, overrides={"constant_share": 1.0} | overrides)
+
+
+def reached(asked, step, **changes):
+    """Make the output one of a training that has come to a step, without its having happened."""
+    found = prepared(asked)
+    assert isinstance(found, Prepared)
+    recipe = recipes.build(asked.recipe, found.config)
+    networks = {name: network.state_dict() for name, network in recipe.networks.items()}
+    Checkpoints(asked.output).save(step, {"networks": networks}, keep=3, confirmed=lambda: None)
+    write_run(asked.output, {**found.run, "seconds": 1.0, **changes})
+
+
+def test_a_diverged_training_goes_on_as_its_error_says(trainer_here, pairs):
+    """The advice is a command that works; run.json says from which step on which settings hold."""
+    train(plan(pairs), quiet=True)
+    hot = {"learning_rate": "1e30"}
+    with pytest.raises(TrainingError, match="add --resume-with to go on from step 3 with the new ones"):
+        train(plan(pairs, steps=8, overrides=hot), quiet=True)
+    with pytest.raises(TrainingError, match=r"of step 3, .* same command, --resume-with and --set learning_rate=2.5e"):
+        train(plan(pairs, steps=8, overrides=hot, resume_with=True), quiet=True)
+    cool = plan(pairs, steps=5, overrides={"learning_rate": "1e-4"}, precision="bf16", resume_with=True)
+    assert train(cool, quiet=True).steps == 5
+    run = json.loads((pairs.parent / "out" / "run.json").read_text())
+    assert [(entry["step"], entry["changed"]["learning_rate"]) for entry in run["resumed_with"]] == [
+        (3, [0.0005, 1e30]),
+        (3, [1e30, 0.0001]),
+    ]
+    assert run["resumed_with"][1]["changed"]["precision"] == ["fp32", "bf16"]
+    optimizers = Checkpoints(cool.output).load(5)["optimizers"]
+    assert {group["lr"] for state in optimizers.values() for group in state["param_groups"]} == {1e-4}
+    assert train(cool, quiet=True).already_done
+
+
+def test_a_training_without_a_checkpoint_locks_nothing(pairs):
+    """A first try that failed may be repeated with any settings."""
+    found = prepared(plan(pairs, overrides={"ngf": 5}))
+    write_run(plan(pairs).output, {**found.run, "status": "failed"})
+    again = prepared(plan(pairs, overrides={"ngf": 8}, seed=3))
+    assert (again.start.step, again.start.changes, again.run["spec"]["config"]["ngf"]) == (0, {}, 8)
+    assert "resumed_with" not in again.run
+
+
+def test_what_shapes_the_networks_can_not_change(pairs):
+    """--resume-with loads what was learned; other networks have no use for it."""
+    reached(plan(pairs), 2)
+    with pytest.raises(TrainingError, match=r"with other settings \(ngf\): they make other networks .* there, .* here"):
+        prepared(plan(pairs, overrides={"ngf": 16}, resume_with=True))
+    with pytest.raises(TrainingError, match="recipe was pix2pix, now cyclegan.*; choose another --output, or repeat"):
+        prepared(plan(pairs, recipe="cyclegan", resume_with=True))
+
+
+def test_going_on_is_said(pairs):
+    """From which step, and that more steps are another schedule; a finished training says that it is finished."""
+    reached(plan(pairs), 3, status="finished")
+    assert isinstance(prepared(plan(pairs)), Start)
+    said = prepared(plan(pairs, steps=9)).said
+    assert said[0] == "3 files, each taken for A|B side by side, e.g. 80x40"
+    assert "resuming from step 3" in said
+    assert any("steps were 3 and are 9 now: the learning rate follows a schedule" in sentence for sentence in said)
+
+
+def test_images_that_come_or_go_are_noticed(pairs):
+    """The same folder with another image is said; the same images elsewhere are the same data, others are not."""
+    reached(plan(pairs), 2)
+    moved = pairs.rename(pairs.parent / "moved")
+    assert not prepared(plan(moved)).start.changes
+    Image.new("RGB", (80, 40)).save(moved / "new.png")
+    with pytest.raises(TrainingError, match=r"data was .*pairs, now .*moved"):
+        prepared(plan(moved))
+    assert prepared(plan(moved, resume_with=True)).start.changes.keys() == {"data"}
+    back = moved.rename(pairs)
+    found = prepared(plan(back))
+    assert any("the data have changed since this training was begun (3 examples then, 4 now)" in s for s in found.said)
+    assert found.run["data_changed_at_steps"] == [2]
+
+
+def test_one_training_at_a_time(pairs):
+    """A second training on an output is refused before it touches anything."""
+    output = pairs.parent / "out"
+    fs, root = storage.filesystem(str(output))
+    with Lease(fs, root, "another run"), pytest.raises(LeaseError, match="is being written by run another run"):
+        train(plan(pairs), quiet=True)
+    assert not (output / "run.json").exists()
+
+
+def test_who_lost_the_lease_publishes_and_deletes_nothing(tmp_path, monkeypatch):
+    """Workers ask before they write; they wait while the driver is silent, and stop when the lease is gone."""
+
+    def gone():
+        raise LeaseError("another run took over")
+
+    checkpoints = Checkpoints(str(tmp_path))
+    for step in (1, 2):
+        checkpoints.save(step, {}, keep=2, confirmed=lambda: None)
+    with pytest.raises(LeaseError):
+        checkpoints.save(3, {}, keep=1, confirmed=gone)
+    assert checkpoints.steps() == [1, 2]
+
+    class Handle:
+        """A watch as an actor's handle calls it."""
+
+        def __init__(self):
+            self.watch, self.asked = Watch(40), 0
+            self.lease = self
+
+        def remote(self):
+            self.asked += 1
+            if self.asked == 3:
+                self.watch.hold("another run took over")
+            return self.watch.lease()
+
+    monkeypatch.setattr(watching.ray, "get", lambda value: value)
+    monkeypatch.setattr(watching, "HOLD_EVERY_S", 0.0)
+    handle = Handle()
+    assert handle.watch.facts()["step"] == 40
+    confirmed(handle)
+    monkeypatch.setattr(watching, "HELD_FOR_S", -1.0)
+    with pytest.raises(LeaseError, match="another run took over"):
+        confirmed(handle)
+    assert handle.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "again"),
+    [
+        (ValueError("expected non-negative integer"), True),
+        (TrainingError("unfit"), True),
+        (LeaseError("lost"), True),
+        (Fault("corrupt", "no image"), True),
+        (KeyError("x"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x8 and 9x3)"), True),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:3"), False),
+        (RuntimeError("NCCL error: unhandled system error"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (storage.StorageError("the store is away"), False),
+        (TimeoutError("no answer"), False),
+        (ConnectionResetError("reset"), False),
+    ],
+)
+def test_what_would_come_again_is_not_tried_again(fault, again):
+    """Mistakes and bugs end a training at once; storage, networks, devices and lost workers recover."""
+    assert comes_again(fault) is again
