@@ -89,7 +89,8 @@ def place(tmp_path_factory) -> Path:
         begun(recipe, folder / "runs" / name / "bundle")
     for name in ("training", "runs/pix2pix"):
         shutil.copytree(folder / "runs/facades/bundle", folder / "bucket" / name / "bundle")
-    saved(VGG(blocks=[[4], [8], [8]]), folder / "vgg19.pth")
+    saved(VGG(blocks=[[4] * 2, [4] * 2, [8] * 4, [8] * 4, [8] * 4]), folder / "vgg19.pth")
+    begun("classifier", folder / "runs/features/bundle", depth=2)
     saved(ESRGAN(4), folder / "RealESRGAN_x4plus.pth")
     saved(Retina("resnet50"), folder / "Resnet50_Final.pth", "module.")
     (folder / "bin").mkdir()
