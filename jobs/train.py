@@ -15,6 +15,9 @@ DONE = 0
 
 def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
     """The training that the options ask for. Raises SpecError and SettingError."""
+    for name in ("data", "output"):
+        if not getattr(options, name).strip():
+            raise SpecError(f"--{name} is empty; is a shell variable unset?")
     least, most = options.worker_range()
     return TrainingPlan(
         recipe=recipe,

@@ -80,7 +80,7 @@ def listed(
 
 def _images(url: str, output: str) -> tuple[list[Input], Strays]:
     strays = Strays()
-    inputs = images_among(list(sources.inventory(sources.Source(urls=(url,)))), output, strays)
+    inputs = images_among(list(sources.inventory(sources.Source(urls=(url,)))), url, output, strays)
     if not inputs:
         raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))
     return inputs, strays

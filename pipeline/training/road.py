@@ -19,7 +19,7 @@ from recast.pipeline.training.plan import TrainingError, TrainingPlan
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.spec import Start
 from recast.pipeline.training.trouble import Trouble
-from recast.pipeline.training.watch import Watch, guarded, shown
+from recast.pipeline.training.watch import Watch, shown
 from recast.pipeline.training.worker import Job, work
 
 
@@ -110,6 +110,7 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, quiet: bool) -> 
         provisions=ray.put(asked.provisions),
         threads=run["threads_per_worker"],
         watch=watch,
+        claim=lease.claim,
         versions=run["versions"],
     )
     recipe = recipes.RECIPES[plan.recipe].recipe
@@ -128,7 +129,7 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, quiet: bool) -> 
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
 
-    with guarded(lease, watch), shown(watch, plan.output, (asked.start.step, config.steps), quiet):
+    with shown(watch, plan.output, (asked.start.step, config.steps), quiet):
         groups.fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
 

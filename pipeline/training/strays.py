@@ -38,14 +38,15 @@ class Strays:
         )
 
 
-def images_among(inputs: Sequence[Input], output: str, strays: Strays) -> list[Input]:
+def images_among(inputs: Sequence[Input], url: str, output: str, strays: Strays) -> list[Input]:
     """The inputs that may be training images, going by their names; what is left out is counted.
 
     Args:
-        output: of the training; what lies below it is no example.
+        url: where the inputs come from.
+        output: of the training; what lies below it is no example, but for data that lie in an output's folder.
     """
     written = _written({item.key for item in inputs})
-    below = _below(output)
+    below = _below(output, url)
     kept = []
     for item in inputs:
         if below(item):
@@ -87,19 +88,24 @@ def _above(folders: set[str]) -> set[str]:
     return found
 
 
-def _below(output: str) -> Callable[[Input], bool]:
-    """Whether an input lies in a folder, by whatever links."""
+def _below(output: str, url: str) -> Callable[[Input], bool]:
+    """Whether an input lies in a training's output, by whatever links."""
     if not output:
         return lambda item: False
-    fs, path = storage.filesystem(output)
+    (fs, path), (_, data) = storage.filesystem(output), storage.filesystem(url)
     if not storage.is_local(fs):
-        home = f"{storage.uri(fs, path)}/".encode()
-        return lambda item: item.holder.startswith(home)
+        homes = _homes(f"{storage.uri(fs, path)}/", f"{storage.uri(fs, data)}/")
+        return lambda item: item.holder.decode("utf-8", "surrogateescape").startswith(homes)
     real = cache(os.path.realpath)
-    home_here = f"{os.path.realpath(path)}/"
+    homes_here = _homes(f"{os.path.realpath(path)}/", f"{os.path.realpath(data)}/")
 
     def lies(item: Input) -> bool:
         holder = item.holder.decode("utf-8", "surrogateescape").removeprefix("file://")
-        return holder.startswith("/") and f"{real(os.path.dirname(holder))}/".startswith(home_here)
+        return holder.startswith("/") and f"{real(os.path.dirname(holder))}/".startswith(homes_here)
 
     return lies
+
+
+def _homes(output: str, data: str) -> tuple[str, ...]:
+    """What a training writes: all of its output's folder, unless that is where the data lie."""
+    return tuple(f"{output}{name}" for name in OWN["run.json"]) if data.startswith(output) else (output,)

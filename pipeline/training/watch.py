@@ -12,14 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from recast.pipeline import events
-from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.training.trouble import WAITING, Trouble
 
 POLL_EVERY_S = 0.5
 PACE = ("lr", "images_per_s", WAITING)
-HOLD_EVERY_S = 1.0
-HELD_FOR_S = 20.0
-"""How old the driver's word may be that it has the lease; a lease outlives its last renewal by longer than this."""
 SPEED_OVER_S = 600.0
 """What the time left is reckoned from; steps come in bursts, as they are logged."""
 LINE_EVERY_S = 15.0
@@ -32,7 +28,6 @@ class Watch:
     def __init__(self, step: int = 0) -> None:
         self._facts: dict[str, Any] = {"step": step, "seconds": 0.0, "scalars": {}, "unreadable": [], "warnings": []}
         self._facts |= {"problem": "", "fault": "", "final": "", "room": ""}
-        self._lost, self._held_at = "", time.monotonic()
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
@@ -44,62 +39,6 @@ class Watch:
 
     def facts(self) -> dict[str, Any]:
         return self._facts
-
-    def hold(self, lost: str) -> None:
-        """Told by the driver again and again: it has the lease, or why not (any more)."""
-        self._lost, self._held_at = lost or self._lost, time.monotonic()
-
-    def lease(self) -> tuple[str, float]:
-        """Why the lease is lost, if it is, and how many seconds ago the driver last spoke of it."""
-        return self._lost, time.monotonic() - self._held_at
-
-
-@contextlib.contextmanager
-def guarded(lease: Lease, watch: Any) -> Iterator[None]:
-    """Tell the watch, while the block runs, that the training still has its output's lease. Raises LeaseError at the
-    end if it hasn't."""
-    done = threading.Event()
-
-    def tell() -> None:
-        lost = ""
-        while not lost:
-            with contextlib.suppress(ray.exceptions.RayError):
-                lost = _lost(lease)
-                watch.hold.remote(lost)
-            if done.wait(HOLD_EVERY_S):
-                return
-
-    teller = threading.Thread(target=tell, name="lease of a training", daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        done.set()
-        teller.join()
-    lease.check()
-
-
-def _lost(lease: Lease) -> str:
-    try:
-        lease.check()
-    except LeaseError as fault:
-        return str(fault)
-    return ""
-
-
-def confirmed(watch: Any) -> None:
-    """For workers, before they publish or delete: wait until the driver has said lately that it has the lease.
-
-    Raises:
-        LeaseError: it has lost it.
-    """
-    while True:
-        lost, ago = ray.get(watch.lease.remote())
-        if lost:
-            raise LeaseError(lost)
-        if ago < HELD_FOR_S:
-            return
-        time.sleep(HOLD_EVERY_S)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor
 from recast.models import recipes
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import events, storage
-from recast.pipeline.output.lease import LeaseError
+from recast.pipeline.output.lease import Claim, LeaseError, confirm
 from recast.pipeline.report.wording import plural
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side
@@ -31,7 +31,6 @@ from recast.pipeline.training.provisions import Provisions
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.step import WorkerRoad
 from recast.pipeline.training.trouble import WAITING, Lookout, Trouble
-from recast.pipeline.training.watch import confirmed
 
 T = TypeVar("T")
 
@@ -52,6 +51,8 @@ class Job:
     """Of one worker's tensor operations on a CPU."""
     watch: Any
     """A handle to the driver's `Watch` actor."""
+    claim: Claim
+    """What the first worker shows before it publishes or deletes: the driver's turn to write the output."""
     versions: dict[str, str]
 
 
@@ -122,7 +123,7 @@ class Worker:
             samples,
             self.job.versions,
             self.provisions,
-            partial(confirmed, self.job.watch),
+            partial(confirm, *storage.filesystem(self.plan.output), self.job.claim),
         )
 
     def _draw(self) -> Draw | None:

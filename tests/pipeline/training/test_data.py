@@ -255,6 +255,14 @@ def test_outputs_among_the_data_are_left_out(tmp_path):
         assert any("outputs of Recast" in said for said in found.said)
 
 
+def test_data_may_lie_in_the_folder_of_the_output(tmp_path):
+    """Photographs in the output's own folder, or further down, are data; what the training wrote beside them isn't."""
+    for name in ("0.png", "deep/1.png", "logs/samples/1.png", "bundle/preview.png"):
+        put(tmp_path / name)
+    for url, keys in ((tmp_path, ["0.png", "deep/1.png"]), (tmp_path / "deep", ["1.png"])):
+        assert [e.key for e in listed(url, 1, output=str(tmp_path)).examples] == keys
+
+
 def test_a_digest_tells_whether_images_came_or_went(tmp_path):
     """It is of names and sizes, wherever the images lie."""
     for folder in ("one", "two"):

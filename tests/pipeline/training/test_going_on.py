@@ -1,6 +1,7 @@
 """What an output says of the training in it: when it goes on, with what, and who may write it."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,7 @@ from PIL import Image
 from recast.models import recipes
 from recast.pipeline import storage
 from recast.pipeline.images.faults import Fault
-from recast.pipeline.output.lease import Lease, LeaseError
-from recast.pipeline.training import watch as watching
+from recast.pipeline.output.lease import Lease, LeaseError, confirm
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.log import write_run
@@ -18,7 +18,6 @@ from recast.pipeline.training.plan import TrainingError, TrainingPlan
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.road import train
 from recast.pipeline.training.spec import Start
-from recast.pipeline.training.watch import Watch, confirmed
 
 
 @pytest.fixture
@@ -123,41 +122,17 @@ def test_one_training_at_a_time(pairs):
     assert not (output / "run.json").exists()
 
 
-def test_who_lost_the_lease_publishes_and_deletes_nothing(tmp_path, monkeypatch):
-    """Workers ask before they write; they wait while the driver is silent, and stop when the lease is gone."""
-
-    def gone():
-        raise LeaseError("another run took over")
-
+def test_who_lost_the_lease_publishes_and_deletes_nothing(tmp_path):
+    """Workers look before they write and before they delete whether the output is still their training's."""
+    fs, root = storage.filesystem(str(tmp_path))
     checkpoints = Checkpoints(str(tmp_path))
-    for step in (1, 2):
-        checkpoints.save(step, {}, keep=2, confirmed=lambda: None)
-    with pytest.raises(LeaseError):
-        checkpoints.save(3, {}, keep=1, confirmed=gone)
+    with Lease(fs, root, "one") as lease:
+        mine = partial(confirm, fs, root, lease.claim)
+        for step in (1, 2):
+            checkpoints.save(step, {}, keep=2, confirmed=mine)
+    with Lease(fs, root, "another"), pytest.raises(LeaseError, match="was taken over by run another"):
+        checkpoints.save(3, {}, keep=1, confirmed=mine)
     assert checkpoints.steps() == [1, 2]
-
-    class Handle:
-        """A watch as an actor's handle calls it."""
-
-        def __init__(self):
-            self.watch, self.asked = Watch(40), 0
-            self.lease = self
-
-        def remote(self):
-            self.asked += 1
-            if self.asked == 3:
-                self.watch.hold("another run took over")
-            return self.watch.lease()
-
-    monkeypatch.setattr(watching.ray, "get", lambda value: value)
-    monkeypatch.setattr(watching, "HOLD_EVERY_S", 0.0)
-    handle = Handle()
-    assert handle.watch.facts()["step"] == 40
-    confirmed(handle)
-    monkeypatch.setattr(watching, "HELD_FOR_S", -1.0)
-    with pytest.raises(LeaseError, match="another run took over"):
-        confirmed(handle)
-    assert handle.asked == 3
 
 
 @pytest.mark.parametrize(
