@@ -91,6 +91,9 @@ def place(tmp_path_factory) -> Path:
         shutil.copytree(folder / "runs/facades/bundle", folder / "bucket" / name / "bundle")
     saved(VGG(blocks=[[4] * 2, [4] * 2, [8] * 4, [8] * 4, [8] * 4]), folder / "vgg19.pth")
     begun("classifier", folder / "runs/features/bundle", depth=2)
+    if not TRAININGS:  # the paper's network, for `--dry-run` looks whether the bundle fits
+        paper = {"network": "srresnet", "scale": 4, "channels": 64, "blocks": 16}
+        begun("srresnet", folder / "runs/srresnet/bundle", **paper)
     saved(ESRGAN(4), folder / "RealESRGAN_x4plus.pth")
     saved(Retina("resnet50"), folder / "Resnet50_Final.pth", "module.")
     (folder / "bin").mkdir()

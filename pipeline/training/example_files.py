@@ -182,7 +182,7 @@ def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = Fal
     """Decode a row's images; what can't be decoded becomes a row with a problem, for the workers to count."""
     try:
         decoded = [_decoded(Input(**item)) for item in row["inputs"]]
-    except Fault as fault:
+    except (Fault, FileNotFoundError) as fault:  # it may have gone since it was listed
         return {**_named(row), "shapes": [], "pixels": b"", "problem": str(fault), "notes": [], "unfit": ""}
     images = [pixels for pixels, _ in decoded]
     notes = sorted({note for _, noted in decoded for note in noted})
