@@ -17,7 +17,7 @@ from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.pictures import as_rgb8, over_white
+from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.report.wording import plural
 from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
@@ -230,7 +230,7 @@ def _decoded(item: Input) -> tuple[np.ndarray, tuple[str, ...]]:
     picture = decode(read(item, MAX_FILE_BYTES), MAX_PIXELS)
     if picture.alpha is None:
         return as_rgb8(picture.pixels), picture.notes
-    return over_white(as_rgb8(picture.pixels), picture.alpha), (*picture.notes, TRANSPARENT)
+    return as_rgb8(laid_on(1, picture.pixels, picture.alpha)), (*picture.notes, TRANSPARENT)
 
 
 def _halves(image: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.pictures import as_rgb8, over_white
+from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 
 STYLE_MAX_PIXELS = 1 << 28
@@ -84,8 +84,8 @@ def _image(url: str) -> tuple[np.ndarray, str]:
         picture = decode(data, STYLE_MAX_PIXELS)
     except Fault as fault:
         raise TrainingError(f"the style image {url} can't be used: {fault}") from fault
-    pixels = as_rgb8(picture.pixels)
-    return pixels if picture.alpha is None else over_white(pixels, picture.alpha), _digest(data)
+    shown = picture.pixels if picture.alpha is None else laid_on(1, picture.pixels, picture.alpha)
+    return as_rgb8(shown), _digest(data)
 
 
 def _bytes(url: str, what: str) -> bytes:
