@@ -8,9 +8,11 @@ import random
 
 import pytest
 
+from tests.pipeline.protocol.checks import broken
 from tests.pipeline.protocol.commands import COMMANDS, Command, named
 from tests.pipeline.protocol.points import amiss, sample, survey
 from tests.pipeline.protocol.simulation import simulated
+from tests.pipeline.protocol.store import Kind
 from tests.pipeline.protocol.training import CHECKPOINTS
 
 SHARE = "0.03"
@@ -38,3 +40,20 @@ def test_a_command_broken_at_any_call_and_given_again_ends_as_if_nothing_had_bee
         record_property("of", len(known.troubles()))
         found = {f"{t.kind} {t.call} {known.trace[t.call - 1]}": list(amiss(known, t)) for t in points}
     assert not (wrong := {point: what for point, what in found.items() if what}), wrong
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "call"),
+    [
+        ("restore", "lost", "GET b/out/seals/"),
+        ("restore", "refused", "LIST b/out/shards"),
+        ("compact", "lost", "LIST b/out/index"),
+        ("retry", "after", "PUT b/out/shards"),
+        ("run whose workers die", "after", "PUT b/out/shards"),
+    ],
+)
+def test_points_that_were_wrong_once(command: str, kind: Kind, call: str):
+    """Seals that couldn't be read made a failed row for good; a compaction ended in no sentence; the shard of an image
+    tried again, and of one whose worker died, stayed without its rows."""
+    with simulated():
+        broken(command, kind, call, most=2)()
