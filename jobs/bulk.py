@@ -9,6 +9,7 @@ from recast.pipeline import events
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.images.passed import sentence as passed_over
 from recast.pipeline.reasons import counted
 from recast.pipeline.urls import shown, without_secrets
 
@@ -23,22 +24,32 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
             events.say(f"warning: {job.source} holds no inputs")
         left = summary.inputs - summary.settled_before
         counts = {"inputs": summary.inputs, "to_do": left, "to_prune": summary.pruned}
-        print(json.dumps({"spec": shown(asdict(job)), **counts}, indent=2))
+        print(json.dumps({"spec": shown(asdict(job)), **counts, "passed_over": summary.passed_over}, indent=2))
         return DONE
     with BulkProgress(job.job, job.output) as progress:
         summary = road.run(job, progress, maker)
     print(json.dumps(_facts(summary)) if options.as_json else without_secrets(_sentence(job, summary)))
+    if (passed := passed_over(summary.passed_over)) and not options.as_json:
+        print(passed)
     if not summary.inputs:
         events.say(f"warning: {job.source} holds no inputs")
     if summary.failed_share > options.max_failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.failures.items()))
         events.say(
             f"{summary.failed:,} of {summary.ok + summary.failed:,} inputs failed ({kinds}), more than --max-failed "
-            f"{options.max_failed:g} allows; `recast report {job.output}` shows which and why",
+            f"{options.max_failed:g} allows; `recast report {job.output}` shows which and why{_advice(summary)}",
             status=TOO_MANY_FAILED,
         )
         return TOO_MANY_FAILED
     return DONE
+
+
+def _advice(summary: Summary) -> str:
+    if "not-an-image" not in summary.failures:
+        return ""
+    return (
+        "; files that are no images can be left out by their names: --exclude '*.ENDING', or --include for the images"
+    )
 
 
 def _sentence(job: BulkJob, summary: Summary) -> str:

@@ -9,6 +9,7 @@ from cyclopts import Parameter, Token
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
 from recast.models.shipped import SHIPPED, shipped
+from recast.pipeline import storage
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
 from recast.pipeline.images.encode import Encoder
@@ -90,6 +91,8 @@ class BulkOptions(Spec):
     """Only inputs whose key matches one of these globs."""
     exclude: tuple[str, ...] = ()
     """No input whose key matches one of these globs."""
+    allow_scheme: tuple[str, ...] = ()
+    """Kinds of URIs that an inventory may name beside those of its own: s3, https, …; may be given several times."""
     limit: int | None = Field(None, ge=0)
     """Only the first so many inputs."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
@@ -110,6 +113,7 @@ class BulkOptions(Spec):
                 include=self.include,
                 exclude=self.exclude,
                 skip=place(output),
+                schemes=_schemes(self.allow_scheme),
             ),
             output=place(output),
             model=bundle_place(model) if model else "",
@@ -310,6 +314,16 @@ def bundle_place(url: str) -> str:
     return str(shipped(url)) if url in SHIPPED and not here.exists() else place(url)
 
 
+def _schemes(names: Sequence[str]) -> tuple[str, ...]:
+    """The schemes of --allow-scheme, each of which can be read here."""
+    plain = tuple(name.removesuffix("://").removesuffix(":") for name in names)
+    for name in plain:
+        if name not in storage.PLAIN:
+            raise SpecError(f"--allow-scheme {name}: there is no such kind; there are {', '.join(storage.PLAIN)}")
+        storage.check_scheme(name)
+    return plain
+
+
 def place(url: str) -> str:
     """A local path made absolute, so that workers elsewhere on this machine find it too; URLs as they are.
 
@@ -317,6 +331,6 @@ def place(url: str) -> str:
     """
     if not url:
         raise SpecError("a place can't be empty; is a shell variable unset?")
-    if "://" in url or "::" in url:
+    if "://" in url or storage.is_chain(url):
         return url
     return str(Path(os.environ.get(FOLDER, "")).absolute() / Path(url).expanduser())

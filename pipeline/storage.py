@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -12,7 +13,9 @@ os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
 
 import fsspec
+from fsspec.asyn import sync
 from fsspec.core import url_to_fs
+from fsspec.registry import available_protocols
 
 from recast.pipeline.reasons import words
 from recast.pipeline.urls import without_secrets
@@ -41,8 +44,21 @@ class RefusedError(Exception):
     exit_status = 1
 
 
+PLAIN = {
+    **{"file": "file", "local": "file", "memory": "memory", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"},
+    **{"az": "az", "abfs": "az", "abfss": "az", "adl": "az", "http": "http", "https": "http", "ftp": "ftp"},
+    **{"sftp": "sftp", "ssh": "sftp", "smb": "smb", "hdfs": "hdfs", "webhdfs": "webhdfs"},
+}
+"""Schemes that lie on no other file system, each with the first of its names. `::` in their URLs is part of a name."""
+
+
+class NotAFileError(OSError):
+    """What lies there is no file that could be read to its end: a folder, a pipe, a socket, a device."""
+
+
 def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
-    """The file system that a local path or URL lies in, and the path within it (no trailing slash).
+    """The file system that a local path or URL, as a person typed it, lies in, and the path within it (no trailing
+    slash). This alone reads `::` as a chain of file systems, where the first of them can stand on another one.
 
     Args:
         options: of fsspec's, for the file system; few URLs need any.
@@ -50,21 +66,81 @@ def filesystem(url: str, **options: Any) -> tuple[FileSystem, str]:
     Raises:
         StorageError: an unknown protocol, or one whose package is missing.
     """
-    protocol = url.split("://", 1)[0] if "://" in url else "file"
+    if not is_chain(url):
+        return unchained(url, **options)
     try:
-        fs, path = url_to_fs(url, **({**S3_OPTIONS, **options} if protocol in ("s3", "s3a") else options))
-    except (ValueError, ImportError) as fault:
+        fs, path = url_to_fs(url, **options)
+    except (ValueError, ImportError, TypeError, OSError) as fault:
         raise StorageError(f"can't open {url}: {fault}") from fault
     return fs, path.rstrip("/") or path
+
+
+def is_chain(url: str) -> bool:
+    """Whether a URL that a person typed names several file systems, each on the next: `zip://*.png::s3://…`."""
+    first, separator, _ = url.partition("::")
+    scheme = first.split("://", 1)[0]
+    return bool(separator) and scheme not in PLAIN and ("://" in first or scheme in available_protocols())
+
+
+def check_scheme(scheme: str) -> None:
+    """Raises StorageError for an unknown protocol, or one whose package is missing."""
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except (ValueError, ImportError) as fault:
+        raise StorageError(f"can't open {scheme}:// URLs: {fault}") from fault
+
+
+def unchained(url: str, **options: Any) -> tuple[FileSystem, str]:
+    """As `filesystem`, for a URL that nobody typed: it is never a chain, and `::` in it is part of a name.
+
+    Raises:
+        StorageError: an unknown protocol, or one whose package is missing.
+    """
+    scheme = url.split("://", 1)[0] if "://" in url else "file"
+    try:
+        kind = fsspec.get_filesystem_class(scheme)
+        asked = kind._get_kwargs_from_urls(url)
+        fs = fsspec.filesystem(scheme, **(S3_OPTIONS if PLAIN.get(scheme) == "s3" else {}), **{**asked, **options})
+        path = str(kind._strip_protocol(url))
+    except (ValueError, ImportError, TypeError) as fault:
+        raise StorageError(f"can't open {url}: {fault}") from fault
+    return fs, path.rstrip("/") or path
+
+
+def located(uri: str) -> tuple[FileSystem, str]:
+    """The file system and path of a file's URI that nobody typed: all of it behind the scheme is the path, if it can.
+
+    Raises:
+        StorageError: an unknown protocol, or one whose package is missing.
+    """
+    scheme, _, path = uri.partition("://")
+    plain = PLAIN.get(scheme)
+    if plain in ("file", "s3"):
+        return unchained(f"{scheme}://")[0], path
+    return unchained(uri, **({"allow_redirects": False} if plain == "http" else {}))  # a redirect may lead anywhere
+
+
+def root(url: str) -> str:
+    """What gives the file system of a typed URL again, beside a path that was listed in it: its scheme alone, where
+    that is enough, and else the URL.
+    """
+    fs, _ = filesystem(url)
+    if is_local(fs):
+        return "file://"
+    plain = PLAIN.get(url.split("://", 1)[0])
+    return "s3://" if plain == "s3" and not fs.version_aware else "memory://" if plain == "memory" else url
 
 
 def is_local(fs: FileSystem) -> bool:
     return "file" in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,))
 
 
-def uri(fs: FileSystem, path: str) -> str:
-    """The full URI of a path: `file:///…`, `s3://bucket/…`."""
-    return f"file://{path}" if is_local(fs) else fs.unstrip_protocol(path)
+def uri(fs: FileSystem, path: str, root: str = "") -> str:
+    """The full URI of a path: `file:///…`, `s3://bucket/…`; `zip://…::s3://…`, where `root` is a chain."""
+    if is_local(fs):
+        return f"file://{path}"
+    chain = root.partition("::")[2]
+    return f"{fs.unstrip_protocol(path)}::{chain}" if chain else fs.unstrip_protocol(path)
 
 
 def join(path: str, *parts: str) -> str:
@@ -75,7 +151,64 @@ def read_bytes(fs: FileSystem, path: str, offset: int | None = None, length: int
     """A whole file, or `length` bytes of it from `offset` on, by one ranged read."""
     if offset is None or length is None:
         return fs.cat_file(path)
-    return fs.cat_file(path, start=offset, end=offset + length) if length else b""
+    if not length:
+        return b""
+    if _hides_a_version(fs, path):
+        return _object_range(fs, path, offset, offset + length)
+    return fs.cat_file(path, start=offset, end=offset + length)
+
+
+def _hides_a_version(fs: FileSystem, path: str) -> bool:
+    return "?versionId=" in path and "s3" in fs.protocol and not fs.version_aware
+
+
+def _object_range(fs: FileSystem, path: str, start: int, end: int) -> bytes:
+    """A range of an S3 object in whose key s3fs would see the number of a version."""
+    bucket, _, key = path.partition("/")
+
+    async def read() -> bytes:
+        answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}")
+        return await answer["Body"].read()
+
+    return sync(fs.loop, read)
+
+
+def read_up_to(fs: FileSystem, path: str, most: int, size: int = 0) -> bytes:
+    """A whole file, where it has no more than `most` bytes; of a larger one at most one byte more than that.
+
+    Args:
+        size: what a listing said, 0 where nobody knows; spares a request.
+
+    Raises:
+        NotAFileError: a folder, a pipe, a device: nothing that can be read to an end.
+    """
+    if is_local(fs):
+        with open(path, "rb", opener=_regular) as file:
+            return file.read(most + 1)
+    if not size and _hides_a_version(fs, path):
+        return read_bytes(fs, path, 0, most + 1)
+    if size:
+        data = read_bytes(fs, path, 0, min(size, most) + 1)
+        if len(data) <= size or len(data) > most:
+            return data
+    facts = fs.info(path)
+    if facts.get("type") == "directory":
+        raise NotAFileError(f"{path} is a folder")
+    if facts.get("size") == 0:
+        return b""
+    if facts.get("size"):
+        return read_bytes(fs, path, 0, min(int(facts["size"]), most) + 1)
+    with fs.open(path, "rb") as file:
+        return file.read(most + 1)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a regular file, without waiting for whoever would write to a pipe."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(f"{path} is no regular file, but a folder, a pipe or a device")
+    return descriptor
 
 
 def write_bytes(fs: FileSystem, path: str, data: bytes) -> None:
@@ -202,10 +335,17 @@ def faults_as_sentences(doing: str) -> Iterator[None]:
         raise StorageError(f"{doing} failed: {sentence(fault)}") from fault
 
 
+STORAGE_LIBRARIES = {
+    *("botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec", "gcsfs", "google", "adlfs", "azure"),
+    *("requests", "urllib3", "paramiko", "ftplib", "smbprotocol"),
+}
+"""Packages whose exceptions speak of storage, those that are no OSErrors too."""
+
+
 def is_storage_fault(fault: BaseException) -> bool:
     """Whether an exception speaks of storage (file system, network, credentials) and not of our own mistake."""
     module = type(fault).__module__.split(".")[0]
-    return isinstance(fault, OSError) or module in ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "adlfs")
+    return isinstance(fault, OSError) or module in STORAGE_LIBRARIES
 
 
 def sentence(fault: BaseException) -> str:
@@ -227,6 +367,12 @@ def _words(fault: BaseException) -> str:
     return words(fault)
 
 
-def open_read(fs: FileSystem, path: str) -> fsspec.spec.AbstractBufferedFile:
-    """A seekable file to read; remote ones through a small read-ahead buffer."""
-    return fs.open(path, "rb") if is_local(fs) else fs.open(path, "rb", block_size=1 << 20, cache_type="readahead")
+def open_read(fs: FileSystem, path: str) -> Any:
+    """A seekable file to read; remote ones through a small read-ahead buffer.
+
+    Raises:
+        NotAFileError: a folder, a pipe, a device.
+    """
+    if is_local(fs):
+        return open(path, "rb", opener=_regular)
+    return fs.open(path, "rb", block_size=1 << 20, cache_type="readahead")

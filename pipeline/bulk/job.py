@@ -88,6 +88,8 @@ class Summary:
     failures: dict[str, int] = field(default_factory=dict)
     """By kind."""
     untried_because: str = ""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """What was met while listing and became no input, by the endings of sidecars and by kind."""
 
     def counts(self) -> dict[str, int]:
         """Inputs in all, and by what became of them."""

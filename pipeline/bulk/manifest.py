@@ -44,6 +44,7 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "seconds": {stage: round(s, 3) for stage, s in summary.seconds.items()},
         "images_per_s": round(done / wall, 3) if wall else 0.0,
         "failures": summary.failures,
+        "passed_over": summary.passed_over,
         "shards": summary.shards,
         "pruned": summary.pruned,
         "swept": summary.swept,

@@ -19,6 +19,7 @@ from recast.pipeline.bulk.seen import Seen
 from recast.pipeline.bulk.settled import Settled, read_settled
 from recast.pipeline.bulk.units import by_key, legs, todo, units
 from recast.pipeline.bulk.worker import Work
+from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.sources import inventory
 from recast.pipeline.output.compaction import Gone, drop, standings
 from recast.pipeline.output.housekeeping import sweep
@@ -64,7 +65,8 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
     fs, output = storage.filesystem(job.output)
     log = events.driver_log(run=summary.run, job=job.job, output=job.output)
     log.info("run begun", source="hidden" if maker.hides else str(job.source), model=maker.digest)
-    listing = _begun(inventory(job.source))  # a mistaken source is refused before the output is touched
+    over = PassedOver()
+    listing = _begun(inventory(job.source, over))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, maker)
         lease.above(settled.epoch)
@@ -80,6 +82,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
                 _map(job, maker, kit, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         summary.unmatched = len(maker.compared.unmatched) if maker.compared else 0
+        summary.passed_over = dict(over.counts)
         lease.check()
         if summary.untried:
             raise BulkError(
@@ -105,13 +108,14 @@ def plan_only(job: BulkJob, maker: Maker | None = None) -> Summary:
     maker = maker or bundle_maker(job)
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
-        seen = Seen(remember=job.prune)
-        listing = maker.listed(inventory(job.source), run=False)
+        seen, over = Seen(remember=job.prune), PassedOver()
+        listing = maker.listed(inventory(job.source, over), run=False)
         for _ in todo(islice(listing, job.limit), _settled(fs, output, job, maker), seen):
             pass
         if job.prune:
             summary.pruned = sum(standing.gone for standing in standings(fs, output, _vanished(job, seen)))
     summary.inputs, summary.settled_before = seen.inputs, seen.settled
+    summary.passed_over = dict(over.counts)
     return summary
 
 

@@ -143,9 +143,7 @@ class ShardMaker:
             self._tally.count(bytes_read=len(sample.data))
         except Fault as fault:
             sample.fault = fault
-        except Exception as fault:
-            if not storage.is_storage_fault(fault):
-                raise
+        except Exception as fault:  # whatever it is, it is no reason to end the run
             sample.untried = storage_sentence_of(fault, sample.item)
         return sample
 

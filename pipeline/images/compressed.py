@@ -19,7 +19,8 @@ from recast.pipeline.storage import FileSystem
 CHUNK_BYTES = 1 << 20
 KEPT_BYTES = 32 << 20
 """Of what went by last, kept for members asked for a little out of order: several threads fetch at once."""
-OPEN_AT_ONCE = 2
+OPEN_AT_ONCE = 4
+"""Archives with a pass going on, so that several whose members come in turn don't begin again for each."""
 LARGEST_ZSTD_WINDOW = 1 << 31
 
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
@@ -104,15 +105,19 @@ class Passing:
                 self._start += surplus
 
 
-_open: OrderedDict[str, Passing] = OrderedDict()
+_open: OrderedDict[tuple[str, str], Passing] = OrderedDict()
 _opening = threading.Lock()
 
 
-def read_range(fs: FileSystem, path: str, holder: str, offset: int, length: int) -> bytes:
-    """A range of a compressed file's content; calls in about the order of the ranges share one pass over it."""
+def read_range(fs: FileSystem, path: str, root: str, offset: int, length: int) -> bytes:
+    """A range of a compressed file's content; calls in about the order of the ranges share one pass over it.
+
+    Args:
+        root: what gives the file system again (`storage.root`).
+    """
     with _opening:
-        passing = _open.pop(holder, None) or Passing(fs, path)
-        _open[holder] = passing
+        passing = _open.pop((root, path), None) or Passing(fs, path)
+        _open[root, path] = passing
         while len(_open) > OPEN_AT_ONCE:
             _open.popitem(last=False)
     return passing.read(offset, length)

@@ -1,11 +1,12 @@
 """An input's bytes: read, unpacked, and checked against what was said of them."""
 
+import errno
 import hashlib
 import struct
 import zlib
 
 from recast.pipeline import storage
-from recast.pipeline.images import compressed, parquet
+from recast.pipeline.images import compressed, inventories, parquet
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
 
@@ -14,23 +15,52 @@ ZIP_HEADER_SLACK_BYTES = 512
 
 
 def read(item: Input, max_bytes: int) -> bytes:
-    """An input's encoded image.
+    """An input's encoded image. No more than `max_bytes` and what a read needs around them is ever asked for.
 
     Raises:
-        Fault: the input may not or can't be unpacked.
+        Fault: the input may not or can't be unpacked, or isn't there; trying again would change nothing.
         OSError: and what else storage libraries raise, where storage is at fault.
     """
     if item.problem:
         kind, _, sentence = item.problem.partition(": ")
         raise Fault(kind, sentence)
     _check_size(item.size, max_bytes)
-    url = item.holder.decode("utf-8", "surrogateescape")
-    fs, path = storage.filesystem(url)
-    data = _unpacked(fs, path, url, item)
+    try:
+        fs, path = item.place()
+        data = _unpacked(fs, path, item, max_bytes)
+    except Fault:
+        raise
+    except Exception as fault:
+        lasting = _lasting(fault, item)
+        if lasting is None:
+            raise
+        raise lasting from fault
     _check_size(len(data), max_bytes)
     if item.sha256 and hashlib.sha256(data).hexdigest() != item.sha256:
         raise Fault("corrupt", "the bytes are not those that the output's index tells of")
     return data
+
+
+def _lasting(fault: Exception, item: Input) -> Fault | None:
+    """What a read was stopped by, if the input is to blame for it; None if storage is, and may do better later."""
+    named, sentence = item.packing == "named", str(fault).partition("\n")[0]
+    if isinstance(fault, storage.StorageError):
+        return Fault("unsupported", sentence)
+    if isinstance(fault, (storage.NotAFileError, IsADirectoryError)):
+        return Fault("not-a-file", "a folder, a pipe or a device lies there, which is never read")
+    if isinstance(fault, MemoryError):
+        return Fault("too-large", "there is no memory for its bytes")
+    if named and isinstance(fault, (FileNotFoundError, NotADirectoryError)):
+        return Fault("missing", "nothing lies where the inventory says")
+    if named and _is_refused_name(fault):
+        return Fault("unsafe-name", f"the storage can hold no such name ({sentence})")
+    return None if storage.is_storage_fault(fault) else Fault("unreadable", f"{type(fault).__name__}: {sentence}")
+
+
+def _is_refused_name(fault: Exception) -> bool:
+    """Whether storage, or the library for it, says that nothing of this name can be there."""
+    lawless = isinstance(fault, OSError) and fault.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+    return lawless or type(fault).__name__ in ("ParamValidationError", "InvalidURL", "InvalidUrlClientError")
 
 
 def _check_size(size: int, limit: int) -> None:
@@ -38,32 +68,27 @@ def _check_size(size: int, limit: int) -> None:
         raise Fault("too-large", f"{size:,} bytes; the limit is {limit:,}")
 
 
-def _unpacked(fs: storage.FileSystem, path: str, url: str, item: Input) -> bytes:
+def _unpacked(fs: storage.FileSystem, path: str, item: Input, max_bytes: int) -> bytes:
     match item.packing:
         case "file":
-            return storage.read_bytes(fs, path)
+            return storage.read_up_to(fs, path, max_bytes, item.size)
         case "named":
-            return _named(fs, path)
+            if "http" in fs.protocol and inventories.is_link_local(path, resolve=True):
+                raise Fault("unsafe-name", "the address is one of this machine's surroundings (link-local)")
+            return storage.read_up_to(fs, path, max_bytes)
         case "range":
             return _whole(storage.read_bytes(fs, path, item.offset, item.length), item.length)
         case "passing":
-            return _whole(compressed.read_range(fs, path, url, item.offset, item.length), item.length)
+            return _whole(compressed.read_range(fs, path, item.root, item.offset, item.length), item.length)
         case "parquet":
-            return parquet.read_row(fs, path, url, item.offset, item.column)
+            return parquet.read_row(fs, path, item, max_bytes)
         case "zip-stored" | "zip-deflate":
+            _check_size(item.length, max_bytes)
             packed = _zip_member(fs, path, item)
             data = _inflated(packed, item.size) if item.packing == "zip-deflate" else packed
             if zlib.crc32(data) != item.crc:
                 raise Fault("corrupt", "the zip member's bytes don't match their CRC")
             return data
-
-
-def _named(fs: storage.FileSystem, path: str) -> bytes:
-    """An image that a table promised: where it isn't there, that is the table's fault and not the storage's."""
-    try:
-        return storage.read_bytes(fs, path)
-    except FileNotFoundError as fault:
-        raise Fault("missing", "nothing lies where the inventory says") from fault
 
 
 def _whole(data: bytes, length: int) -> bytes:

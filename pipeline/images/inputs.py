@@ -1,7 +1,11 @@
 """One input image: what it is called, and where its bytes lie."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+from recast.pipeline import storage
+from recast.pipeline.storage import FileSystem
 
 Packing = Literal["file", "named", "range", "passing", "zip-stored", "zip-deflate", "parquet"]
 """How a file holds an image: it is one; it is one that a table names and nobody has seen; a range of its bytes is one;
@@ -20,7 +24,12 @@ class Input:
     fingerprint: str
     """Identifies the content without reading it."""
     holder: bytes
-    """URL of the file that holds the bytes; bytes, since a file name need not be UTF-8."""
+    """Path of the file that holds the bytes, as its listing had it, in the file system of `root`; bytes, since a file
+    name need not be UTF-8. Empty where `root` names the file itself.
+    """
+    root: str = "file://"
+    """URL that gives the file system: what a person typed, or its scheme where that is enough. Only that is ever read
+    as a chain of file systems; `holder` is not."""
     packing: Packing = "file"
     """How the holder holds it."""
     offset: int = 0
@@ -40,7 +49,49 @@ class Input:
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 
+    def place(self) -> tuple[FileSystem, str]:
+        """The file system and path of the file that holds the bytes.
+
+        Raises:
+            StorageError: an unknown protocol, or one whose package is missing.
+        """
+        if not self.holder:
+            return storage.located(self.root)
+        return storage.filesystem(self.root)[0], self.holder.decode("utf-8", "surrogateescape")
+
 
 def readable(name: str) -> str:
-    """A file name as valid Unicode: bytes that aren't UTF-8 become `\\xNN`, so that different names stay different."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A file name as valid Unicode: bytes that aren't UTF-8 become `\xNN`, and so does a backslash that such a code
+    seems to follow already; different names stay different.
+    """
+    plain = _LOOKS_ESCAPED.sub(r"\\x5cx", name)
+    return plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def unreadable(text: str) -> str:
+    """The file name that `readable` gave a text for."""
+    plain = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text.encode("utf-8", "surrogateescape"))
+    return plain.decode("utf-8", "surrogateescape")
+
+
+_LOOKS_ESCAPED = re.compile(r"\\x(?=[0-9a-f]{2})")
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+class Keys:
+    """The keys that an archive or a table gave so far, so that each of its names gets one of its own."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+        self._numbered: set[str] = set()
+
+    def own(self, name: str) -> tuple[str, int]:
+        """The name, or where that is taken the name with a number; and how often the name has come by now."""
+        times = self._times[name] = self._times.get(name, 0) + 1
+        if times == 1 and name not in self._numbered:
+            return name, times
+        number = max(times, 2)
+        while (key := f"{name}#{number}") in self._times or key in self._numbered:
+            number += 1
+        self._numbered.add(key)
+        return key, times

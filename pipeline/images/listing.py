@@ -1,5 +1,6 @@
 """Files below a folder, streamed in a fixed order: disks by folders, object storage by pages of names, in parallel."""
 
+import errno
 import os
 import queue
 import threading
@@ -12,6 +13,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from recast.pipeline import storage
+from recast.pipeline.images import passed
+from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
@@ -34,12 +37,17 @@ class File:
     fingerprint: str
 
 
-def files(fs: FileSystem, root: str, skip: str = "") -> Iterator[File]:
-    """Every file below a folder, except below `skip`. Memory holds no more than a few pages or folders of names."""
+def files(fs: FileSystem, root: str, skip: str = "", over: PassedOver | None = None) -> Iterator[File]:
+    """Every file below a folder, except below `skip`. Memory holds no more than a few pages or folders of names.
+
+    Args:
+        over: counts what is no file: links to folders (circles!), which are not followed, markers and devices.
+    """
+    over = over or PassedOver()
     if storage.is_local(fs):
-        yield from _on_disk(root, skip)
+        yield from _on_disk(root, skip, over)
         return
-    found = _in_s3(fs, root) if "s3" in fs.protocol else _in_folders(fs, root)
+    found = _in_s3(fs, root, over) if "s3" in fs.protocol else _in_folders(fs, root, over)
     for file in found:
         if not (skip and (file.path == skip or file.path.startswith(f"{skip}/"))):
             yield file
@@ -63,20 +71,43 @@ def fingerprint(size: int = 0, changed: object = "", *, etag: str = "") -> str:
     return f"etag:{plain}" if plain else f"{size}+{changed}"
 
 
-def _on_disk(folder: str, skip: str) -> Iterator[File]:
-    """One `stat` a file. Links to files are followed, links to folders (circles!) not."""
-    with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda e: e.name)
-    for entry in listed:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.path != skip and entry.name != "__MACOSX":
-                yield from _on_disk(entry.path, skip)
-        elif entry.is_file():
+def _on_disk(root: str, skip: str, over: PassedOver) -> Iterator[File]:
+    """One `stat` a file. Links to files are followed."""
+    waiting = [_entries(root)]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            if entry.path != skip:
+                waiting.append(_entries(entry.path))
+        elif kind := _kind(entry):
+            over.add(kind)
+        else:
             facts = entry.stat()
             yield File(entry.path, facts.st_size, fingerprint(facts.st_size, facts.st_mtime_ns))
 
 
-def _in_s3(fs: FileSystem, root: str) -> Iterator[File]:
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return iter(sorted(entries, key=lambda e: e.name))
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry is that is no file; empty for a file."""
+    try:
+        if entry.is_file():
+            return ""
+        if not entry.is_symlink():
+            return passed.SPECIAL
+        return passed.LINK_TO_FOLDER if entry.is_dir() else passed.SPECIAL if os.path.exists(entry) else passed.DANGLING
+    except OSError as fault:
+        if fault.errno != errno.ELOOP:
+            raise
+        return passed.DANGLING
+
+
+def _in_s3(fs: FileSystem, root: str, over: PassedOver) -> Iterator[File]:
     """By pages of keys, however many "folders" they lie in: a request for every thousand objects, several at once."""
     bucket, _, prefix = root.partition("/")
     parts: list[File | str] = [f"{prefix}/" if prefix else ""]
@@ -84,43 +115,58 @@ def _in_s3(fs: FileSystem, root: str) -> Iterator[File]:
         for _ in range(DEEPEST_SPLIT):
             if not 0 < sum(isinstance(part, str) for part in parts) < ENOUGH_PREFIXES:
                 break
-            split = pool.map(lambda part: _split(fs, bucket, part) if isinstance(part, str) else [part], parts)
+            split = pool.map(lambda part: _split(fs, bucket, part, over) if isinstance(part, str) else [part], parts)
             parts = [piece for pieces in split for piece in pieces]
-    makers = [partial(_pages, fs, bucket, part) if isinstance(part, str) else partial(_alone, part) for part in parts]
+    makers = [
+        partial(_pages, fs, bucket, part, over) if isinstance(part, str) else partial(_alone, part) for part in parts
+    ]
     for page in chained_ahead(makers):
         yield from page
 
 
-def _split(fs: FileSystem, bucket: str, prefix: str) -> list[File | str]:
+def _split(fs: FileSystem, bucket: str, prefix: str, over: PassedOver) -> list[File | str]:
     """The files and prefixes right below a prefix, in order of their keys; the prefix itself if they fill a page."""
     page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/")
     if page.get("IsTruncated"):
         return [prefix]
     below: list[File | str] = [part["Prefix"] for part in page.get("CommonPrefixes", ())]
-    below += _files(bucket, page)
+    below += _files(bucket, page, over)
     return sorted(below, key=lambda part: part if isinstance(part, str) else part.path[len(bucket) + 1 :])
 
 
-def _pages(fs: FileSystem, bucket: str, prefix: str) -> Iterator[list[File]]:
+def _pages(fs: FileSystem, bucket: str, prefix: str, over: PassedOver) -> Iterator[list[File]]:
     more: dict[str, str] = {}
     while True:
         page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
-        yield _files(bucket, page)
+        yield _files(bucket, page, over)
         if not page.get("IsTruncated"):
             return
         more = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def _files(bucket: str, page: dict[str, Any]) -> list[File]:
-    objects = (o for o in page.get("Contents", ()) if not o["Key"].endswith("/"))  # markers that stand for folders
-    return [described({**o, "name": f"{bucket}/{o['Key']}", "size": o["Size"]}) for o in objects]
+def _files(bucket: str, page: dict[str, Any], over: PassedOver) -> list[File]:
+    found = []
+    for described_object in page.get("Contents", ()):
+        key, size = described_object["Key"], described_object["Size"]
+        if kind := _marker(key, size):
+            over.add(kind)
+        else:
+            found.append(described({**described_object, "name": f"{bucket}/{key}", "size": size}))
+    return found
+
+
+def _marker(name: str, size: int) -> str:
+    """Whether an object stands for a folder, as file browsers (`folder/`) and Hadoop (`folder_$folder$`) make them."""
+    if name.endswith("/"):
+        return passed.ENDS_IN_SLASH if size else passed.MARKER
+    return passed.MARKER if name.endswith("$") and not size else ""
 
 
 def _alone(file: File) -> Iterator[list[File]]:
     yield [file]
 
 
-def _in_folders(fs: FileSystem, root: str) -> Iterator[File]:
+def _in_folders(fs: FileSystem, root: str, over: PassedOver) -> Iterator[File]:
     """Any other storage, by `ls`: depth first, the next few folders being listed already."""
     with ThreadPoolExecutor(THREADS, "listing") as pool:
         waiting: deque[tuple[str, Future[Any] | None]] = deque([(root, None)])
@@ -129,8 +175,12 @@ def _in_folders(fs: FileSystem, root: str) -> Iterator[File]:
             entries = listing.result() if listing else fs.ls(folder, detail=True)
             entries = sorted(entries, key=lambda e: e["name"])
             for entry in entries:
-                if entry["type"] == "file" and not entry["name"].endswith("/"):
-                    yield described(entry)
+                if entry["type"] != "directory":
+                    kind = _marker(entry["name"], entry["size"] or 0) if entry["type"] == "file" else passed.SPECIAL
+                    if kind:
+                        over.add(kind)
+                    else:
+                        yield described(entry)
             below = [e["name"].rstrip("/") for e in entries if e["type"] == "directory"]
             waiting.extendleft((name, None) for name in reversed(below) if name != folder)
             for place, (name, begun) in enumerate(islice(waiting, THREADS)):

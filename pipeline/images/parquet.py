@@ -2,8 +2,9 @@
 
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +13,9 @@ import pyarrow.parquet as pq
 from recast.pipeline import storage
 from recast.pipeline.images.compressed import is_damage
 from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input, readable
+from recast.pipeline.images.inputs import Input, Keys, readable
 from recast.pipeline.images.listing import File
+from recast.pipeline.images.parquet_pages import TooLargeError, Window, checked
 from recast.pipeline.storage import FileSystem, StorageError
 
 IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content")
@@ -22,10 +24,20 @@ KEY_NAMES = ("key", "__key__", "file_name", "filename", "path", "name", "id")
 """Columns that name an image, the first that is there; after them the struct's own `path`, then the row's number."""
 GROUPS_HELD = 2
 """Row groups in a worker's memory: its inputs come in the order of the rows."""
+HELD_BYTES = 1 << 30
+"""A row group that may unpack to more is gone through in pieces."""
+PIECE_BYTES = 128 << 20
+MOST_FOOTER_BYTES = 64 << 20
+MOST_NAME_BYTES = 1 << 16
+BATCH_ROWS = 8192
 
 
 class NotATableError(StorageError):
     """A file that isn't Parquet, or has no column of images."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"{readable(url)} {why}")
+        self.why = why
 
 
 def image_column(schema: pa.Schema) -> str | None:
@@ -53,90 +65,130 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def rows(fs: FileSystem, file: File, prefix: str) -> Iterator[Input]:
+def rows(fs: FileSystem, file: File, prefix: str, *, root: str, keys: Keys | None = None) -> Iterator[Input]:
     """One input for each row, keyed by its name, or else by its number.
+
+    Args:
+        root: what gives the file's file system again (`storage.root`).
+        keys: those that other files below the prefix have.
 
     Raises:
         NotATableError: the file isn't readable Parquet, or has no column of images.
     """
-    url = storage.uri(fs, file.path)
+    url = storage.uri(fs, file.path, root)
+    keys = keys or Keys()
     with storage.open_read(fs, file.path) as opened:
-        table = opened_table(opened, url)
+        table = opened_table(opened, file.size, url)
         if image_column(table.schema_arrow) is None:
-            raise NotATableError(f"{readable(url)} has no column of images (bytes, or structs with bytes)")
-        seen: dict[str, int] = {}
-        for number, name in enumerate(_names(table, url)):
-            plain = (name or "").lstrip("/") or f"{number:09d}"
-            seen[plain] = seen.get(plain, 0) + 1
-            key = plain if seen[plain] == 1 else f"{plain}#{seen[plain]}"
+            raise NotATableError(url, "has no column of images (bytes, or structs with bytes)")
+        if table.metadata.num_rows > file.size:
+            raise NotATableError(url, f"is damaged: {table.metadata.num_rows:,} rows in {file.size:,} bytes")
+        for number, name in enumerate(_names(opened, file.size, table, url)):
+            plain = readable((name or "").lstrip("/")) or f"{number:09d}"
             yield Input(
-                key=prefix + key,
+                key=prefix + keys.own(plain)[0],
                 source=f"parquet://{number}::{readable(url)}",
                 fingerprint=f"{file.fingerprint}#{number}",
-                holder=url.encode("utf-8", "surrogateescape"),
+                root=root,
+                holder=file.path.encode("utf-8", "surrogateescape"),
                 packing="parquet",
                 offset=number,
                 problem="unsafe-name: the row's name leads outside" if ".." in plain.split("/") else "",
             )
 
 
-def opened_table(file: object, url: str) -> pq.ParquetFile:
+def opened_table(file: Any, size: int, url: str) -> pq.ParquetFile:
     """Raises NotATableError where it isn't Parquet."""
     try:
+        file.seek(max(size - 8, 0))
+        if (footer := int.from_bytes(file.read(4), "little")) > MOST_FOOTER_BYTES:
+            raise NotATableError(url, f"is not readable Parquet: its metadata have {footer:,} bytes")
+        file.seek(0)
         return pq.ParquetFile(file, pre_buffer=False)
+    except NotATableError:
+        raise
     except Exception as fault:
-        if not (isinstance(fault, (pa.ArrowException, ValueError)) or is_damage(fault)):
-            raise
-        raise NotATableError(f"{readable(url)} is not readable Parquet: {str(fault).splitlines()[0]}") from fault
+        raise _unreadable(fault, url, "is not readable Parquet") from fault
 
 
-def _names(table: pq.ParquetFile, url: str) -> Iterator[str | None]:
-    try:
-        yield from _stored_names(table)
-    except Exception as fault:
-        if not (isinstance(fault, (pa.ArrowException, UnicodeDecodeError)) or is_damage(fault)):
-            raise
-        raise NotATableError(f"{readable(url)} is damaged: {str(fault).splitlines()[0]}") from fault
+def _unreadable(fault: Exception, url: str, what: str) -> Exception:
+    """The fault of a table, for what was raised while it was read; storage's own faults as they are."""
+    if storage.is_storage_fault(fault) and not is_damage(fault):
+        return fault
+    return NotATableError(url, f"{what}: {str(fault).partition(chr(10))[0] or type(fault).__name__}")
 
 
-def _stored_names(table: pq.ParquetFile) -> Iterator[str | None]:
-    schema = table.schema_arrow
-    text = [n for n in KEY_NAMES if n in schema.names and not pa.types.is_nested(schema.field(n).type)]
-    image, _, nested = (image_column(schema) or "").partition(".")
-    if text:
-        column = text[0]
-    elif nested and any(f.name == "path" for f in schema.field(image).type):
-        column = f"{image}.path"
-    else:
+def _names(file: Any, size: int, table: pq.ParquetFile, url: str) -> Iterator[str | None]:
+    column = _name_column(table.schema_arrow)
+    if not column:
         yield from (None for _ in range(table.metadata.num_rows))
         return
-    for batch in table.iter_batches(batch_size=8192, columns=[column], use_threads=False):
+    for batch in batches(file, size, table, [column], url):
         names = batch.column(0)
         if pa.types.is_struct(names.type):
             names = pc.struct_field(names, "path")
-        yield from names.cast(pa.string()).to_pylist()
+        try:
+            texts = names.cast(pa.string()).to_pylist()
+        except (pa.ArrowException, UnicodeDecodeError) as fault:
+            raise _unreadable(fault, url, "is damaged") from fault
+        yield from texts
 
 
-def pair_columns(holder: bytes) -> tuple[str, ...]:
-    """The paths of a file's two columns of images: those named A and B, or the first two; one, where there is one."""
-    url = holder.decode("utf-8", "surrogateescape")
-    fs, path = storage.filesystem(url)
+def _name_column(schema: pa.Schema) -> str:
+    text = [n for n in KEY_NAMES if n in schema.names and not pa.types.is_nested(schema.field(n).type)]
+    if text:
+        return text[0]
+    image, _, nested = (image_column(schema) or "").partition(".")
+    return f"{image}.path" if nested and any(f.name == "path" for f in schema.field(image).type) else ""
+
+
+def batches(file: Any, size: int, table: pq.ParquetFile, columns: Sequence[str], url: str) -> Iterator[pa.RecordBatch]:
+    """Columns of short values, a few thousand rows at a time; what they unpack to is looked at before.
+
+    Raises:
+        NotATableError: damage, or a value that is too long for a name.
+    """
+    try:
+        for group in range(table.metadata.num_row_groups):
+            facts = table.metadata.row_group(group)
+            window, most = Window(file, size), 1
+            for chunk in map(facts.column, range(facts.num_columns)):
+                if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
+                    start, data, found = checked(file, size, chunk, MOST_NAME_BYTES)
+                    window.held.append((start, data))
+                    most = max(most, found.dictionary_bytes)
+            rows = max(1, min(BATCH_ROWS, PIECE_BYTES // most))
+            again = pq.ParquetFile(window, metadata=table.metadata, pre_buffer=False)
+            yield from again.iter_batches(batch_size=rows, row_groups=[group], columns=list(columns), use_threads=False)
+    except NotATableError:
+        raise
+    except Exception as fault:
+        raise _unreadable(fault, url, "is damaged") from fault
+
+
+def pair_columns(item: Input) -> tuple[str, ...]:
+    """The paths of two columns of images in a row's file: those named A and B, or the first two; one, where there is
+    one.
+    """
+    fs, path = item.place()
     with storage.open_read(fs, path) as opened:
-        found = image_columns(opened_table(opened, url).schema_arrow)
+        found = image_columns(opened_table(opened, fs.size(path), path).schema_arrow)
     return tuple(found[name] for name in ("A", "B")) if {"A", "B"} <= found.keys() else tuple(found.values())[:2]
 
 
 class _Table:
-    """An open Parquet file, with the row groups last read from it."""
+    """An open Parquet file, with what was last read from it."""
 
-    def __init__(self, fs: FileSystem, path: str, url: str, column: str) -> None:
-        self._table = opened_table(storage.open_read(fs, path), url)
+    def __init__(self, fs: FileSystem, path: str, column: str, max_bytes: int) -> None:
+        self._file, self._size = storage.open_read(fs, path), fs.size(path)
+        self._table = opened_table(self._file, self._size, path)
         self._column = column or image_column(self._table.schema_arrow) or ""
+        self._max_bytes = max_bytes
         facts = self._table.metadata
         self._ends = [0]
         for group in range(facts.num_row_groups):
             self._ends.append(self._ends[-1] + facts.row_group(group).num_rows)
-        self._held: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
+        self._held: OrderedDict[int, _Pieces] = OrderedDict()
         self._lock = threading.Lock()
 
     def image(self, row: int) -> bytes | None:
@@ -144,40 +196,81 @@ class _Table:
             raise Fault("truncated", f"the file has {self._ends[-1]:,} rows; this was row {row:,}")
         with self._lock:
             group = bisect_right(self._ends, row) - 1
-            images = self._held.pop(group, None)
-            if images is None:
-                images = self._read(group)
-            self._held[group] = images
+            pieces = self._held.pop(group, None)
+            if pieces is None or row - self._ends[group] < pieces.first:
+                pieces = self._pieces(group)
+            self._held[group] = pieces
             while len(self._held) > GROUPS_HELD:
                 self._held.popitem(last=False)
-            return images[row - self._ends[group]].as_py()
+            return pieces.value(row - self._ends[group])
 
-    def _read(self, group: int) -> pa.ChunkedArray:
-        column = self._table.read_row_group(group, columns=[self._column], use_threads=False).column(0)
-        return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    def _pieces(self, group: int) -> "_Pieces":
+        """A row group's images: all of them at once, or if they may be too many bytes for that a few at a time."""
+        facts = self._table.metadata.row_group(group)
+        chunk = next(c for c in map(facts.column, range(facts.num_columns)) if c.path_in_schema == self._column)
+        start, data, found = checked(self._file, self._size, chunk, self._max_bytes)
+        window = Window(self._file, self._size)
+        window.held.append((start, data))
+        table = pq.ParquetFile(window, metadata=self._table.metadata, pre_buffer=False)
+        few = found.bytes + found.dictionary_bytes * facts.num_rows > HELD_BYTES
+        rows = PIECE_BYTES // max(found.largest_bytes, found.dictionary_bytes) if few else facts.num_rows
+        read = table.iter_batches(
+            batch_size=max(rows, 1), row_groups=[group], columns=[self._column], use_threads=False
+        )
+        return _Pieces(read if few else iter(list(read)))
 
 
-_tables: OrderedDict[tuple[str, str], _Table] = OrderedDict()
+class _Pieces:
+    """A row group's images as they go by, the last two pieces of them at hand: several threads ask at once."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: deque[tuple[int, pa.Array]] = deque(maxlen=2)
+        self._end = 0
+
+    @property
+    def first(self) -> int:
+        """The first row at hand; rows before it have gone by."""
+        return self._held[0][0] if self._held else 0
+
+    def value(self, row: int) -> bytes | None:
+        while row >= self._end:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise Fault("truncated", "the row group ends before this row")
+            images = batch.column(0)
+            images = pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
+            self._held.append((self._end, images))
+            self._end += len(images)
+        start, images = next(held for held in self._held if held[0] <= row < held[0] + len(held[1]))
+        return images[row - start].as_py()
+
+
+_tables: OrderedDict[tuple[str, str, str], _Table] = OrderedDict()
 _opening = threading.Lock()
 
 
-def read_row(fs: FileSystem, path: str, url: str, row: int, column: str = "") -> bytes:
+def read_row(fs: FileSystem, path: str, item: Input, max_bytes: int) -> bytes:
     """The encoded image in a row. Neighbouring rows share one read of their row group.
 
     Raises:
-        Fault: `corrupt`, or `empty` where the row has no bytes.
+        Fault: `corrupt`, `too-large`, or `empty` where the row has no bytes.
     """
+    name = (item.root, path, item.column)
     try:
         with _opening:
-            table = _tables.pop((url, column), None) or _Table(fs, path, url, column)
-            _tables[url, column] = table
+            table = _tables.pop(name, None) or _Table(fs, path, item.column, max_bytes)
+            _tables[name] = table
             while len(_tables) > GROUPS_HELD:
                 _tables.popitem(last=False)
-        data = table.image(row)
+        data = table.image(item.offset)
+    except TooLargeError as fault:
+        raise Fault("too-large", str(fault)) from fault
     except Exception as fault:
-        if not (isinstance(fault, (pa.ArrowException, NotATableError)) or is_damage(fault)):
+        if isinstance(fault, Fault) or (storage.is_storage_fault(fault) and not is_damage(fault)):
             raise
-        raise Fault("corrupt", f"the Parquet file can't be read: {str(fault).splitlines()[0]}") from fault
+        why = str(fault).partition("\n")[0] or type(fault).__name__
+        raise Fault("corrupt", f"the Parquet file can't be read: {why}") from fault
     if not data:
         raise Fault("empty", "the row has no bytes")
     return data

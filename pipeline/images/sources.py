@@ -1,24 +1,32 @@
 """From sources (folders, globs, archives, tables, former outputs; local or any fsspec URL) to a stream of inputs."""
 
 import fnmatch
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from recast.pipeline import storage
-from recast.pipeline.images import archives, inventories, parquet
 from recast.pipeline.images.contents import read
-from recast.pipeline.images.inputs import Input, readable
-from recast.pipeline.images.listing import File, described, files
-from recast.pipeline.output.index import INDEX, SHARDS, current, key_hashes
+from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.inputs import Input, unreadable
+from recast.pipeline.images.listing import described
+from recast.pipeline.images.passed import PassedOver
+from recast.pipeline.images.source_listing import SourceListing, contained
+from recast.pipeline.output.index import key_hashes
 from recast.pipeline.storage import FileSystem, StorageError
 
-DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
-"""Left behind by file managers; never an input."""
-WILDCARDS = set("*?[")
+READ_AGAIN = frozenset({"file", "memory", "s3", "gs", "az"})
+"""Kinds of storage that an index may send a reader to."""
 
 
 class ClashError(StorageError):
     """Two inputs of one key: one would take the other's place in the output."""
+
+    exit_status = 2
+
+
+class SourceIsOutputError(StorageError):
+    """The results would lie among the inputs, and be inputs of the next run."""
 
     exit_status = 2
 
@@ -36,6 +44,8 @@ class Source:
     """Globs over keys; a key that matches one is left out."""
     skip: str = ""
     """A URL below which nothing is an input: the output, where it lies inside the source."""
+    schemes: tuple[str, ...] = ()
+    """Of URIs that inventories may name, beside those of their own scheme."""
 
     def __str__(self) -> str:
         return ", ".join(self.urls)
@@ -46,36 +56,46 @@ class Source:
         return not any(fnmatch.fnmatchcase(key, p) for p in self.exclude)
 
 
-def inventory(source: Source) -> Iterator[Input]:
+def inventory(source: Source, over: PassedOver | None = None) -> Iterator[Input]:
     """Every input of a source, in a fixed order. Archives are listed by their members, which are read where they lie.
+
+    Args:
+        over: counts what is met and isn't taken.
 
     Raises:
         StorageError: no such source, no permission, an archive that can't be listed at all.
-        ClashError: two inputs have one key. Raised before the first input comes.
+        ClashError, SourceIsOutputError: two inputs have one key, or a source is the output itself. Raised before the
+            first input comes.
     """
-    if len(source.urls) > 1 or any(url.lower().endswith((*inventories.CSV, ".parquet")) for url in source.urls):
-        _refuse_clashes(source)
-    return _admitted(source)
+    listings = [SourceListing(url, source.skip, source.schemes) for url in source.urls]
+    for listing in listings:
+        if listing.is_output():
+            raise SourceIsOutputError(
+                f"the source {listing.url} lies where the results are to go, {source.skip}, and every run would take "
+                "the results of the last one for inputs; choose another output (a folder inside the source will do)"
+            )
+    if len(listings) > 1 or any(listing.may_clash() for listing in listings):
+        _refuse_clashes(source, listings)
+    return _admitted(source, listings, over or PassedOver())
 
 
-def _admitted(source: Source) -> Iterator[Input]:
-    for url in source.urls:
-        fs, path = storage.filesystem(url)
-        with storage.faults_as_sentences(f"listing {url}"):
-            for item in _listed(fs, path, url, source.skip):
+def _admitted(source: Source, listings: Sequence[SourceListing], over: PassedOver) -> Iterator[Input]:
+    for listing in listings:
+        with storage.faults_as_sentences(f"listing {listing.url}"):
+            for item in listing.inputs(over):
                 if source.admits(item.key):
                     yield item
 
 
-def _refuse_clashes(source: Source) -> None:
+def _refuse_clashes(source: Source, listings: Sequence[SourceListing]) -> None:
     """List everything once beforehand, at 8 bytes an input, and compare."""
-    hashes = key_hashes(item.key for item in _admitted(source))
+    hashes = key_hashes(item.key for item in _admitted(source, listings, PassedOver()))
     hashes.sort()
     twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
     if not twice:
         return
     first: dict[str, str] = {}
-    for item in _admitted(source):
+    for item in _admitted(source, listings, PassedOver()):
         if int(key_hashes([item.key])[0]) in twice and first.setdefault(item.key, item.source) is not item.source:
             raise ClashError(
                 f"two inputs have the key {item.key}: {first[item.key]} and {item.source}; run them into outputs of "
@@ -83,129 +103,66 @@ def _refuse_clashes(source: Source) -> None:
             )
 
 
-def _listed(fs: FileSystem, path: str, url: str, skip: str) -> Iterator[Input]:
-    if WILDCARDS & set(path) and not fs.exists(path):
-        yield from _expanded(fs, _fixed_part(path), _matches(fs, path, url), tables=True)
-    elif fs.isfile(path):
-        yield from _contained(fs, described(fs.info(path)))
-    elif fs.isdir(path):
-        if fs.isdir(storage.join(path, INDEX)) and fs.isdir(storage.join(path, SHARDS)):
-            yield from _former(fs, path)
-        else:
-            yield from _expanded(fs, path, files(fs, path, _skipped(skip)), tables=False)
-    else:
-        raise StorageError(f"there is nothing at {url}: no such file, folder or archive")
-
-
-def _contained(fs: FileSystem, file: File) -> Iterator[Input]:
-    """What a file that was itself named as a source stands for; its inputs are keyed by their names in it."""
-    if archives.is_archive(file.path):
-        yield from archives.members(fs, file.path, prefix="")
-    elif inventories.is_inventory(fs, file.path):
-        yield from inventories.named(fs, file.path)
-    elif file.path.lower().endswith(".parquet"):
-        yield from parquet.rows(fs, file, prefix="")
-    else:
-        yield _input(fs, file, file.path.rpartition("/")[2])
-
-
-def _expanded(fs: FileSystem, root: str, found: Iterator[File], *, tables: bool) -> Iterator[Input]:
-    """Files below a root, keyed by their path there; archives among them by their members. One that can't be listed is
-    an input itself, with its problem. Tables of URIs count only where a glob asks for them (`tables`).
-    """
-    for file in found:
-        key = readable(file.path[len(root) :].lstrip("/"))
-        try:
-            if archives.is_archive(file.path):
-                yield from archives.members(fs, file.path, prefix=f"{key}/")
-            elif tables and file.path.lower().endswith((*inventories.CSV, ".parquet")):
-                named = inventories.is_inventory(fs, file.path)
-                yield from inventories.named(fs, file.path) if named else parquet.rows(fs, file, prefix=f"{key}/")
-            elif file.path.lower().endswith(".parquet"):
-                yield from parquet.rows(fs, file, prefix=f"{key}/")
-            elif key.rpartition("/")[2] not in DROPPINGS:
-                yield _input(fs, file, key)
-        except (archives.NotAnArchiveError, parquet.NotATableError) as fault:
-            yield _input(fs, file, key, problem=f"not-an-archive: {fault}")
-
-
-def _input(fs: FileSystem, file: File, key: str, problem: str = "") -> Input:
-    uri = storage.uri(fs, file.path)
-    return Input(
-        key=readable(key),
-        source=readable(uri),
-        fingerprint=file.fingerprint,
-        holder=uri.encode("utf-8", "surrogateescape"),
-        length=file.size,
-        size=file.size,
-        problem=problem,
-    )
-
-
-def _former(fs: FileSystem, output: str) -> Iterator[Input]:
-    """The images of a former output, under the keys they have there. What failed or was held there has no image."""
-    columns = ("key", "status", "shard", "member", "offset", "length", "sha256")
-    view = current(fs, output, columns)
-    for batch in view.to_batches(max_chunksize=8192):
-        for row in batch.to_pylist():
-            if row["status"] == "ok":
-                url = storage.uri(fs, storage.join(output, SHARDS, row["shard"]))
-                within = f"range://{row['offset']}+{row['length']}"
-                if row["shard"].endswith(".tar"):
-                    within = f"tar://{row['member']}"
-                yield Input(
-                    key=row["key"],
-                    source=f"{within}::{readable(url)}",
-                    fingerprint=f"sha256:{row['sha256']}",
-                    sha256=row["sha256"],
-                    holder=url.encode("utf-8", "surrogateescape"),
-                    packing="range",
-                    offset=row["offset"],
-                    length=row["length"],
-                    size=row["length"],
-                )
-
-
-def read_sources(uris: list[str], max_bytes: int = 1 << 30) -> Iterator[tuple[str, bytes]]:
+def read_sources(
+    uris: Sequence[str], max_bytes: int = 1 << 30, allowed: Collection[str] = READ_AGAIN
+) -> Iterator[tuple[str, bytes]]:
     """The bytes that index rows' `source` names, as far as they are still there, in any order. An archive is listed
     once for all of its members.
+
+    Args:
+        allowed: kinds of storage that are read (`storage.PLAIN`); the index may be a stranger's.
 
     Raises:
         Fault, StorageError, OSError: what the first that can't be read is stopped by.
     """
     inside: dict[str, set[str]] = {}
     for uri in uris:
-        if uri.startswith("range://"):
-            within, holder = uri.removeprefix("range://").split("::", 1)
-            offset, length = map(int, within.split("+"))
-            fs, path = storage.filesystem(holder)
-            yield uri, storage.read_bytes(fs, path, offset, length)
-        elif "::" in uri:
-            inside.setdefault(uri.split("::", 1)[1], set()).add(uri)
+        within, holder = _parted(uri, allowed)
+        if within.startswith("range://"):
+            yield uri, _range(within, *_reopened(holder, allowed), max_bytes)
+        elif within:
+            inside.setdefault(holder, set()).add(uri)
         else:
-            fs, path = storage.filesystem(uri)
-            yield uri, storage.read_bytes(fs, path)
+            yield uri, storage.read_up_to(*_reopened(uri, allowed), max_bytes)
     for holder, wanted in inside.items():
-        fs, path = storage.filesystem(holder)
-        for item in _contained(fs, described(fs.info(path))):
+        fs, path = _reopened(holder, allowed)
+        for item in contained(fs, described(fs.info(path)), f"{holder.partition('://')[0]}://"):
             if item.source in wanted:
                 yield item.source, read(item, max_bytes)
 
 
-def _skipped(url: str) -> str:
-    return storage.filesystem(url)[1] if url else ""
+_WITHIN = re.compile(r"(tar|zip|parquet|range)://")
+_HOLDER = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)")
 
 
-def _fixed_part(pattern: str) -> str:
-    """The folder above the first wildcard."""
-    parts = pattern.split("/")
-    first = next(i for i, part in enumerate(parts) if WILDCARDS & set(part))
-    return "/".join(parts[:first])
+def _parted(uri: str, allowed: Collection[str]) -> tuple[str, str]:
+    """What names an image within a file, "" if it is the file; and the file's URI. Names of both may hold `::`."""
+    if not _WITHIN.match(uri):
+        return "", uri
+    ways = [(uri[: found.start()], uri[found.end() :]) for found in _HOLDER.finditer(uri)]
+    if not ways:
+        raise StorageError(f"{uri} names no file that it lies in")
+    sound = (way for way in ways if len(ways) == 1 or _is_file(way[1], allowed))
+    return next(sound, ways[0])
 
 
-def _matches(fs: FileSystem, pattern: str, url: str) -> Iterator[File]:
-    found = fs.glob(pattern, detail=True)
-    matching = [described(info) for _, info in sorted(found.items()) if info["type"] == "file"]
-    if not matching:
-        raise StorageError(f"no file matches {url}")
-    return iter(matching)
+def _is_file(uri: str, allowed: Collection[str]) -> bool:
+    try:
+        fs, path = _reopened(uri, allowed)
+        return bool(fs.isfile(path))
+    except StorageError:
+        return False
+
+
+def _reopened(uri: str, allowed: Collection[str]) -> tuple[FileSystem, str]:
+    scheme, separator, _ = uri.partition("://")
+    if not separator or storage.PLAIN.get(scheme) not in allowed:
+        raise StorageError(f"{uri} is not read again: only files on {', '.join(sorted(allowed))} are")
+    return storage.located(unreadable(uri))
+
+
+def _range(within: str, fs: FileSystem, path: str, max_bytes: int) -> bytes:
+    numbers = re.fullmatch(r"range://(\d{1,18})\+(\d{1,18})", within)
+    if not numbers or int(numbers[2]) > max_bytes:
+        raise Fault("corrupt", f"{within} is no range of bytes that is read")
+    return storage.read_bytes(fs, path, int(numbers[1]), int(numbers[2]))

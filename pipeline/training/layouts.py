@@ -219,7 +219,8 @@ def _in_one(inputs: Sequence[Input], url: str) -> tuple[list[Example], str]:
             f"{url} has pairs in Parquet files and images beside them ({other} among them); train on one or the other"
         )
     if tables:
-        columns = {holder: parquet.pair_columns(holder) for holder in dict.fromkeys(item.holder for item in inputs)}
+        files = {item.holder: item for item in inputs}
+        columns = {holder: parquet.pair_columns(item) for holder, item in files.items()}
         made = [
             Example(key=item.key, inputs=tuple(dataclasses.replace(item, column=c) for c in columns[item.holder]))
             for item in inputs

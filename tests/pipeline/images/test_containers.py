@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from recast.pipeline import storage
 from recast.pipeline.images import compressed, contents
 from recast.pipeline.images.faults import Fault
+from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.sources import ClashError, Source, inventory, read_sources
 from recast.pipeline.storage import StorageError
 
@@ -213,7 +214,7 @@ def test_an_inventory_as_s3_writes_them(tmp_path, bucket):
     by_listing = listed(bucket)
     rows = [{"bucket": path, "key": item.key, "e_tag": item.fingerprint.removeprefix("etag:")} for item in by_listing]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "inventory.parquet")
-    by_table = listed(tmp_path / "inventory.parquet")
+    by_table = listed(tmp_path / "inventory.parquet", schemes=("s3",))
     assert [(i.key, i.fingerprint) for i in by_table] == [(i.key, i.fingerprint) for i in by_listing]
     assert read_all(by_table) == {"x/a.png": b"x/a.png", "x/b.png": b"x/b.png"}
 
@@ -224,11 +225,14 @@ def test_an_inventory_without_uris_says_what_it_needs(tmp_path):
         listed(tmp_path / "list.csv")
 
 
-def test_in_a_folder_tables_are_files_like_others(tmp_path):
-    """A sidecar beside images is no inventory; it becomes a row of its own."""
+def test_in_a_folder_tables_are_sidecars_like_others(tmp_path):
+    """A table beside images is no inventory; it is passed over, and counted."""
     photos(tmp_path / "photos")
     write_csv(tmp_path / "photos/labels.csv", [{"path": "a.png"}])
-    assert [item.key for item in listed(tmp_path / "photos")] == ["a.png", "b c.png", "labels.csv", "ü.png"]
+    over = PassedOver()
+    found = inventory(Source(urls=(str(tmp_path / "photos"),)), over)
+    assert [item.key for item in found] == ["a.png", "b c.png", "ü.png"]
+    assert over.counts == {".csv": 1}
 
 
 def test_several_sources_make_one_inventory(tmp_path):
