@@ -10,6 +10,7 @@ END_64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR_64_BYTES = 20
 RECORD = struct.Struct("<4s6H3L5H2L")
 MOST_COMMENT_BYTES = 1 << 16
+LONGEST_RECORD = RECORD.size + 3 * MOST_COMMENT_BYTES
 CHUNK_BYTES = 1 << 18
 UTF_8 = 0x800
 """Flag of a member whose name is UTF-8; that of others is in code page 437."""
@@ -45,17 +46,17 @@ def entries(file: Any, size: int) -> Iterator[Entry]:
         BadZipError: no zip archive, or after some members a damaged record, or fewer of them than announced.
     """
     start, stop, shift, announced = _directory(file, size)
-    buffer, place, count = b"", start, 0
-    while place < stop or buffer:
-        if len(buffer) < RECORD.size + 3 * MOST_COMMENT_BYTES and place < stop:
+    buffer, at, place, count = b"", 0, start, 0
+    while place < stop or at < len(buffer):
+        if len(buffer) - at < LONGEST_RECORD and place < stop:
             file.seek(place)
             chunk = file.read(min(CHUNK_BYTES, stop - place))
             if not chunk:
                 raise BadZipError("the directory ends early")
-            buffer, place = buffer + chunk, place + len(chunk)
-        entry, length = _entry(buffer, shift)
+            buffer, at, place = buffer[at:] + chunk, 0, place + len(chunk)
+        entry, length = _entry(buffer, at, shift)
         yield entry
-        buffer, count = buffer[length:], count + 1
+        at, count = at + length, count + 1
     if count & 0xFFFF != announced & 0xFFFF:
         raise BadZipError(f"the directory holds {count:,} members, and {announced:,} were announced")
 
@@ -81,19 +82,20 @@ def _directory(file: Any, size: int) -> tuple[int, int, int, int]:
     return start, stop, start - offset, announced
 
 
-def _entry(buffer: bytes, shift: int) -> tuple[Entry, int]:
-    if len(buffer) < RECORD.size or buffer[:4] != b"PK\1\2":
+def _entry(buffer: bytes, at: int, shift: int) -> tuple[Entry, int]:
+    if len(buffer) - at < RECORD.size or buffer[at : at + 4] != b"PK\1\2":
         raise BadZipError("a record of the directory is damaged")
-    facts = RECORD.unpack_from(buffer)
+    facts = RECORD.unpack_from(buffer, at)
     flags, method, crc, packed, unpacked = facts[3], facts[4], *facts[7:10]
     name_length, extra_length, comment_length = facts[10:13]
     attributes, offset = facts[15:17]
     length = RECORD.size + name_length + extra_length + comment_length
-    if length > len(buffer):
+    if length > len(buffer) - at:
         raise BadZipError("a record of the directory ends early")
-    raw = buffer[RECORD.size :][:name_length].partition(b"\0")[0]
+    start = at + RECORD.size
+    raw = buffer[start : start + name_length].partition(b"\0")[0]
     name = raw.decode("utf-8", "surrogateescape") if flags & UTF_8 else raw.decode("cp437")
-    extra = buffer[RECORD.size + name_length :][:extra_length]
+    extra = buffer[start + name_length :][:extra_length] if extra_length else b""
     unpacked, packed, offset = _widened(extra, unpacked, packed, offset)
     return Entry(name, flags, method, crc, packed, unpacked, offset + shift, attributes >> 16), length
 
