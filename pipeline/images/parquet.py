@@ -15,7 +15,7 @@ from recast.pipeline.images.compressed import is_damage
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input, Keys, readable
 from recast.pipeline.images.listing import File
-from recast.pipeline.images.parquet_pages import TooLargeError, Window, checked
+from recast.pipeline.images.parquet_pages import TooLargeError, Window, checked, chunks
 from recast.pipeline.storage import FileSystem, StorageError
 
 IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content")
@@ -27,7 +27,7 @@ GROUPS_HELD = 2
 HELD_BYTES = 1 << 30
 """A row group that may unpack to more is gone through in pieces."""
 PIECE_BYTES = 128 << 20
-MOST_FOOTER_BYTES = 64 << 20
+MOST_FOOTER_BYTES = 16 << 20
 MOST_NAME_BYTES = 1 << 16
 BATCH_ROWS = 8192
 
@@ -149,11 +149,11 @@ def batches(file: Any, size: int, table: pq.ParquetFile, columns: Sequence[str],
         NotATableError: damage, or a value that is too long for a name.
     """
     try:
+        found_chunks = chunks(file, size)
         for group in range(table.metadata.num_row_groups):
-            facts = table.metadata.row_group(group)
             window, most = Window(file, size), 1
-            for chunk in map(facts.column, range(facts.num_columns)):
-                if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
+            for path, chunk in found_chunks[group].items():
+                if any(path == name or path.startswith(f"{name}.") for name in columns):
                     start, data, found = checked(file, size, chunk, MOST_NAME_BYTES)
                     window.held.append((start, data))
                     most = max(most, found.dictionary_bytes)
@@ -184,6 +184,7 @@ class _Table:
         self._table = opened_table(self._file, self._size, path)
         self._column = column or image_column(self._table.schema_arrow) or ""
         self._max_bytes = max_bytes
+        self._chunks = chunks(self._file, self._size)
         facts = self._table.metadata
         self._ends = [0]
         for group in range(facts.num_row_groups):
@@ -207,7 +208,7 @@ class _Table:
     def _pieces(self, group: int) -> "_Pieces":
         """A row group's images: all of them at once, or if they may be too many bytes for that a few at a time."""
         facts = self._table.metadata.row_group(group)
-        chunk = next(c for c in map(facts.column, range(facts.num_columns)) if c.path_in_schema == self._column)
+        chunk = self._chunks[group][self._column]
         start, data, found = checked(self._file, self._size, chunk, self._max_bytes)
         window = Window(self._file, self._size)
         window.held.append((start, data))

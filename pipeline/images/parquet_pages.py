@@ -14,6 +14,7 @@ MOST_CHUNK_BYTES = 2 << 30
 SLACK_BYTES = 1 << 16
 """Of a page for other things than values: lengths, definition and repetition levels."""
 MOST_DEPTH = 16
+MOST_ELEMENTS = 1 << 20
 LONGEST_HEADER_BYTES = 1 << 20
 
 
@@ -71,21 +72,60 @@ def _count(header: dict[int, Any], kind: int) -> int:
     return max(count, 0)
 
 
-def checked(file: Any, size: int, chunk: Any, most_value_bytes: int) -> tuple[int, bytes, Pages]:
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A column of a row group, as the file's metadata tell of it."""
+
+    values: int
+    packed_bytes: int
+    data_offset: int
+    dictionary_offset: int
+
+
+def chunks(file: Any, size: int) -> list[dict[str, Chunk]]:
+    """For each row group its columns by their Parquet paths. Arrow's own way to them ends the process where they are
+    damaged (pyarrow 26).
+
+    Raises:
+        BadPageError: the metadata can't be read.
+    """
+    file.seek(max(size - 8, 0))
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(max(size - 8 - length, 0))
+    metadata, _ = _struct(memoryview(file.read(length)))
+    return [dict(map(_chunk, _structs(group.get(1)))) for group in _structs(metadata.get(4))]
+
+
+def _structs(value: Any) -> list[dict[int, Any]]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _chunk(column: dict[int, Any]) -> tuple[str, Chunk]:
+    about = column.get(3)
+    if not isinstance(about, dict):
+        raise BadPageError("a column without metadata")
+    names = about.get(3)
+    path = b".".join(part for part in names if isinstance(part, bytes)) if isinstance(names, list) else b""
+    numbers = [about.get(field, 0) for field in (5, 7, 9, 11)]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise BadPageError("a column without sizes")
+    return path.decode("utf-8", "replace"), Chunk(*numbers)
+
+
+def checked(file: Any, size: int, chunk: Chunk, most_value_bytes: int) -> tuple[int, bytes, Pages]:
     """Where a column chunk begins, its bytes as they lie in the file, and what its pages will unpack to.
 
     Args:
         size: of the file.
-        chunk: what Arrow's metadata say of it.
 
     Raises:
         BadPageError: the file holds no such chunk.
         TooLargeError: it is larger than is read at once, or some value in it is larger than it may be.
     """
-    start, length = chunk.data_page_offset, chunk.total_compressed_size
-    if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < start:
-        start = chunk.dictionary_page_offset
-    if start < 0 or length < 0 or start + length > size:
+    start, length = chunk.data_offset, chunk.packed_bytes
+    if 0 < chunk.dictionary_offset < start:
+        start = chunk.dictionary_offset
+    if start + length > size:
         raise BadPageError("a column that lies outside of the file")
     if length > MOST_CHUNK_BYTES:
         raise TooLargeError(
@@ -94,7 +134,7 @@ def checked(file: Any, size: int, chunk: Any, most_value_bytes: int) -> tuple[in
         )
     file.seek(start)
     data = file.read(length)
-    found = pages(data, chunk.num_values)
+    found = pages(data, chunk.values)
     if found.value_bytes > most_value_bytes + SLACK_BYTES:
         raise TooLargeError(f"some value unpacks to {found.value_bytes:,} bytes; the limit is {most_value_bytes:,}")
     return start, data, found
@@ -168,19 +208,29 @@ def _value(data: memoryview, place: int, kind: int, depth: int) -> tuple[Any, in
             return None, place + 8
         case 8:
             length, place = _varint(data, place)
-            return None, place + length
+            return bytes(data[place : place + length]), place + length
         case 9 | 10:
-            byte, place = data[place], place + 1
-            count, place = _varint(data, place) if byte >> 4 == 15 else (byte >> 4, place)
-            if (byte & 15) in _FIXED:
-                return None, place + count * _FIXED[byte & 15]
-            for _ in range(count):
-                _, place = _value(data, place, byte & 15, depth + 1)
-            return None, place
+            return _list(data, place, depth)
         case 12:
             return _fields(data, place, depth)
         case _:
             raise BadPageError("a page header of another kind")
+
+
+def _list(data: memoryview, place: int, depth: int) -> tuple[list[Any], int]:
+    """Structs and texts of a list; other elements are passed over."""
+    byte, place = data[place], place + 1
+    count, place = _varint(data, place) if byte >> 4 == 15 else (byte >> 4, place)
+    if count > MOST_ELEMENTS:
+        raise BadPageError("a list without an end")
+    if (byte & 15) in _FIXED:
+        return [], place + count * _FIXED[byte & 15]
+    found = []
+    for _ in range(count):
+        value, place = _value(data, place, byte & 15, depth + 1)
+        if isinstance(value, (dict, bytes)):
+            found.append(value)
+    return found, place
 
 
 _FIXED = {1: 1, 2: 1, 3: 1, 7: 8}
