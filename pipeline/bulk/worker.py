@@ -32,6 +32,8 @@ from recast.pipeline.precision import Precision
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
+AHEAD_BYTES = 128 << 20
+"""A larger input is fetched only when it is decoded: of several at once the bytes would fill a worker's memory."""
 ALONE_PIXELS = 2 << 20
 """A larger picture waits for no others of its shape: its tiles fill batches by themselves, and memory is dear."""
 STREAMS = 2
@@ -119,7 +121,7 @@ class ShardMaker:
         elif attempt.careful:
             self._committer.write(self._one_by_one(unit, name, attempt), name, attempt)
         else:
-            fetched = ahead(self._fetch, map(Sample, unit, count()), self._fetchers, FETCH_AHEAD)
+            fetched = ahead(self._fetch_ahead, map(Sample, unit, count()), self._fetchers, FETCH_AHEAD)
             generated = self._generate(self._codec(self._decode, fetched))
             self._committer.write(self._codec(self._encode, generated), name, attempt)
 
@@ -136,6 +138,9 @@ class ShardMaker:
             self._ledger.take(name, item.key)
             yield from map(self._encode, self._generate([self._decode(self._fetch(Sample(item, place)))]))
 
+    def _fetch_ahead(self, sample: Sample) -> Sample:
+        return sample if sample.item.size > AHEAD_BYTES else self._fetch(sample)
+
     def _fetch(self, sample: Sample) -> Sample:
         try:
             with self._tally.timed("fetch"):
@@ -148,6 +153,8 @@ class ShardMaker:
         return sample
 
     def _decode(self, sample: Sample) -> Sample:
+        if sample.data is None and sample.fault is None and not sample.untried:
+            sample = self._fetch(sample)
         data, sample.data = sample.data, None
         if data is not None:
             try:
