@@ -56,9 +56,14 @@ def reason(name: str) -> str:
 
 
 class PassedOver:
-    """Counts of what a listing met and did not take: endings of sidecars, and kinds of everything else."""
+    """Counts of what a listing met and did not take: endings of sidecars, and kinds of everything else.
 
-    def __init__(self) -> None:
+    Args:
+        by_name: whether files are left out for their names; a training has its own rule for those.
+    """
+
+    def __init__(self, *, by_name: bool = True) -> None:
+        self._by_name = by_name
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -69,7 +74,7 @@ class PassedOver:
 
     def takes(self, name: str) -> bool:
         """Whether a file of this name is to become an input. If it is not, it is counted."""
-        kind = reason(name)
+        kind = reason(name) if self._by_name else ""
         if kind:
             self.add(kind)
         return not kind

@@ -17,6 +17,7 @@ from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.report.wording import plural
 from recast.pipeline.training import layouts
@@ -80,7 +81,9 @@ def listed(
 
 def _images(url: str, output: str) -> tuple[list[Input], Strays]:
     strays = Strays()
-    inputs = images_among(list(sources.inventory(sources.Source(urls=(url,)))), url, output, strays)
+    inputs = images_among(
+        list(sources.inventory(sources.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
+    )
     if not inputs:
         raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))
     return inputs, strays
