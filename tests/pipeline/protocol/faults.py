@@ -254,7 +254,7 @@ def checkpoint_before_bundle(patch: pytest.MonkeyPatch) -> None:
     """A checkpoint says that a step is done before the step's bundle is there."""
 
     def write(self: records.Records, step: int, state: Any, network: Any, grid: Any) -> None:
-        self._checkpoints.save(step, state, self._plan.keep_checkpoints)
+        self._checkpoints.save(step, state, self._plan.keep_checkpoints, self._confirmed)
         self._export(step, network, self._log.samples(step, grid))
 
     patch.setattr(records.Records, "_write", write)

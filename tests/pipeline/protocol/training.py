@@ -1,6 +1,6 @@
 """A training reduced to what it publishes: a checkpoint and a bundle after every step, and going on from the newest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import torch
@@ -11,6 +11,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import bundles, storage
+from recast.pipeline.output.lease import Lease
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.worker import Worker
@@ -24,12 +25,13 @@ LAST, KEPT = 4, 2
 
 
 def train(last: int = LAST) -> None:
-    """From the newest checkpoint to the last step; a "step" adds one to every weight. Storage's faults are told as a
-    worker of a training tells them."""
-    with storage.faults_as_sentences("training"):
+    """From the newest checkpoint to the last step, as the holder of the output's lease; a "step" adds one to every
+    weight. Storage's faults are told as a worker of a training tells them."""
+    fs, root = storage.filesystem(TRAINING)
+    with storage.faults_as_sentences("training"), Lease(fs, root, "training") as lease:
         checkpoints = Checkpoints(TRAINING)
         start = newest(checkpoints)
-        records = _records(checkpoints)
+        records = _records(checkpoints, lease.confirm)
         for step in range(start + 1, last + 1):
             state, preview = {"weights": torch.tensor(step)}, Image.new("RGB", (2, 2))
             records._submit(records._write, step, state, _network(step), preview)
@@ -49,15 +51,14 @@ def _network(step: int) -> nn.Module:
     return network
 
 
-def _records(checkpoints: Checkpoints) -> Records:
+def _records(checkpoints: Checkpoints, confirmed: Callable[[], None]) -> Records:
     facts = {"preset": "", "seed": 0, "workers": 1, "precision": "fp32", "data": "data", "bundle_precision": "fp32"}
     plan = SimpleNamespace(output=TRAINING, recipe="srresnet", keep_checkpoints=KEPT, **facts)
     described = SimpleNamespace(network="edsr", arguments=ARGUMENTS, descriptor=Descriptor(task="upscale", scale=2))
     provisions = SimpleNamespace(digests={}, supplies=SimpleNamespace(classes=()))
     recipe, road = SimpleNamespace(product=described), SimpleNamespace(device="cpu")
-    return Records(
-        plan, RecipeConfig(steps=LAST, batch_size=1, learning_rate=1e-3), recipe, road, checkpoints, {}, {}, provisions
-    )  # type: ignore[arg-type]
+    config = RecipeConfig(steps=LAST, batch_size=1, learning_rate=1e-3)
+    return Records(plan, config, recipe, road, checkpoints, {}, {}, provisions, confirmed)  # type: ignore[arg-type]
 
 
 def _published(bucket: Bucket) -> Iterator[str]:
