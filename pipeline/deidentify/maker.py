@@ -19,7 +19,7 @@ from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import HiddenNames
 from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
-from recast.pipeline.deidentify.settings import Deidentification
+from recast.pipeline.deidentify.settings import SMALLEST_FACE_PX, Deidentification
 
 if TYPE_CHECKING:
     from recast.pipeline.bulk.worker import Work
@@ -97,7 +97,10 @@ class AnonymizerKit:
 
 
 def _built(asked: Deidentification, packed: dict[str, Packed], device: str) -> Sequence[Detector]:
-    return built_detectors(asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, device=device)
+    return built_detectors(
+        asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, smallest_px=asked.smallest_face,
+        device=device,
+    )  # fmt: skip
 
 
 def built_detectors(
@@ -106,6 +109,7 @@ def built_detectors(
     *,
     scales: Sequence[float] = (),
     mirrored: bool = False,
+    smallest_px: float = SMALLEST_FACE_PX,
     device: str = "cpu",
 ) -> list[Detector]:
     """The detectors of those names; places of bundles among them are fetched, where they aren't `packed`.
@@ -117,10 +121,13 @@ def built_detectors(
     made: list[Detector] = []
     for name in dict.fromkeys(names):
         if name == "centerface":
-            made.append(CenterFace(scales=scales, mirrored=mirrored, threads=1 if device == "cpu" else 0))
+            threads = 1 if device == "cpu" else 0
+            made.append(CenterFace(scales=scales, mirrored=mirrored, smallest_px=smallest_px, threads=threads))
         elif name == "cascades":
             made.append(Cascades())
         elif name != "none":
             bundle = packed[name] if packed else bundles.fetch(name)
-            made.append(RetinaFaceDetector(bundle, scales=scales, mirrored=mirrored, device=device))
+            made.append(
+                RetinaFaceDetector(bundle, scales=scales, mirrored=mirrored, smallest_px=smallest_px, device=device)
+            )
     return made

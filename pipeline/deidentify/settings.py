@@ -19,6 +19,10 @@ replace or hold other things than before."""
 MOST_STRENGTH = 4.0
 
 
+SMALLEST_FACE_PX = 8.0
+"""Height of the smallest face that is to be found, unless another is asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replacement:
     """How regions are replaced.
@@ -84,6 +88,8 @@ class Deidentification:
     """Their finds are joined: names in DETECTORS (`none` where a user's boxes are all there is), or URLs of bundles."""
     scales: tuple[float, ...] = ()
     """Sizes at which detectors look at an image, relative to its own; empty: those that its size asks for."""
+    smallest_face: float = SMALLEST_FACE_PX
+    """Height in pixels of the smallest face that is to be found, where no scales are given."""
     mirrored: bool = False
     """Whether centerface looks at each image's mirror image, too."""
     boxes: str = ""
@@ -111,6 +117,8 @@ class Deidentification:
             ) from fault
         if not all(0.01 <= scale <= 4 for scale in self.scales):
             raise ValueError(f"scales are {self.scales}; each must be in [0.01, 4]")
+        if not 6 <= self.smallest_face <= 1000:
+            raise ValueError(f"smallest_face is {self.smallest_face} px; it must be from 6 to 1,000")
 
     @property
     def looks(self) -> bool:

@@ -6,7 +6,17 @@ from typing import Any
 from recast.pipeline.report.wording import percent, plainly
 
 POLICY = (
-    *("detectors", "scales", "mirrored", "threshold", "doubt", "most_regions", "without", "sample_share"),
+    *(
+        "detectors",
+        "scales",
+        "smallest_face",
+        "mirrored",
+        "threshold",
+        "doubt",
+        "most_regions",
+        "without",
+        "sample_share",
+    ),
     *("method", "shape", "margin", "strength", "consistent_by", "seal", "names"),
 )
 """Settings of the job that a reviewer asks about, in this order."""
@@ -32,6 +42,9 @@ def _detectors(policy: Mapping[str, Any]) -> str:
         return "boxes of the user's own alone" if names else ""
     scales = [plainly(scale) for scale in policy.get("scales") or () if isinstance(scale, (int, float))]
     at = f", at {' and '.join(scales)} of each image's size" if scales and scales != ["1"] else ""
+    smallest = policy.get("smallest_face")
+    if not scales and isinstance(smallest, (int, float)):
+        at = f", for faces of {plainly(smallest)} px and more"
     return " and ".join(names) + at + (", and at mirror images" if policy.get("mirrored") is True else "")
 
 

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from recast.models.faces import LANDMARKS
-from recast.pipeline.deidentify.detection.detectors import LEAST_CANDIDATE, DetectorMissingError, FaceNetwork, finite
+from recast.pipeline.deidentify.detection.detectors import (
+    LEAST_CANDIDATE,
+    DetectorMissingError,
+    FaceNetwork,
+    finite,
+)
+from recast.pipeline.deidentify.settings import SMALLEST_FACE_PX
 
 STRIDE = 4
 """Input pixels for each of the network's outputs."""
@@ -27,8 +33,15 @@ class CenterFace(FaceNetwork):
 
     overlap = 0.3
 
-    def __init__(self, *, scales: Sequence[float] = (), mirrored: bool = False, threads: int = 0) -> None:
-        super().__init__("centerface", scales, mirrored=mirrored)
+    def __init__(
+        self,
+        *,
+        scales: Sequence[float] = (),
+        mirrored: bool = False,
+        smallest_px: float = SMALLEST_FACE_PX,
+        threads: int = 0,
+    ) -> None:
+        super().__init__("centerface", scales, mirrored=mirrored, smallest_px=smallest_px)
         self._data, self._threads = _weights().read_bytes(), threads
         self.name = f"centerface {hashlib.sha256(self._data).hexdigest()[:12]}"
 

@@ -7,7 +7,15 @@ from typing import Protocol
 import numpy as np
 
 from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
-from recast.pipeline.deidentify.detection.views import Window, levels, mosaics, reduced, suspected, tiles
+from recast.pipeline.deidentify.detection.views import (
+    CLOSE_ENOUGH_PX,
+    Window,
+    levels,
+    mosaics,
+    reduced,
+    suspected,
+    tiles,
+)
 from recast.pipeline.deidentify.regions import Region, suppressed, union
 
 LEAST_SCORE = 0.05
@@ -52,10 +60,11 @@ class FaceNetwork(ABC):
     overlap = 0.4
     """Of two faces of one look that overlap so much, the better one stays."""
 
-    def __init__(self, label: str, scales: Sequence[float], *, mirrored: bool) -> None:
-        """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size asks
-        for."""
+    def __init__(self, label: str, scales: Sequence[float], *, mirrored: bool, smallest_px: float) -> None:
+        """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size and the
+        smallest face that is to be found ask for."""
         self._label, self._scales, self._mirrored = label, tuple(scales), mirrored
+        self._smallest_px = smallest_px
 
     @abstractmethod
     def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -74,15 +83,16 @@ class FaceNetwork(ABC):
     def _looks(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         """The rows of each image, look by look, in pixels of the image."""
         height, width = images[0].shape[:2]
-        for scale in self._scales or levels(height, width):
+        scales = self._scales or levels(height, width, self._smallest_px)
+        for scale in scales:
             for mirrored in (False, True) if self._mirrored else (False,):
                 seen = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirrored else images
-                looks = self._at(seen, scale)
+                looks = self._enlarged(seen, scale) if scale > 1 else self._at(seen, scale)
                 if mirrored:
                     for rows in looks:
                         _mirror(rows, width)
                 yield looks
-                if scale == 1 and not mirrored and not self._scales:
+                if scale == 1 and not mirrored and not self._scales and self._smallest_px >= CLOSE_ENOUGH_PX:
                     yield [self._closer(image, rows) for image, rows in zip(images, looks, strict=True)]
 
     def _at(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
@@ -96,6 +106,17 @@ class FaceNetwork(ABC):
             for one, rows, part in zip(small, self._checked(batch), parts, strict=True):
                 part.append(_within(_moved(rows, tile, one.ratio), width, height))
         return [np.concatenate(rows) for rows in parts]
+
+    def _enlarged(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
+        """What is found in images made larger, part by part: all of a large one would not fit into memory. A score that
+        tells nothing is none of a small face, which enlarged would score more."""
+        height, width = images[0].shape[:2]
+        parts: list[list[np.ndarray]] = [[] for _ in images]
+        for tile in tiles(height, width, 1, enlarged=scale):
+            for rows, part in zip(self._at([tile.of(image) for image in images], scale), parts, strict=True):
+                least = 0.0 if self._scales else LEAST_CLOSER_SCORE
+                part.append(_moved(rows[rows[:, -1] >= least], tile))
+        return [_within(np.concatenate(rows), width, height) for rows in parts]
 
     def _checked(self, batch: np.ndarray) -> list[np.ndarray]:
         """The rows of each image. Raises NotFiniteError."""

@@ -9,6 +9,7 @@ from recast.models.bundle import BundleError
 from recast.models.networks.retinaface import anchors, decoded
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.detection.detectors import LEAST_CANDIDATE, FaceNetwork, finite
+from recast.pipeline.deidentify.settings import SMALLEST_FACE_PX
 
 MOST_CANDIDATES = 750
 """Of an image, before those that overlap better ones go (Pytorch_Retinaface: 750)."""
@@ -18,13 +19,19 @@ class RetinaFaceDetector(FaceNetwork):
     """Faces by anchors on a feature pyramid."""
 
     def __init__(
-        self, packed: Packed, *, scales: Sequence[float] = (), mirrored: bool = False, device: str = "cpu"
+        self,
+        packed: Packed,
+        *,
+        scales: Sequence[float] = (),
+        mirrored: bool = False,
+        smallest_px: float = SMALLEST_FACE_PX,
+        device: str = "cpu",
     ) -> None:
         """Raises BundleError for a bundle that detects nothing."""
         bundle, network = packed.unpack()
         if bundle.descriptor.task != "detect":
             raise BundleError(f"{packed.url} is a bundle for `recast {bundle.descriptor.task}`, not a detector")
-        super().__init__("retinaface", scales, mirrored=mirrored)
+        super().__init__("retinaface", scales, mirrored=mirrored, smallest_px=smallest_px)
         self.name = f"retinaface {bundle.digest}"
         self._network, self._device = network.to(device), device
 

@@ -28,9 +28,15 @@ def anonymizer():
     return Anonymizer(detectors=[CenterFace(threads=1)])
 
 
+@pytest.fixture(scope="module")
+def quick():
+    """Without the look that only faces of less than 14 px need."""
+    return Anonymizer(detectors=[CenterFace(threads=1, smallest_px=14)])
+
+
 @pytest.mark.parametrize(
     ("height_px", "megapixels"),
-    [(14, 0.1), (14, 0.5), (20, 0.5), (64, 0.3), (300, 0.4), (900, 1.3), (1300, 2.4)],
+    [(8, 0.1), (11, 0.2), (20, 0.3), (64, 0.3), (300, 0.4)],
 )
 def test_faces_of_every_size_are_covered_or_held(astronaut, anonymizer, height_px, megapixels):
     """With film grain, which hides large faces from a look at full size alone."""
@@ -39,10 +45,18 @@ def test_faces_of_every_size_are_covered_or_held(astronaut, anonymizer, height_p
     assert outcome(anonymizer, image, box) in ("found", "held")
 
 
+@pytest.mark.parametrize(("height_px", "megapixels"), [(14, 0.5), (900, 1.3), (1300, 2.4)])
+def test_larger_faces_are_found_without_enlarging(astronaut, quick, height_px, megapixels):
+    """With `--smallest-face 14`: large faces in the image made smaller, those of 14 px by closer looks."""
+    looking = CenterFace(threads=1, scales=(1.0,))
+    image, box = scene(astronaut, face_of(astronaut, looking), height_px, megapixels * 1e6)
+    assert outcome(quick, image, box) in ("found", "held")
+
+
 @pytest.mark.parametrize(
     "kind", ["ink on transparency", "hidden behind alpha 0", "8 bits in 16", "9 bits in 16", "one hot pixel", "night"]
 )
-def test_what_a_person_can_see_is_found_or_held(astronaut, anonymizer, kind):
+def test_what_a_person_can_see_is_found_or_held(astronaut, quick, kind):
     """The picture in the alpha channel alone, and files that use a small part of their range."""
     grey, alpha = astronaut.mean(2), None
     if kind == "ink on transparency":
@@ -55,7 +69,7 @@ def test_what_a_person_can_see_is_found_or_held(astronaut, anonymizer, kind):
         pixels = (grey * (2 if kind == "9 bits in 16" else 1)).astype(np.uint16)[..., None]
         if kind == "one hot pixel":
             pixels[0, 0] = 65535
-    (made,) = anonymizer([Picture(pixels=pixels, alpha=alpha)], [item("a")])
+    (made,) = quick([Picture(pixels=pixels, alpha=alpha)], [item("a")])
     if isinstance(made, Held):
         return
     assert not made.pixels[80:160, 205:245].any()
@@ -111,9 +125,10 @@ def test_tiles_show_all_of_an_image():
 
 
 def test_small_images_are_enlarged_and_large_ones_reduced():
-    assert levels(3000, 4000)[:3] == [1.0, 0.25, 0.125]
-    assert levels(300, 300)[1] > 2
-    assert levels(1, 1)[0] == 1.0
+    assert levels(3000, 4000, 14)[:3] == [1.0, 0.25, 0.125]
+    assert levels(3000, 4000, 8)[:3] == [1.0, 3.5, 0.25]
+    assert levels(300, 300, 14)[1] > 2
+    assert levels(1, 1, 14)[0] == 1.0
 
 
 def test_places_of_a_mosaic_lead_back():
