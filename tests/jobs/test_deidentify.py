@@ -49,7 +49,7 @@ def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_l
     assert {key: row["status"] for key, row in rows.items()} == {
         "astronaut.png": "ok", "broken.jpg": "held", "camera.jpg": "ok", "coffee.png": "ok", "moon.png": "held",
     }  # fmt: skip
-    assert rows["broken.jpg"]["error"].startswith(("truncated: ", "not-an-image: "))
+    assert rows["broken.jpg"]["error"].startswith(("truncated: ", "corrupt: "))
     assert rows["moon.png"]["error"].startswith("doubtful: centerface gives a face 0.1")
     assert [(r["kind"], r["action"]) for r in rows["coffee.png"]["regions"]] == [("cup", "blur")]
     for key in ("astronaut.png", "camera.jpg"):

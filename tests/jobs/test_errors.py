@@ -14,7 +14,15 @@ from recast.jobs import bulk, cli, errors
 from recast.models.bundle import BundleError
 from recast.pipeline.storage import StorageError
 
-INNER = {"NotFiniteError": "tells the generator's caller to make a row of it"}
+INNER = {
+    "BadPageError": "a Parquet row that can't be read becomes a row",
+    "BadZipError": "a zip directory that can't be read on becomes a row",
+    "HeaderFaultError": "a tar that can't be read on becomes a row",
+    "NotAFileError": "a pipe or a device in place of an image becomes a row",
+    "NotFiniteError": "tells the generator's caller to make a row of it",
+    "OutlineError": "a bundle whose arguments are absurd is a BundleError",
+    "TooLargeError": "a Parquet value beyond the limit becomes a row",
+}
 """Exceptions that never leave the function which asked for them, and why."""
 
 

@@ -71,6 +71,7 @@ def test_a_new_passcode_is_typed_twice_and_an_old_one_once(command, typing, tmp_
 
 def test_rekey_checks_the_old_one_before_it_asks_for_the_new_one(command, typing, tmp_path, worker_here, capsys):
     """The lock stays as it is until everything is right."""
+    shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "b.png")
     typing(OLD, OLD)
     assert cli._status(command) == 0
     lock = (tmp_path / "out" / "seals" / "lock.json").read_bytes()
