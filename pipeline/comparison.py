@@ -21,6 +21,7 @@ from recast.pipeline.images.decode import decode
 from recast.pipeline.images.endings import is_hidden, is_no_image, without_ending
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
+from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.images.sources import Source, inventory
 from recast.pipeline.report.wording import plural
@@ -183,12 +184,13 @@ def compare(
 
 def _images(url: str, found: Comparison) -> list[Input]:
     """What may be images by their names; the others are counted."""
-    kept = []
-    for item in inventory(Source(urls=(url,))):
+    kept, over = [], PassedOver()
+    for item in inventory(Source(urls=(url,)), over):
         if is_hidden(item.key) or is_no_image(item.key):
-            found.passed_over += 1
+            over.add("no image")
         else:
             kept.append(item)
+    found.passed_over += over.counts.total()
     if not kept:
         raise StorageError(f"there are no images at {url}")
     return kept

@@ -86,7 +86,7 @@ def unsealed(output: str) -> dict[str, np.ndarray]:
     key = read_lock(fs, path).key(Secret(PASSCODE.encode()))
     published = {row["key"]: row["sha256"] for row in current(fs, path, ["key", "sha256"]).to_pylist()}
     return {
-        seal["key"]: opened(key, seal["key"], published[seal["key"]], tuple(seal["box"]), seal["sealed"])
+        seal["key"]: opened(key, seal["key"], published[seal["key"]], tuple(seal["box"]), seal["sealed"]).pixels
         for stem in sealed_stems(fs, path)
         for seal in read_seals(fs, path, stem)
     }
