@@ -45,7 +45,7 @@ def synchronise(device: str) -> None:
 def measured(recipe: str, batch_size: int, device: str, rounds: int, *, compiled: bool) -> None:
     torch.manual_seed(0)
     config = recipes.configured(recipe, "paper", {"batch_size": batch_size})
-    plan = TrainingPlan(recipe=recipe, data="", output="", precision="bf16", compile=compiled)
+    plan = TrainingPlan(recipe=recipe, data="data", output="out", precision="bf16", compile=compiled)
     road = WorkerRoad(
         recipes.build(recipe, config, NOTHING), plan, device=torch.device(device), ema_decay=0.0, batch_size=batch_size
     )

@@ -40,7 +40,7 @@ def bare(rank: int, folder: str, data: str) -> None:
     config = recipes.configured(RECIPE, PRESET)
     recipe = recipes.build(RECIPE, config, NOTHING)
     bare_road = WorkerRoad(
-        recipe, TrainingPlan(recipe=RECIPE, data="", output=""), device=torch.device("cpu"),
+        recipe, TrainingPlan(recipe=RECIPE, data="data", output="out"), device=torch.device("cpu"),
         ema_decay=config.ema_decay, batch_size=config.batch_size, world=WORKERS,
     )  # fmt: skip
     share, steps, rates = config.batch_size // WORKERS, STEPS // 2, []
