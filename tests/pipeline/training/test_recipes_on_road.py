@@ -109,7 +109,7 @@ def test_srgan_starts_from_srresnet_with_a_published_loss_network(trainer_here, 
         ("srgan", {}, "srgan needs --loss-network"),
         ("style_transfer", {"loss_network": "{classifier}"}, "style_transfer needs --style-image"),
         ("srgan", {"loss_network": "{missing}"}, "the loss network is not at"),
-        ("srgan", {"loss_network": "{style}"}, "can't be read as weights alone"),
+        ("srgan", {"loss_network": "{style}"}, "no checkpoint that can be read"),
         ("style_transfer", {"loss_network": "{classifier}", "style_image": "{classifier}/bundle.json"}, "not-an-image"),
         (
             "srgan",
