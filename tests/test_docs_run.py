@@ -133,7 +133,7 @@ def emptied(url: str) -> None:
         fs.rm(path, recursive=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_commands_of_a_page_run(page, place, bucket, monkeypatch, capsys, request):
     fs, path = storage.filesystem(bucket)

@@ -64,7 +64,7 @@ def server(tmp_path_factory):
 def recast(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """The command in a process of its own: Ray reads where its token lies when it is imported."""
     command = [sys.executable, "-m", "recast", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, text=True, timeout=360, env={**os.environ, **environment})
 
 
 def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_path, monkeypatch):

@@ -194,7 +194,7 @@ def test_images_that_arrive_while_runs_are_fired_and_killed_are_settled_once(buc
     subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "bundle")], check=False)
     first.wait()
     arriving.join()
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 300
     while subprocess.run(["/bin/sh", "-c", command], check=False).returncode:
         assert time.monotonic() < deadline, local.last_run("often")
     fs, path = storage.filesystem(output)

@@ -142,7 +142,7 @@ class Victims:
         return killed
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("place", ["disk", "s3"])
 def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
     place, source, model, calm, sealing, calm_and_sealed, tmp_path, request, ray_cluster_two_nodes
@@ -157,7 +157,7 @@ def test_actors_nodes_and_drivers_killed_at_random_cost_nothing_but_time(
     random.seed(place)
     each = [victims.actor, victims.driver, victims.node]
     acts = [*random.choices(each, k=KILLS - len(each)), *random.sample(each, k=len(each))]  # the last are done first
-    outputs, deadline = [], time.monotonic() + 400
+    outputs, deadline = [], time.monotonic() + 840
     while acts:  # a run may end before the last of them: while a lost node is replaced, the others go on
         outputs.append(f"{root}/out-{len(outputs)}")
         command = [sys.executable, "-m", "recast", *what, outputs[-1], *how, "--shard-images", "3", "--actors", "3"]

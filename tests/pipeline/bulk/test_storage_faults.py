@@ -32,7 +32,7 @@ def test_errors_cuts_and_stalls_of_a_tenth_of_requests_change_nothing(tmp_path, 
     with FlakyProxy(object_store.endpoint, share=0.1, stall_s=2.0) as proxy:
         tired = dataclasses.replace(object_store, endpoint=proxy.endpoint)
         with tired.exported():
-            subprocess.run([*command, f"{bucket}/in", f"{bucket}/out"], check=True, timeout=200)
+            subprocess.run([*command, f"{bucket}/in", f"{bucket}/out"], check=True, timeout=400)
     wrong = {fate: count for fate, count in proxy.done.items() if fate != "forward"}
     assert len(wrong) == 5, proxy.done
     calm, view = settled(f"{tmp_path}/calm"), settled(f"{bucket}/out")

@@ -65,7 +65,7 @@ def _die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, tmp_path, monkeypatch):
     """Ray Train forgets what such a group claimed: the next one would find no CPU to read examples with."""
     lives, asked = tmp_path / "lives", settings(photos, tmp_path / "out")
@@ -111,7 +111,7 @@ train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
 """A training whose workers take a seat each, of which a node has one: seats stand for GPUs."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_groups_shrink_and_grow_with_the_cluster(photos, tmp_path, ray_cluster_two_nodes):
     """Two workers, one when a node is lost, two again when one comes; each goes on from the last checkpoint."""
     nodes, checkpoints = ray_cluster_two_nodes, Checkpoints(str(tmp_path / "out"))

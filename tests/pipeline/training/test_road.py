@@ -99,7 +99,7 @@ def test_finished_training_is_left_alone(undisturbed, photos):
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.timeout(120 + 60 * KILLS)
+@pytest.mark.timeout(300 + 120 * KILLS)
 def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photos, bucket, ray_cluster_two_nodes):
     """Workers, driver and node, at random. Where a second run takes over is a matter of luck, where it ends is not."""
     ray.shutdown()
