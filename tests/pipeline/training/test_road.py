@@ -105,7 +105,7 @@ def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photo
     ray.shutdown()
     output = f"{bucket}/trained"
     fire = Fire(ray_cluster_two_nodes, plan(photos, output))
-    fire.burn(60 + 60 * KILLS)
+    fire.burn(60 + 120 * KILLS)
     assert len(fire.deaths) == KILLS
     assert {"worker", "kill_driver", "node"} <= set(fire.deaths)
     burnt, calm = Checkpoints(output).load(STEPS), final_state(undisturbed)
