@@ -19,7 +19,7 @@ KEPT_VARIABLES = (
     "AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION", "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_CLOUD_PROJECT", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "FSSPEC_CONFIG_DIR",
 )  # fmt: skip
-"""Of the environment at installation, what runs get: where things are, and never what opens them."""
+"""Variables of the environment at installation that runs get: they say where things are, never what opens them."""
 CREDENTIALS = re.compile(
     r"(AWS_|AZURE_|GOOGLE_|FSSPEC_|RAY_|HF_).*(KEY|SECRET|TOKEN|PASS|CREDENTIAL|SAS|CONNECTION_STRING).*|FSSPEC_\w+"
 )

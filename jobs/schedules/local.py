@@ -46,7 +46,7 @@ class Installed:
     """What came of an installation."""
 
     log: str
-    """Where what runs say goes."""
+    """The file that the output of scheduled runs goes to."""
     warnings: tuple[str, ...] = ()
     """Sentences on what runs will lack."""
 

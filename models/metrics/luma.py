@@ -3,7 +3,7 @@
 import numpy as np
 
 WEIGHTS, BLACK = (65.481, 128.553, 24.966), 16.0
-"""Of ITU-R BT.601 in studio range, as MATLAB's rgb2ycbcr and BasicSR have it."""
+"""The weights of luma by ITU-R BT.601 in studio range, as MATLAB's rgb2ycbcr and BasicSR have it."""
 
 
 def y_channel(pixels: np.ndarray) -> np.ndarray:

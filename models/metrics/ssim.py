@@ -7,7 +7,7 @@ SIGMA, TRUNCATE = 1.5, 3.5
 """Of the Gaussian window: 11 x 11 pixels."""
 REACH_PX = int(TRUNCATE * SIGMA + 0.5)
 SIDE_PX = 2 * REACH_PX + 1
-"""Of the window: the least side of an image."""
+"""The side of the window, and so the least side of an image."""
 K1, K2, LARGEST = 0.01, 0.03, 255.0
 
 

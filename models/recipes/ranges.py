@@ -45,10 +45,10 @@ Pixels = Annotated[int, Within(1, 1 << 14)]
 PixelsOrNone = Annotated[int, Within(0, 1 << 14)]
 Positive = Annotated[float, Within(0, open=True)]
 Weight = Annotated[float, Within(0)]
-"""Of a loss."""
+"""The range of a loss's weight."""
 Share = Annotated[float, Within(0, 1)]
 Decay = Annotated[float, Within(0, 1 - 1e-12)]
-"""Of a moving average, Adam's betas, dropout: less than 1."""
+"""The range of moving averages, Adam's betas and dropout: less than 1."""
 
 
 def check(config: Any) -> None:

@@ -68,7 +68,7 @@ class Work:
     fails_closed: bool = False
     """Whether an image that can't be processed is held, as one that a policy keeps back."""
     claim: Claim | None = None
-    """By which the run may write; None where nobody else can be at work: measurements, tests."""
+    """The claim by which the run may write; None where nobody else can be at work, as in measurements and tests."""
     about: dict[str, str]
     """For the fragments' metadata: the names behind `model` and `spec`."""
 
