@@ -10,7 +10,7 @@ from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.makers import Maker
 from recast.pipeline.images.passed import sentence as passed_over
-from recast.pipeline.reasons import counted
+from recast.pipeline.reasons import plural
 from recast.pipeline.urls import shown, without_secrets
 
 DONE, TOO_MANY_FAILED = 0, 3
@@ -55,12 +55,12 @@ def _advice(summary: Summary) -> str:
 def _sentence(job: BulkJob, summary: Summary) -> str:
     done, wall = summary.ok + summary.failed + summary.held, summary.seconds["wall"]
     held = f"{summary.held:,} held, " if summary.held else ""
-    pruned = f"; {counted(summary.pruned, 'row')} of vanished inputs removed" if summary.pruned else ""
+    pruned = f"; {plural(summary.pruned, 'row')} of vanished inputs removed" if summary.pruned else ""
     if not done:
-        return f"{job.output}: nothing to do, {counted(summary.inputs, 'input')} settled before{pruned}"
+        return f"{job.output}: nothing to do, {plural(summary.inputs, 'input')} settled before{pruned}"
     return (
         f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} settled before; "
-        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {counted(summary.shards, 'shard')}, "
+        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {plural(summary.shards, 'shard')}, "
         f"{wall:.0f} s{pruned}"
     )
 

@@ -16,7 +16,7 @@ from recast.pipeline.output.index import INDEX, current, current_row, epoch_of
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.verify import image_bytes, verify
 from recast.pipeline.output.view import OutputFileSystem
-from recast.pipeline.reasons import counted
+from recast.pipeline.reasons import plural
 from recast.pipeline.storage import StorageError
 
 DONE, FAILED = 0, 1
@@ -65,8 +65,8 @@ def check(output: str, *, as_json: bool = False) -> int:
         print(json.dumps({**facts, "faults": verdict.faults, "marked": verdict.marked}))
     else:
         events.show(
-            f"{output}: {counted(verdict.rows, 'row')}, {counted(verdict.ok, 'image')} re-checked, "
-            f"{counted(len(verdict.faults), 'fault')}"
+            f"{output}: {plural(verdict.rows, 'row')}, {plural(verdict.ok, 'image')} re-checked, "
+            f"{plural(len(verdict.faults), 'fault')}"
         )
         for fault in verdict.faults:
             events.say(fault)
@@ -105,7 +105,7 @@ def extract(output: str, folder: str, *, replace: bool = False) -> int:
     view = OutputFileSystem(output)
     with storage.faults_as_sentences(f"reading {output}"), ThreadPoolExecutor(READERS) as pool:
         count = sum(ahead(lambda path: _extract(view, path, root, folder, replace), view.find(""), pool, 2 * READERS))
-    events.show(f"{folder}: {counted(count, 'image')}")
+    events.show(f"{folder}: {plural(count, 'image')}")
     return DONE
 
 

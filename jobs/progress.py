@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from recast.pipeline import events
-from recast.pipeline.reasons import counted
+from recast.pipeline.reasons import plural
 
 LINE_EVERY_S = 10.0
 
@@ -55,7 +55,7 @@ class BulkProgress:
     def planned(self, inputs: int, settled: int) -> None:
         self._total, self._settled = inputs - settled, settled
         self._began = time.monotonic()
-        line = f"{self._title}: {counted(inputs, 'input')}, {settled:,} settled before, {self._total:,} to do"
+        line = f"{self._title}: {plural(inputs, 'input')}, {settled:,} settled before, {self._total:,} to do"
         self._event("planned", line, inputs=inputs, settled_before=settled)
         self._bar.update(self._task, description=f"{self._title}: starting", total=self._total)
 

@@ -24,7 +24,7 @@ from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.images.sources import Source, inventory
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.storage import StorageError
 
 MAX_PIXELS, MAX_BYTES = 1 << 28, 1 << 30

@@ -28,9 +28,9 @@ def words(fault: BaseException) -> str:
     return lines[0 if first else -1][:LONGEST].rstrip(".;: ")
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 shard`, `2,000 shards`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str) -> str:
+    """`1 image`, `1,204 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _begun_small(text: str) -> str:

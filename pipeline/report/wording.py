@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from recast.pipeline.events import printable
+from recast.pipeline.reasons import plural
 
 UNKNOWN = "–"
 
@@ -14,11 +15,6 @@ UNKNOWN = "–"
 def count(value: float | None) -> str:
     """1234567 -> `1,234,567`."""
     return UNKNOWN if value is None else f"{round(value):,}"
-
-
-def plural(value: int, noun: str) -> str:
-    """`1 image`, `1,204 images`."""
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
 def large(value: float | None) -> str:

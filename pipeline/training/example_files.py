@@ -19,7 +19,7 @@ from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.pictures import as_rgb8, laid_on
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.plan import TrainingError

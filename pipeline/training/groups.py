@@ -14,7 +14,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from recast.pipeline import cluster, events
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 

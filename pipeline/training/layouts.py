@@ -11,7 +11,7 @@ from recast.pipeline.deidentify.regions import Region
 from recast.pipeline.images import parquet
 from recast.pipeline.images.endings import without_ending
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.training.plan import TrainingError
 
 TRAINING = frozenset({"train", "training"})

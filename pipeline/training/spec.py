@@ -10,7 +10,7 @@ from recast.models import recipes
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import storage
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.training.example_files import Listing
 from recast.pipeline.training.log import now, read_run
 from recast.pipeline.training.plan import TrainingError, TrainingPlan

@@ -8,7 +8,7 @@ from functools import cache
 from recast.pipeline import storage
 from recast.pipeline.images.endings import is_hidden, is_no_image
 from recast.pipeline.images.inputs import Input
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 
 OWN = {
     "run.json": ("bundle/", "checkpoints/", "logs/"),

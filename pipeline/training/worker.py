@@ -19,7 +19,7 @@ from recast.models import recipes
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import events, storage
 from recast.pipeline.output.lease import Claim, LeaseError, confirm
-from recast.pipeline.report.wording import plural
+from recast.pipeline.reasons import plural
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side
 from recast.pipeline.training.examples import Draw, Shard, fixed_samples
