@@ -13,6 +13,7 @@ from torch.fx.experimental import _config as shape_settings
 
 from recast.models.bundle import BundleError
 from recast.models.descriptor import Descriptor
+from recast.models.pixels import rounded_up
 
 T = TypeVar("T")
 
@@ -31,8 +32,8 @@ def exported(network: nn.Module, descriptor: Descriptor, ending: str) -> tuple[b
         BundleError: the network can't be exported so, a package is missing, or the file's results differ.
     """
     multiple = descriptor.size_multiple
-    small = _up(max(SMALL_PX, descriptor.min_size_px), multiple)
-    side = max(_up(TRACED_PX, multiple), small + multiple)
+    small = rounded_up(max(SMALL_PX, descriptor.min_size_px), multiple)
+    side = max(rounded_up(TRACED_PX, multiple), small + multiple)
     example = _example(descriptor, 1, side, side)
     # Sizes are free within the multiple, down to the least, where a U-Net's innermost features have a single pixel.
     checks = [_example(descriptor, 3, small, small), _example(descriptor, 2, side, side + multiple)]
@@ -45,10 +46,6 @@ def exported(network: nn.Module, descriptor: Descriptor, ending: str) -> tuple[b
     if not off <= TOLERANCE:
         raise BundleError(f"the {FORMATS[ending]} file gives other results than the bundle (by {off:.2g}); not written")
     return data, off
-
-
-def _up(side: int, multiple: int) -> int:
-    return -(-side // multiple) * multiple
 
 
 def _example(descriptor: Descriptor, count: int, height: int, width: int) -> Tensor:

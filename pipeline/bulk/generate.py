@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
-from recast.models.pixels import LUMA
+from recast.models.pixels import LUMA, rounded_up
 from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
@@ -251,7 +251,8 @@ def _with_channels(image: Tensor, channels: int) -> Tensor:
 def _padding(height: int, width: int, descriptor: Descriptor) -> tuple[int, int]:
     """How many pixels are missing at the bottom and right to a size that the network takes."""
     multiple, least = descriptor.size_multiple, descriptor.min_size_px
-    return tuple(-(-max(side, least) // multiple) * multiple - side for side in (height, width))  # type: ignore[return-value]
+    down, right = (rounded_up(max(side, least), multiple) - side for side in (height, width))
+    return down, right
 
 
 def _padded(images: Tensor, descriptor: Descriptor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from recast.models.descriptor import Descriptor
 from recast.models.networks.layers import InstanceNorm
 from recast.models.networks.transform_net import PaddedConv
+from recast.models.pixels import rounded_up
 
 STRIP_BYTES = 64 << 20
 """About what a strip of a layer takes."""
@@ -90,8 +91,7 @@ class LayerByLayer:
         """The graph of a network in eval mode, or None: it has no instance norm, or layers that are not known here."""
         if not any(isinstance(module, InstanceNorm) for module in network.modules()):
             return None
-        multiple = descriptor.size_multiple
-        side = -(-max(PROBE_PX, descriptor.min_size_px) // multiple) * multiple
+        side = rounded_up(max(PROBE_PX, descriptor.min_size_px), descriptor.size_multiple)
         layers = _traced(network, torch.zeros(1, descriptor.in_channels, side, side, device=device))
         if layers is None or layers[next(reversed(layers))].share != descriptor.scale:
             return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recast.models.descriptor import Descriptor
+from recast.models.pixels import rounded_up
 
 CORE_PX = 768
 """What a tile adds to the result along each side, at most; the halo that decides its pixels comes on top. Half of
@@ -44,7 +45,7 @@ class Tiling:
         Tiles begin at multiples of `multiple`, so that strided networks see each pixel in the same phase as in the
         whole, and all have the same side once padded to that multiple, so that they can go through in batches.
         """
-        end = _up(length, self.multiple)
+        end = rounded_up(length, self.multiple)
         start = keep = 0
         while start + self.side < end:
             stop = start + self.side
@@ -61,11 +62,11 @@ def tiling(descriptor: Descriptor, height: int, width: int) -> Tiling | None:
     if height * width * enlarged**2 <= (WHOLE_PIXELS if descriptor.halo_px is None else SMALL_PIXELS):
         return None
     if descriptor.halo_px is not None:
-        margin, ramp = _up(descriptor.halo_px, multiple), 0
+        margin, ramp = rounded_up(descriptor.halo_px, multiple), 0
     else:
         margin, ramp = BLEND_MARGIN_PX, BLEND_RAMP_PX
     core = int(CORE_PX / enlarged)
-    side = _up(max(core + 2 * margin + ramp, descriptor.min_size_px), multiple)
+    side = rounded_up(max(core + 2 * margin + ramp, descriptor.min_size_px), multiple)
     return Tiling(side, margin, ramp, multiple) if max(height, width) > side else None
 
 
@@ -76,7 +77,3 @@ def lay(canvas: np.ndarray, piece: np.ndarray, at: int, fade: int) -> None:
         before = canvas[at : at + fade].astype(np.float32)
         canvas[at : at + fade] = np.rint(before + (piece[:fade] - before) * share)
     canvas[at + fade : at + len(piece)] = piece[fade:]
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from recast.models.pixels import rounded_up
+
 FIRST_STEP, STEP = 0.25, 0.5
 LEAST_ENLARGED, MOST_ENLARGED, ENLARGED_PIXELS = 1.5, 3.0, 500_000
 """Small images are looked at enlarged, too, up to so many times and so many pixels."""
@@ -104,7 +106,7 @@ def _parts(side: int, multiple: int, most: int, overlap: int) -> list[tuple[int,
         return [(0, side)]
     count = -(-(side - overlap) // (most - overlap))
     length = -(-(side + (count - 1) * overlap) // count)
-    length = -(-length // multiple) * multiple
+    length = rounded_up(length, multiple)
     return [(round(n * (side - length) / (count - 1)), length) for n in range(count)]
 
 
