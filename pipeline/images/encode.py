@@ -12,7 +12,7 @@ from PIL import Image
 from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
 from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.metadata import exif_of_size
-from recast.pipeline.images.pictures import Picture
+from recast.pipeline.images.pictures import Picture, laid_on
 
 Format = Literal["png", "jpeg", "webp"]
 Metadata = Literal["keep", "safe", "strip"]
@@ -97,7 +97,7 @@ class Encoder:
         )
 
     def _jpeg(self, picture: Picture) -> bytes:
-        pixels = picture.pixels if picture.alpha is None else _on_white(picture.pixels, picture.alpha)
+        pixels = picture.pixels if picture.alpha is None else laid_on(1, picture.pixels, picture.alpha)
         if pixels.shape[2] == 1:
             return simplejpeg.encode_jpeg(pixels, self.quality, colorspace="GRAY", colorsubsampling="Gray")
         sampling = "444" if self.quality >= FULL_COLOUR_QUALITY else "420"
@@ -129,8 +129,3 @@ def _colours(picture: Picture) -> Image.Image:
         image = image.copy()
         image.putalpha(Image.fromarray(picture.alpha))
     return image
-
-
-def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    share = alpha.astype(np.uint16)[..., None]
-    return ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)

@@ -46,10 +46,11 @@ def as_rgb8(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight
 
 
-def laid_on(ground: float, pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def laid_on(ground: int, pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Pixels uint [H, W, C] as they show over a ground, 0 for black and 1 for white, through their alpha [H, W]."""
-    top, share = np.iinfo(pixels.dtype).max, alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
-    return np.rint(pixels * share + np.float32(top * ground) * (1 - share)).astype(pixels.dtype)
+    opaque, share = np.uint32(np.iinfo(alpha.dtype).max), alpha.astype(np.uint32)[..., None]
+    behind = np.uint32(ground * np.iinfo(pixels.dtype).max)
+    return ((pixels * share + behind * (opaque - share) + opaque // 2) // opaque).astype(pixels.dtype)
 
 
 def with_alpha(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
