@@ -7,13 +7,18 @@ IMAGES = frozenset((
     ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".mpo", ".ico", ".tga", ".dds", ".heic", ".heif",
 ))  # fmt: skip
 """They are no part of an image's name."""
-OTHERS = frozenset((
-    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".xmp", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini",
-    ".cfg", ".html", ".htm", ".pdf", ".log", ".lock", ".py", ".ipynb", ".sh", ".mat", ".npy", ".npz", ".pkl", ".pt",
-    ".pth", ".ckpt", ".safetensors", ".onnx", ".h5", ".hdf5", ".db", ".sqlite", ".mp4", ".mov", ".avi", ".mkv",
-    ".webm", ".wav", ".mp3", ".lnk", ".bak", ".tmp", ".part", ".md5", ".sha256", ".flist",
+SIDECARS = frozenset((
+    ".json", ".jsonl", ".ndjson", ".txt", ".text", ".csv", ".tsv", ".xml", ".xmp", ".aae", ".md", ".rst", ".html",
+    ".htm", ".css", ".js", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".log", ".nfo", ".url", ".lnk",
+    ".webloc", ".cls", ".cls2", ".id", ".index", ".caption", ".captions", ".npy", ".npz", ".pkl", ".pyd", ".pth",
+    ".md5", ".sha1", ".sha256", ".sha512", ".sfv", ".pp3", ".dop", ".cos", ".srt", ".vtt", ".gpx", ".sqlite", ".db",
 ))  # fmt: skip
-"""Of files that nobody takes for images."""
+"""Endings of files that lie beside images and hold no pictures themselves."""
+OTHERS = SIDECARS | {
+    *(".pdf", ".lock", ".py", ".ipynb", ".sh", ".mat", ".pt", ".ckpt", ".safetensors", ".onnx", ".h5", ".hdf5"),
+    *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".mp3", ".bak", ".tmp", ".part", ".flist"),
+}
+"""With what a bulk job takes for an input that fails, so that it has a row, and a training or a measure leaves out."""
 HIDDEN = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 

@@ -4,6 +4,8 @@ import re
 import threading
 from collections import Counter
 
+from recast.pipeline.images.endings import SIDECARS
+
 DROPPINGS = {
     *(".ds_store", ".localized", "icon\r", ".directory", ".nomedia", ".hidden", ".picasa.ini", "zbthumbnail.info"),
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.ini", "_success", ".keep", ".gitkeep"),
@@ -15,13 +17,6 @@ DROPPING_FOLDERS = {
     *(".documentrevisions-v100", "@eadir", "$recycle.bin", "system volume information"),
 }
 """Folders of such files, in lower case."""
-SIDECARS = {
-    *(".json", ".jsonl", ".ndjson", ".txt", ".text", ".csv", ".tsv", ".xml", ".xmp", ".aae", ".md", ".rst", ".html"),
-    *(".htm", ".css", ".js", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".log", ".nfo", ".url", ".lnk"),
-    *(".webloc", ".cls", ".cls2", ".id", ".index", ".caption", ".captions", ".npy", ".npz", ".pkl", ".pyd", ".pth"),
-    *(".md5", ".sha1", ".sha256", ".sha512", ".sfv", ".pp3", ".dop", ".cos", ".srt", ".vtt", ".gpx", ".sqlite", ".db"),
-}
-"""Endings of files that lie beside images and hold no pictures themselves."""
 OF_AN_OUTPUT = re.compile(
     r"(^|/)((index|shards|seals)/[0-9a-f]{20}-[0-9a-z-]+\.(parquet|tar)|runs/\d{8}T\d{6}-[0-9a-f]{6}\.json)$"
 )
