@@ -131,6 +131,8 @@ def _vanished(job: BulkJob, seen: Seen) -> Gone:
 
 def _say_spared(fs: FileSystem, output: str, job: BulkJob, seen: Seen, progress: Progress) -> None:
     """Tell of results that stay because what their inputs would be in can't be listed, whole, at the moment."""
+    if not seen.unlisted:
+        return
     keys = [key for key in current(fs, output, ["key"])["key"].to_pylist() if job.source.admits(key)]
     for source, count in seen.spared(keys).items():
         progress.says(f"{source} can't be listed to its end; {count:,} results that may be of it are not pruned")

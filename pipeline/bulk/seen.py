@@ -17,7 +17,7 @@ class Seen:
         self.settled = 0
         self._remember = remember
         self._keys: list[np.ndarray] = []
-        self._unlisted: dict[str, str] = {}
+        self.unlisted: dict[str, str] = {}
         """Beginnings of keys below which the inventory may not have shown all, each with the source to blame."""
 
     def note(self, items: Sequence[Input], *, settled: int) -> None:
@@ -26,20 +26,20 @@ class Seen:
         self.settled += settled
         if self._remember:
             self._keys.append(key_hashes(item.key for item in items))
-            self._unlisted.update({_hides(item): item.source for item in items if item.problem and _is_whole(item)})
+            self.unlisted.update({_hides(item): item.source for item in items if item.problem and _is_whole(item)})
 
     def gone(self, keys: Sequence[str]) -> np.ndarray:
         """bool for each key: whether the inventory has no such input, and could show that."""
         missing = self._missing(keys)
-        for place in np.flatnonzero(missing).tolist() if self._unlisted else ():
-            missing[place] = not any(beginning in self._unlisted for beginning in _beginnings(keys[place]))
+        for place in np.flatnonzero(missing).tolist() if self.unlisted else ():
+            missing[place] = not any(beginning in self.unlisted for beginning in _beginnings(keys[place]))
         return missing
 
     def spared(self, keys: Sequence[str]) -> Counter[str]:
         """How many of the keys that are missing may be in something that could not be listed, by its source."""
         found: Counter[str] = Counter()
-        for place in np.flatnonzero(self._missing(keys)).tolist() if self._unlisted else ():
-            hiding = [self._unlisted[b] for b in _beginnings(keys[place]) if b in self._unlisted]
+        for place in np.flatnonzero(self._missing(keys)).tolist():
+            hiding = [self.unlisted[b] for b in _beginnings(keys[place]) if b in self.unlisted]
             found.update(hiding[:1])
         return found
 
