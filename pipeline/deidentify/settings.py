@@ -11,14 +11,10 @@ Without = Literal["publish", "hold", "sample"]
 Names = Literal["plain", "hmac"]
 DETECTORS = ("centerface", "cascades", "none")
 """By name; anything else is the place of a detector's bundle."""
-
-
 LOOKS = 2
 """Which rules say what detectors are shown and what is done with their finds; grows where the same settings would
 replace or hold other things than before."""
 MOST_STRENGTH = 4.0
-
-
 SMALLEST_FACE_PX = 8.0
 """Height of the smallest face that is to be found, unless another is asked for."""
 

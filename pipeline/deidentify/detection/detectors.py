@@ -10,9 +10,10 @@ from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
 from recast.pipeline.deidentify.detection.views import (
     CLOSE_ENOUGH_PX,
     Window,
+    enlargement,
     levels,
     mosaics,
-    reduced,
+    scaled,
     suspected,
     tiles,
 )
@@ -98,7 +99,7 @@ class FaceNetwork(ABC):
     def _at(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
         """What is found in images brought to a scale; where they are large, tile by tile."""
         height, width = images[0].shape[:2]
-        small = [reduced(image, scale, self.multiple) for image in images]
+        small = [scaled(image, scale, self.multiple) for image in images]
         parts: list[list[np.ndarray]] = [[] for _ in images]
         high, wide = small[0].pixels.shape[:2]
         for tile in tiles(high, wide, self.multiple):
@@ -108,13 +109,15 @@ class FaceNetwork(ABC):
         return [np.concatenate(rows) for rows in parts]
 
     def _enlarged(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
-        """What is found in images made larger, part by part: all of a large one would not fit into memory. A score that
-        tells nothing is none of a small face, which enlarged would score more."""
+        """What is found in images made larger, part by part: all of a large one would not fit into memory.
+
+        In images that are not small themselves only small faces are sought so, and these score enough to tell.
+        """
         height, width = images[0].shape[:2]
+        least = 0.0 if self._scales or enlargement(height, width) > 1 else LEAST_CLOSER_SCORE
         parts: list[list[np.ndarray]] = [[] for _ in images]
         for tile in tiles(height, width, 1, enlarged=scale):
             for rows, part in zip(self._at([tile.of(image) for image in images], scale), parts, strict=True):
-                least = 0.0 if self._scales else LEAST_CLOSER_SCORE
                 part.append(_moved(rows[rows[:, -1] >= least], tile))
         return [_within(np.concatenate(rows), width, height) for rows in parts]
 

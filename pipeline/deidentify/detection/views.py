@@ -30,6 +30,10 @@ SMALL_PX = 20
 CLOSE_PX, CLOSER = 24, 3
 """Side of what is looked at more closely, and how much it is enlarged."""
 CELL_PX = CLOSE_PX * CLOSER
+MOST_CELLS = 256
+"""The most places that one mosaic holds, which bounds its memory."""
+PEAK_PX = 6
+"""Suspicions closer to each other are of one thing."""
 TELLING_SCORE, FAINT_SCORE = 0.5, 0.05
 """Above the one nothing needs a closer look; below the other the size that a network tells means nothing."""
 MOST_CLOSER, CLOSER_PER_MP = 16, 16
@@ -52,7 +56,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Reduced:
+class Scaled:
     """An image as the network is given it."""
 
     pixels: np.ndarray
@@ -63,34 +67,35 @@ class Reduced:
 def levels(height: int, width: int, smallest_px: float) -> list[float]:
     """Scales at which an image of this size is looked at: its own, reduced ones, and an enlarged one where it is small
     or faces are to be found that are smaller than those that full size shows."""
-    enlarged = max(SURE_PX / smallest_px if smallest_px < CLOSE_ENOUGH_PX else 1, _filling(height, width))
-    scales, scale = [1.0] if enlarged < LEAST_ENLARGED else [1.0, enlarged], FIRST_STEP
+    enlarged = max(SURE_PX / smallest_px if smallest_px < CLOSE_ENOUGH_PX else 1, enlargement(height, width))
+    scales, scale = [1.0] if enlarged == 1 else [1.0, enlarged], FIRST_STEP
     while max(height, width) * scale >= LEAST_SIDE_PX:
         scales.append(scale)
         scale *= STEP
     return scales
 
 
-def _filling(height: int, width: int) -> float:
-    """How much a small image is enlarged anyway."""
-    return min(MOST_ENLARGED, math.sqrt(ENLARGED_PIXELS / (height * width)))
+def enlargement(height: int, width: int) -> float:
+    """How much a small image is enlarged anyway; 1 for all others."""
+    most = min(MOST_ENLARGED, math.sqrt(ENLARGED_PIXELS / (height * width)))
+    return most if most >= LEAST_ENLARGED else 1.0
 
 
-def reduced(image: np.ndarray, scale: float, multiple: int) -> Reduced:
+def scaled(image: np.ndarray, scale: float, multiple: int) -> Scaled:
     """An image at a scale, its sides multiples of a number: stretched to that, or, where it is reduced, continued."""
     height, width = image.shape[:2]
     if scale >= 1:
         high, wide = (max(1, -(-int(np.ceil(side * scale)) // multiple)) * multiple for side in (height, width))
         if max(height, width) > TILE_PX and scale == 1:
             pixels = cv2.copyMakeBorder(image, 0, high - height, 0, wide - width, cv2.BORDER_REPLICATE)
-            return Reduced(pixels, (1.0, 1.0))
+            return Scaled(pixels, (1.0, 1.0))
         pixels = cv2.resize(image, (wide, high), interpolation=cv2.INTER_LINEAR)
-        return Reduced(pixels, (width / wide, height / high))
+        return Scaled(pixels, (width / wide, height / high))
     high, wide = (max(1, round(side * scale)) for side in (height, width))
     small = cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA)
     down, across = -high % multiple, -wide % multiple
     small = cv2.copyMakeBorder(small, 0, down, 0, across, cv2.BORDER_REPLICATE)
-    return Reduced(small, (width / wide, height / high))
+    return Scaled(small, (width / wide, height / high))
 
 
 def tiles(height: int, width: int, multiple: int, enlarged: float = 1.0) -> list[Window]:
@@ -131,10 +136,6 @@ def suspected(rows: np.ndarray, height: int, width: int) -> np.ndarray:
     return corners.clip(0, [max(0, width - CLOSE_PX), max(0, height - CLOSE_PX)])
 
 
-PEAK_PX = 6
-"""Suspicions closer to each other are of one thing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Mosaic:
     """Places of an image, enlarged, side by side in one picture: a network takes that much faster than each alone."""
@@ -157,10 +158,6 @@ class Mosaic:
         offset = self.corners[number] - np.stack([column, line], 1) * CLOSE_PX
         moved = rows[:, : 2 * points].reshape(len(rows), points, 2) / CLOSER + offset[:, None]
         return np.concatenate([moved.reshape(len(rows), 2 * points), rows[:, 2 * points :]], 1).astype(np.float32)
-
-
-MOST_CELLS = 256
-"""Of one mosaic, which bounds its memory."""
 
 
 def mosaics(image: np.ndarray, corners: np.ndarray) -> list[Mosaic]:
