@@ -18,8 +18,8 @@ import sys, time, types
 import recast.jobs
 from recast.jobs import cli
 def run(*_):
-    print('begun', flush=True)
     try:
+        print('begun', flush=True)  # here, or the signal may come before there is anything to tidy up
         time.sleep(30)
     finally:
         print('tidying', flush=True)
