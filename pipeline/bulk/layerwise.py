@@ -6,9 +6,10 @@ then. The result is the whole image's to rounding, and memory holds a few strips
 """
 
 import operator
+import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +22,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks.layers import InstanceNorm
 from recast.models.networks.transform_net import PaddedConv
 from recast.models.pixels import rounded_up
+from recast.pipeline.output.shards import ScratchError
 
 STRIP_BYTES = 64 << 20
 """About what a strip of a layer takes."""
@@ -54,6 +56,7 @@ class _Scratch:
 
     def __init__(self, height: int, width: int, channels: int) -> None:
         self._file = tempfile.TemporaryFile(prefix="recast-layer-")  # noqa: SIM115 (closed by `close`)
+        _reserve(self._file.fileno(), 4 * height * width * channels)
         self.values = np.memmap(self._file, np.float32, "w+", shape=(height, width, channels))
         self._sums = np.zeros((2, channels))
 
@@ -75,6 +78,63 @@ class _Scratch:
     def close(self) -> None:
         del self.values
         self._file.close()
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the room for a file at once: a full disk would end the process when it writes to a mapped file.
+
+    Raises:
+        ScratchError: there is not so much.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS, where nobody runs archives
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as fault:
+        raise ScratchError(
+            f"the folder for temporary files, {tempfile.gettempdir()}, has no room for {size:,} bytes of a large "
+            f"image's layers ({fault.strerror}); make room there, or set TMPDIR to another"
+        ) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One image on its way through the layers."""
+
+    layers: dict[str, _Layer]
+    image: Rows
+    height: int
+    device: torch.device
+    scratch: dict[str, _Scratch] = field(default_factory=dict)
+    """The layers that later ones still need."""
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a layer, from its scratch file where it has one."""
+        kept = self.scratch.get(name)
+        return kept.rows(start, stop).to(self.device) if kept else self.computed(name, start, stop)
+
+    def computed(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a layer, from the rows of its inputs that they need."""
+        layer = self.layers[name]
+        if layer.compute is None:
+            return self.image(start, stop)
+        if layer.norm is not None:
+            below = layer.inputs[0]
+            return _normalised(self.rows(below, start, stop), layer.norm, *self.scratch[below].moments())
+        if layer.reach:
+            return self._local(layer, start, stop)
+        return layer.compute(*(self.rows(below, start, stop) for below in layer.inputs))
+
+    def _local(self, layer: _Layer, start: int, stop: int) -> Tensor:
+        """Rows that hang on some above and below: the layer is given a margin, and what that spoils is cut off."""
+        assert layer.compute is not None
+        below = layer.inputs[0]
+        ratio = layer.share / self.layers[below].share
+        whole = int(self.height * self.layers[below].share)
+        first = max(int(start / ratio) // MARGIN_ROWS * MARGIN_ROWS - MARGIN_ROWS, 0)
+        last = min(-int(-stop // ratio) + MARGIN_ROWS, whole)
+        offset = start - int(first * ratio)
+        return layer.compute(self.rows(below, first, last))[:, :, offset : offset + stop - start]
 
 
 class LayerByLayer:
@@ -103,48 +163,27 @@ class LayerByLayer:
 
         Args:
             take: is given each strip's first row and the strip, float32 [1, C, h, W].
+
+        Raises:
+            ScratchError: the folder for temporary files has no room for the layers.
         """
-        scratch: dict[str, _Scratch] = {}
+        run = _Run(self._layers, image, height, self._device)
         try:
             for turn, name in enumerate([*self._kept, self._last]):
                 layer = self._layers[name]
                 high, wide = int(height * layer.share), int(width * layer.share)
-                if name != self._last:
-                    scratch[name] = _Scratch(high, wide, layer.channels)
+                kept = _Scratch(high, wide, layer.channels) if name != self._last else None
                 step = max(STRIP_BYTES // (4 * layer.channels * wide) // MARGIN_ROWS, 2) * MARGIN_ROWS
                 for start in range(0, high, step):
-                    strip = self._rows(name, start, min(start + step, high), image, height, scratch, fresh=True)
-                    scratch[name].put(start, strip) if name != self._last else take(start, strip)
-                for old in [old for old in scratch if self._last_use[old] <= turn]:
-                    scratch.pop(old).close()
+                    strip = run.computed(name, start, min(start + step, high))
+                    kept.put(start, strip) if kept else take(start, strip)
+                if kept:
+                    run.scratch[name] = kept
+                for old in [old for old in run.scratch if self._last_use[old] <= turn]:
+                    run.scratch.pop(old).close()
         finally:
-            for left in scratch.values():
+            for left in run.scratch.values():
                 left.close()
-
-    def _rows(
-        self, name: str, start: int, stop: int, image: Rows, height: int, scratch: dict[str, _Scratch], *, fresh: bool
-    ) -> Tensor:
-        """Rows of a layer: from its scratch file, or (`fresh`) computed from the rows of its inputs that they need."""
-        if name in scratch and not fresh:
-            return scratch[name].rows(start, stop).to(self._device)
-        layer = self._layers[name]
-        if layer.compute is None:
-            return image(start, stop)
-        if layer.norm is not None:
-            below = layer.inputs[0]
-            rows = self._rows(below, start, stop, image, height, scratch, fresh=False)
-            return _normalised(rows, layer.norm, *scratch[below].moments())
-        if not layer.reach:
-            given = [self._rows(n, start, stop, image, height, scratch, fresh=False) for n in layer.inputs]
-            return layer.compute(*given)
-        below = layer.inputs[0]
-        ratio = layer.share / self._layers[below].share
-        whole = int(height * self._layers[below].share)
-        first = max(int(start / ratio) // MARGIN_ROWS * MARGIN_ROWS - MARGIN_ROWS, 0)
-        last = min(-int(-stop // ratio) + MARGIN_ROWS, whole)
-        made = layer.compute(self._rows(below, first, last, image, height, scratch, fresh=False))
-        offset = start - int(first * ratio)
-        return made[:, :, offset : offset + stop - start]
 
     def _is_kept(self, name: str) -> bool:
         """Whether a layer is computed once and kept: what a norm takes statistics of, and what several layers need."""

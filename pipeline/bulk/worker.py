@@ -226,8 +226,8 @@ class ShardMaker:
         """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
         try:
             return self._mapper([picture for _, picture in pictures], [item for item, _ in pictures])
-        except torch.AcceleratorError:
-            raise  # the device is in disarray, and would fail every picture after this one too
+        except (torch.AcceleratorError, ScratchError):
+            raise  # the machine's fault: it would fail every picture after this one too
         except Exception as fault:  # out of memory, above all: a picture's fault, not the run's
             if storage.is_storage_fault(fault):
                 raise

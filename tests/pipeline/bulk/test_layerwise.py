@@ -1,5 +1,8 @@
 """Large images through networks with instance norm keep their colours: the result is the whole image's."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from recast.pipeline.bulk import layerwise, tiles
 from recast.pipeline.bulk.generate import Generator
 from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.output.shards import ScratchError
 
 SIGNED = {"value_range": (-1.0, 1.0), "min_size_px": 16, "size_multiple": 4}
 CASES = {
@@ -94,6 +98,18 @@ def test_values_that_are_not_finite_are_a_fault(monkeypatch):
     large_from(10_000, monkeypatch)
     (result,) = generator(network, SIGNED)([uneven(64, 330)])
     assert getattr(result, "kind", "") == "generator"
+
+
+def test_a_full_scratch_folder_is_told_of_and_no_row_of_the_image(monkeypatch):
+    """It is found out before a mapped file is written to, which would kill the process."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    large_from(10_000, monkeypatch)
+    with pytest.raises(ScratchError, match="has no room for .* bytes of a large image's layers"):
+        generator(lively(*CASES["resnet"][:2]), SIGNED)([uneven(64, 330)])
 
 
 class Unknown(nn.Module):
