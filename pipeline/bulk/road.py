@@ -5,7 +5,7 @@ import datetime
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
@@ -21,10 +21,12 @@ from recast.pipeline.bulk.units import by_key, legs, todo, units
 from recast.pipeline.bulk.worker import Work
 from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.sources import inventory
+from recast.pipeline.output import replacement
 from recast.pipeline.output.compaction import Gone, drop, standings
 from recast.pipeline.output.housekeeping import sweep
 from recast.pipeline.output.index import current
 from recast.pipeline.output.lease import Claim, Lease
+from recast.pipeline.reasons import plural
 from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
@@ -72,7 +74,7 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
         lease.above(settled.epoch)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
-        seen = Seen(remember=job.prune)
+        seen = Seen(remember=job.prune, doubts=job.replace)
         listing = maker.listed(listing, run=True)
         plan = legs(todo(islice(listing, job.limit), settled, seen))
         plan = map(by_key, plan) if maker.hides else plan
@@ -90,8 +92,9 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
                 f"{summary.ok + summary.failed + summary.held:,} are settled. Run the same command again to try "
                 "what is left"
             )
-        others = set(settled.makers) - {(maker.digest, job.spec_digest())} if job.replace else set()
-        summary.swept = sweep(fs, output, lease, settled.shards, settled.damaged, others, began_at=summary.started_at)
+        replaced = _replaced(fs, output, job, maker, settled, seen, progress) if job.replace else set()
+        redone = () if _stopped_short(job, seen) else settled.damaged
+        summary.swept = sweep(fs, output, lease, settled.shards, redone, replaced, began_at=summary.started_at)
         if job.prune:
             _say_spared(fs, output, job, seen, progress)
             summary.pruned = drop(fs, output, lease, _vanished(job, seen)).rows
@@ -127,6 +130,34 @@ def _vanished(job: BulkJob, seen: Seen) -> Gone:
             f"{job.output} itself"
         )
     return lambda keys: seen.gone(keys) & np.array([job.source.admits(key) for key in keys], bool)
+
+
+def _stopped_short(job: BulkJob, seen: Seen) -> bool:
+    """Whether there may be inputs that the run did not come to: --limit, or a source that is empty at the moment."""
+    return not seen.inputs or (job.limit is not None and seen.inputs >= job.limit)
+
+
+def _replaced(
+    fs: FileSystem, output: str, job: BulkJob, maker: Maker, settled: Settled, seen: Seen, progress: Progress
+) -> set[str]:
+    """Fragments of other makers whose inputs were done again or are gone. Tells of results that stay."""
+    source, others = job.source, set(settled.makers) - {(maker.digest, job.spec_digest())}
+    filters = bool(source.include or source.exclude)
+
+    def unreached(keys: Sequence[str]) -> np.ndarray:
+        if _stopped_short(job, seen) or (filters and maker.hides):  # hidden keys don't tell what the filters mean
+            return np.ones(len(keys), bool)
+        return seen.doubtful(keys) | ~np.array([source.admits(key) for key in keys], bool)
+
+    if not others:
+        return set()
+    reached_all = not (_stopped_short(job, seen) or filters or seen.unlisted)
+    found, stay = replacement.replaced(fs, output, others, None if reached_all else unreached)
+    if stay:
+        progress.says(
+            f"kept {plural(stay, 'result')} of another bundle or other settings, whose inputs this run did not come to"
+        )
+    return found
 
 
 def _say_spared(fs: FileSystem, output: str, job: BulkJob, seen: Seen, progress: Progress) -> None:

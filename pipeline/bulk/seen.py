@@ -10,12 +10,17 @@ from recast.pipeline.output.index import key_hashes
 
 
 class Seen:
-    """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each."""
+    """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each.
 
-    def __init__(self, *, remember: bool = False) -> None:
+    Args:
+        remember: keep the keys, and whatever could not be listed.
+        doubts: keep the latter alone.
+    """
+
+    def __init__(self, *, remember: bool = False, doubts: bool = False) -> None:
         self.inputs = 0
         self.settled = 0
-        self._remember = remember
+        self._remember, self._doubts = remember, remember or doubts
         self._keys: list[np.ndarray] = []
         self.unlisted: dict[str, str] = {}
         """Beginnings of keys below which the inventory may not have shown all, each with the source to blame."""
@@ -26,6 +31,7 @@ class Seen:
         self.settled += settled
         if self._remember:
             self._keys.append(key_hashes(item.key for item in items))
+        if self._doubts:
             self.unlisted.update({_hides(item): item.source for item in items if item.problem and _is_whole(item)})
 
     def gone(self, keys: Sequence[str]) -> np.ndarray:
@@ -34,6 +40,12 @@ class Seen:
         for place in np.flatnonzero(missing).tolist() if self.unlisted else ():
             missing[place] = not any(beginning in self.unlisted for beginning in _beginnings(keys[place]))
         return missing
+
+    def doubtful(self, keys: Sequence[str]) -> np.ndarray:
+        """bool for each key: whether it may be in something that could not be listed to its end."""
+        if not self.unlisted:
+            return np.zeros(len(keys), bool)
+        return np.array([any(beginning in self.unlisted for beginning in _beginnings(key)) for key in keys], bool)
 
     def spared(self, keys: Sequence[str]) -> Counter[str]:
         """How many of the keys that are missing may be in something that could not be listed, by its source."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recast.pipeline.images.inputs import Input
+from recast.pipeline.output.housekeeping import shard_of
 from recast.pipeline.output.index import Fragment, current_mask, epoch_of, fragments, key_hashes
 from recast.pipeline.storage import FileSystem
 
@@ -30,7 +31,7 @@ class Settled:
     makers: Mapping[Maker, Mapping[str, str]] = field(default_factory=dict)
     """Whose the current rows are, each with what a fragment says of it."""
     shards: Mapping[str, str | None] = field(default_factory=dict)
-    """Every fragment that the index had, by name, with the shard that it speaks of."""
+    """Every fragment that the index had, by name, with the shard that it speaks of (`housekeeping.Shards`)."""
     epoch: int = 0
     """The greatest that the rows and the names of the fragments tell of."""
 
@@ -78,7 +79,7 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: Make
     shards: dict[str, str | None] = {}
     columns = ("key", "fingerprint", "status", "model", "spec", "epoch", "finished_at")
     for fragment in fragments(fs, output, columns):
-        shards[fragment.name] = fragment.about.get("recast.shard")
+        shards[fragment.name] = shard_of(fragment)
         if fragment.rows is None:
             damaged.append(fragment)
         elif len(fragment.rows):

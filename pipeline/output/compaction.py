@@ -30,7 +30,7 @@ from recast.pipeline.output.verify import image_bytes
 from recast.pipeline.storage import FileSystem
 
 READERS = 8
-COLUMNS = ("key", "epoch", "finished_at", "shard", "length", "model", "spec")
+COLUMNS = ("key", "epoch", "finished_at", "shard", "length", "status", "model", "spec")
 
 Gone = Callable[[Sequence[str]], np.ndarray]
 """Keys -> bool for each: whether its image has to go."""
@@ -45,6 +45,8 @@ class Standing:
     kept: np.ndarray
     """Row numbers."""
     kept_bytes: int
+    results: int
+    """Kept rows that have not failed."""
     shard: str | None
     maker: tuple[str, str]
     gone: int
@@ -146,8 +148,8 @@ def _standings(facts: list["_Facts"], current: np.ndarray) -> list[Standing]:
         kept = np.flatnonzero(stays)
         found.append(
             Standing(
-                fact.name, len(fact.keys), kept, int(fact.lengths[kept].sum()), fact.shard, fact.maker,
-                gone=int(fact.gone.sum()),
+                fact.name, len(fact.keys), kept, int(fact.lengths[kept].sum()), int(fact.results[kept].sum()),
+                fact.shard, fact.maker, gone=int(fact.gone.sum()),
             )
         )  # fmt: skip
     return found
@@ -160,6 +162,7 @@ class _Facts:
     epochs: np.ndarray
     times: np.ndarray
     lengths: np.ndarray
+    results: np.ndarray
     gone: np.ndarray
     shard: str | None
     maker: tuple[str, str]
@@ -174,6 +177,7 @@ def _facts(name: str, rows: pa.Table, gone: Gone | None) -> _Facts:
         epochs=rows["epoch"].to_numpy(),
         times=rows["finished_at"].cast(pa.int64()).to_numpy(),
         lengths=rows["length"].fill_null(0).to_numpy(),
+        results=pc.not_equal(rows["status"], "failed").to_numpy().astype(bool),
         gone=gone(keys) if gone else np.zeros(len(keys), bool),
         shard=shards[0] if shards else None,
         maker=(first["model"], first["spec"]),

@@ -2,12 +2,13 @@
 
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from recast.pipeline import storage
 from recast.pipeline.output.index import (
     DAMAGED,
     INDEX,
+    OWN_NAME,
     SHARDS,
     Fragment,
     epoch_of,
@@ -24,31 +25,40 @@ GRACE_S = 3.0
 looked at the lease just before it was taken."""
 
 Shards = Mapping[str, str | None]
-"""Fragments by name, with the shard that each speaks of."""
+"""Fragments by name, with the shard that each speaks of: None where it speaks of none, `ANY` where it is damaged, and
+whatever shard has its name may be its own."""
+ANY = ""
 
 
 def shards_of(fs: FileSystem, output: str) -> Shards:
     """Every fragment that the index has now."""
-    return {fragment.name: fragment.about.get("recast.shard") for fragment in fragments(fs, output, ["key"])}
+    return {fragment.name: shard_of(fragment) for fragment in fragments(fs, output, ["key"])}
+
+
+def shard_of(fragment: Fragment) -> str | None:
+    """Which shard a fragment speaks of, as in `Shards`."""
+    return ANY if fragment.rows is None else fragment.about.get("recast.shard")
 
 
 def sweep(
     fs: FileSystem, output: str, lease: Lease, before: Shards, damaged: Sequence[Fragment],
-    replaced: set[tuple[str, str]], began_at: datetime.datetime,
+    replaced: Collection[str], began_at: datetime.datetime,
 ) -> int:  # fmt: skip
     """Remove shards and seals without a fragment, fragments that were damaged when the run began and have been made up
-    for, everything by the (model, spec) pairs that this run replaced, and what runs that were overtaken have committed
-    since. Returns how many files went.
+    for, those that this run replaced, and what runs that were overtaken have committed since. Files of names that
+    Recast does not give stay. Returns how many files went.
 
     Only the lease's holder may call it, after its last commit. A fragment goes before its shard: a crash in between
     leaves an orphan for the next sweep, never a row that points to nothing.
 
     Args:
         before: the fragments that were there when the run looked what is settled.
+        damaged: of them those whose inputs the run has done again.
+        replaced: of them those whose rows the run has made anew, by name.
     """
     lease.confirm()
     gone = _stragglers(fs, output, lease, before) | _still_damaged(fs, output, damaged)
-    gone |= _made_by(fs, output, replaced) if replaced else set()
+    gone |= {name for name in listed(fs, output) if name in replaced}
     _remove_fragments(fs, output, gone)
     _wait_for_stragglers(fs, output, lease, before)
     orphans, lost = _orphans(fs, output, before), _lost_seals(fs, output)
@@ -85,35 +95,25 @@ def _wait_for_stragglers(fs: FileSystem, output: str, lease: Lease, before: Shar
 
 
 def _orphans(fs: FileSystem, output: str, before: Shards) -> list[str]:
-    """Shards that no fragment speaks of. A fragment that is not in `before` is this run's, and speaks of its own."""
+    """Shards that no fragment speaks of, among those that Recast named. A fragment that is not in `before` is this
+    run's, and speaks of its own."""
     # Shards are listed first: one committed in between then has its fragment in the second listing.
     shards, kept = storage.sizes(fs, storage.join(output, SHARDS)), listed(fs, output)
-    fragment_of = {name: f"{name.rpartition('.')[0]}.parquet" for name in shards}
-    return [name for name, its in fragment_of.items() if its not in kept or before.get(its, name) != name]
+    fragment_of = {name: f"{name.rpartition('.')[0]}.parquet" for name in shards if OWN_NAME.fullmatch(name)}
+    return [name for name, its in fragment_of.items() if its not in kept or before.get(its, name) not in (ANY, name)]
 
 
 def _lost_seals(fs: FileSystem, output: str) -> list[str]:
     seals, kept = sealed_stems(fs, output), listed(fs, output)
-    return [stem for stem in seals if f"{stem}.parquet" not in kept]
+    return [stem for stem in seals if (name := f"{stem}.parquet") not in kept and OWN_NAME.fullmatch(name)]
 
 
 def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> set[str]:
     """Of the fragments found damaged, those that the run has not overwritten with sound ones."""
     if not damaged:
         return set()
-    names = {f.name for f in damaged}
+    names = {f.name for f in damaged if OWN_NAME.fullmatch(f.name)}
     return {f.name for f in fragments(fs, output, ["key"]) if f.rows is None and f.name in names}
-
-
-def _made_by(fs: FileSystem, output: str, makers: set[tuple[str, str]]) -> set[str]:
-    """Fragments whose rows are all by these makers."""
-    found = set()
-    for fragment in fragments(fs, output, ["model", "spec"]):
-        if fragment.rows is not None and len(fragment.rows):
-            pairs = fragment.rows.group_by(["model", "spec"]).aggregate([])
-            if set(zip(pairs["model"].to_pylist(), pairs["spec"].to_pylist(), strict=True)) <= makers:
-                found.add(fragment.name)
-    return found
 
 
 def _remove_parts(fs: FileSystem, output: str, began_at: datetime.datetime) -> int:

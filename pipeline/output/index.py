@@ -17,6 +17,8 @@ from recast.pipeline.output.fragment import MAX_BYTES, DamageError, decoded, enc
 from recast.pipeline.storage import FileSystem
 
 INDEX, SHARDS, RUNS, DAMAGED = "index", "shards", "runs", "damaged"
+OWN_NAME = re.compile(r"[0-9a-f]{20}-[0-9a-z-]+\.(tar|parquet)")
+"""What Recast calls fragments, shards and sidecars. Files of other names in their folders are somebody else's."""
 READERS = 16
 """Fragments read at once; on object storage each is a few round trips."""
 

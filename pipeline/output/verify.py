@@ -14,7 +14,7 @@ from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.faults import Fault
-from recast.pipeline.output.index import SHARDS, current, fragments, mark_damaged
+from recast.pipeline.output.index import OWN_NAME, SHARDS, current, fragments, mark_damaged
 from recast.pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "offset", "length", "sha256", "width", "height")
@@ -107,10 +107,12 @@ def _add_rows(shards: dict[str, _Claims], view: pa.Table, verdict: Verdict) -> N
 
 
 def _orphans(fs: FileSystem, output: str, shards: dict[str, _Claims]) -> Iterator[str]:
-    """Shards that no fragment speaks of. The fragment of the same name may be of failed rows alone."""
+    """Shards that no fragment speaks of, and files that Recast did not make. The fragment of the same name may be of
+    failed rows alone."""
     for name in storage.sizes(fs, storage.join(output, SHARDS)):
         if name not in shards:
-            yield f"shards/{name}: no fragment points to it"
+            foreign = "" if OWN_NAME.fullmatch(name) else ", and Recast did not name it: runs leave it there"
+            yield f"shards/{name}: no fragment points to it{foreign}"
 
 
 def _shard_faults(fs: FileSystem, output: str, shard: str, claims: _Claims, checkers: ThreadPoolExecutor) -> list[str]:

@@ -219,7 +219,7 @@ class TestRuns:
                 gone = lease | {"released": False, "pid": 2**22 - 1}
                 (tmp_path / "out/lease.json").write_text(json.dumps(gone))
             (tmp_path / "out/shards").mkdir(parents=True, exist_ok=True)
-            (tmp_path / "out/shards/aa-1-000.tar").write_bytes(b"left behind")
+            (tmp_path / f"out/shards/{'a' * 20}-1-000.tar").write_bytes(b"left behind")
             assert road.run(asked, Silent()).swept == 1
             assert bool([nap for nap in naps if nap > 0]) == dead
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ class TestRunsInThisProcess:
     def test_leavings_of_dead_runs_are_swept(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model)
         (tmp_path / "out/shards").mkdir(parents=True)
-        (tmp_path / "out/shards/orphan-000.tar").write_bytes(b"left behind")
+        (tmp_path / f"out/shards/{'0' * 20}-1-000.tar").write_bytes(b"left behind")
         part = tmp_path / "out/shards/.x.tar.1234.part"
         part.write_bytes(b"half")
         os.utime(part, (time.time() - 100, time.time() - 100))
@@ -178,6 +179,82 @@ class TestRunsInThisProcess:
         assert road.run(job(source, tmp_path / "out", other), Silent()).settled_before == 12
         assert sound(tmp_path / "out")
         assert verify(str(tmp_path / "out")).rows == 12
+
+    @pytest.mark.parametrize(
+        ("reach", "kept"),
+        [
+            ({"limit": 4}, 6),
+            ({"limit": 0}, 10),
+            ({"include": ("[0-3].png",)}, 6),
+            ({"exclude": ("[4-9].png",)}, 6),
+            ({"source": "nothing"}, 10),
+        ],
+    )
+    def test_a_run_that_replaces_removes_no_result_that_it_did_not_come_to(self, source, tmp_path, model, reach, kept):
+        """Beyond its limit, left out by its filters, or out of sight: those are counted, and the next run goes on."""
+        road.run(job(source, tmp_path / "out", model, shard_images=1), Silent())
+        before = view(tmp_path / "out")
+        told: list[str] = []
+        progress = Silent()
+        progress.says = told.append
+        seen = {"urls": (str(source),), "include": reach.get("include", ()), "exclude": reach.get("exclude", ())}
+        if place := reach.get("source"):
+            (tmp_path / place).mkdir()
+            seen["urls"] = (str(tmp_path / place),)
+        other = job("", tmp_path / "out", upscaler(tmp_path / "other", seed=1), replace=True, shard_images=1)
+        road.run(dataclasses.replace(other, source=Source(**seen), limit=reach.get("limit")), progress)
+        after = view(tmp_path / "out")
+        ok = {key for key, row in before.items() if row[1] == "ok"}
+        assert len({key for key in ok if after.get(key) == before[key]}) == kept
+        assert ok <= after.keys()
+        assert any(sentence.startswith(f"kept {kept} results of another bundle") for sentence in told)
+        assert sound(tmp_path / "out")
+        road.run(dataclasses.replace(other, source=Source(urls=(str(source),))), Silent())
+        done = view(tmp_path / "out")
+        assert not any(done[key] == before[key] for key in ok)
+        assert road.run(dataclasses.replace(other, source=Source(urls=(str(source),)), replace=False), Silent()).ok == 0
+
+    def test_a_run_that_replaces_keeps_the_results_of_an_archive_that_is_cut_short(self, source, tmp_path, model):
+        """What the archive held is not gone from the source as long as nobody can tell; what else is gone, is gone."""
+        with zipfile.ZipFile(source / "all.zip", "w") as archive:
+            for name in ("1.png", "2.png"):
+                archive.write(source / name, name)
+        asked = job(source, tmp_path / "out", model)
+        road.run(asked, Silent())
+        before = view(tmp_path / "out")
+        (source / "all.zip").write_bytes((source / "all.zip").read_bytes()[:-30])
+        (source / "3.png").unlink()
+        other = dataclasses.replace(asked, model=upscaler(tmp_path / "other", seed=1), replace=True)
+        road.run(other, Silent())
+        after = view(tmp_path / "out")
+        assert {key for key in before if after.get(key) == before[key] and before[key][1] == "ok"} == {
+            "all.zip/1.png", "all.zip/2.png",
+        }  # fmt: skip
+        assert sound(tmp_path / "out")
+
+    def test_a_limited_run_leaves_damaged_shards_to_a_run_that_does_them_again(self, source, tmp_path, model):
+        asked = job(source, tmp_path / "out", model, shard_images=1)
+        road.run(asked, Silent())
+        spoilt = sorted((tmp_path / "out/shards").iterdir())[0]
+        spoilt.write_bytes(spoilt.read_bytes()[:-1])
+        road.run(dataclasses.replace(asked, limit=0), Silent())
+        assert spoilt.exists()
+        road.run(asked, Silent())
+        assert not spoilt.exists()
+        assert sound(tmp_path / "out")
+
+    def test_files_of_others_in_an_outputs_folders_stay(self, source, tmp_path, model):
+        """A folder may have had shards of its own before it was taken for an output."""
+        theirs = [
+            tmp_path / "out" / name for name in ("shards/00000.tar", "index/notes.parquet", "seals/a-1-000.parquet")
+        ]
+        for path in theirs:
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"mine")
+        for _ in range(2):
+            road.run(job(source, tmp_path / "out", model), Silent())
+        assert [path.read_bytes() for path in theirs] == [b"mine"] * 3
+        assert any("runs leave it there" in fault for fault in verify(str(tmp_path / "out")).faults)
 
     def test_a_flipped_bit_is_found_by_verify_and_its_shard_done_again(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model, shard_images=4)

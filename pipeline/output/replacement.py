@@ -1,0 +1,44 @@
+"""What a run with `--replace` does away with: fragments of other makers, but no results that the run did not reach."""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from recast.pipeline.output.compaction import standings
+from recast.pipeline.output.index import fragments
+from recast.pipeline.storage import FileSystem
+
+Maker = tuple[str, str]
+"""(model, spec): whose rows they are."""
+Unreached = Callable[[Sequence[str]], np.ndarray]
+"""Keys -> bool for each: whether it may be an input's that the run did not come to."""
+
+
+def replaced(
+    fs: FileSystem, output: str, makers: Collection[Maker], unreached: Unreached | None
+) -> tuple[set[str], int]:
+    """The fragments to remove, by name, and how many results of these makers stay.
+
+    Of other makers' fragments those go of which no row is the current result of an input that the run did not reach;
+    a failed row is no result.
+
+    Args:
+        makers: whose rows were replaced.
+        unreached: None where the run came to everything that there is.
+    """
+    if unreached is None:
+        return _made_by(fs, output, makers), 0
+    found = standings(fs, output, lambda keys: ~unreached(keys))
+    theirs = [standing for standing in found if standing.maker in makers]
+    return {standing.name for standing in theirs if not standing.results}, sum(s.results for s in theirs)
+
+
+def _made_by(fs: FileSystem, output: str, makers: Collection[Maker]) -> set[str]:
+    """Fragments whose rows are all by these makers."""
+    found = set()
+    for fragment in fragments(fs, output, ["model", "spec"]):
+        if fragment.rows is not None and len(fragment.rows):
+            pairs = fragment.rows.group_by(["model", "spec"]).aggregate([])
+            if set(zip(pairs["model"].to_pylist(), pairs["spec"].to_pylist(), strict=True)) <= set(makers):
+                found.add(fragment.name)
+    return found
