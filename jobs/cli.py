@@ -14,7 +14,7 @@ from recast import __version__
 from recast.jobs import deidentify_commands, errors, signals
 from recast.jobs.config_files import fields_of, text_of, without_config
 from recast.jobs.evaluate_commands import evaluate_app
-from recast.jobs.existing import new_folder
+from recast.jobs.existing import new_file, new_folder
 from recast.jobs.index_commands import index_app
 from recast.jobs.models_commands import models_app
 from recast.jobs.plan_command import plan
@@ -115,7 +115,7 @@ def sample(
 
 
 @app.command
-def report(output: str, *, to: str | None = None, source: str | None = None) -> int:
+def report(output: str, *, to: str | None = None, source: str | None = None, replace: bool = False) -> int:
     """Write one self-contained HTML page about OUTPUT, a bulk or a training output, and say where it is.
 
     Parameters
@@ -125,10 +125,14 @@ def report(output: str, *, to: str | None = None, source: str | None = None) -> 
     source
         Where the inputs of OUTPUT lie, to show them beside the results. Those of your own runs on this machine are
         shown without it; never those of a de-identification.
+    replace
+        Write over what is there, be it no page of Recast's; an earlier page is written over in any case.
     """
     from recast.pipeline import report
 
-    print(report.write(place(output), place(to) if to else None, source=place(source) if source else None))
+    where = report.report_place(place(output), place(to) if to else None)
+    new_file(where, replace=replace, own=report.is_page)
+    print(report.write(place(output), where, source=place(source) if source else None))
     return DONE
 
 

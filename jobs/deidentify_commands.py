@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from recast.jobs.existing import new_file
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def audit(
     show_held: bool = False,
     source: str | None = None,
     signed_off_by: str | None = None,
+    replace: bool = False,
 ) -> int:
     """Write an audit of OUTPUT, made by `recast deidentify`: a page for a person to judge, and JSON beside it.
 
@@ -106,12 +108,17 @@ def audit(
         Where the originals of held images lie; by default where your own runs on this machine read them.
     signed_off_by
         Who has looked at the page and signs the published images off; goes into the JSON.
+    replace
+        Write over what is there, be it no audit; an earlier audit is written over in any case.
     """
     from recast.pipeline import report
 
+    page, beside = report.audit_places(place(output), place(to) if to else None)
+    new_file(page, replace=replace, own=report.is_page)
+    new_file(beside, replace=replace, own=report.is_record)
     page, beside = report.write_audit(
         place(output),
-        place(to) if to else None,
+        page,
         sample=sample,
         show_held=show_held,
         signed_off_by=signed_off_by,

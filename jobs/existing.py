@@ -1,5 +1,7 @@
 """Nothing is written over that a command did not make, unless `--replace` says so."""
 
+from collections.abc import Callable
+
 from recast.jobs.specs import SpecError
 from recast.pipeline import storage
 
@@ -14,11 +16,17 @@ def new_folder(url: str, *, replace: bool) -> None:
             raise SpecError(f"{url} holds files already; choose another place, or give --replace to write over them")
 
 
-def new_file(url: str, *, replace: bool) -> None:
-    """Raises SpecError where there is something at a place."""
+def new_file(url: str, *, replace: bool, own: Callable[[bytes], bool] | None = None) -> None:
+    """Raises SpecError where there is something at a place.
+
+    Args:
+        own: tells by the bytes of what is there whether the same command made it, which it may write over.
+    """
     fs, path = storage.filesystem(url)
     with storage.faults_as_sentences(f"reading {url}"):
         if fs.isdir(path):
             raise SpecError(f"{url} is a folder, where a file is to be written; choose another place")
-        if not replace and fs.exists(path):
+        if replace or not fs.exists(path):
+            return
+        if own is None or not own(storage.read_bytes(fs, path)):
             raise SpecError(f"{url} exists already; choose another place, or give --replace to write over it")

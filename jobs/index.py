@@ -76,12 +76,13 @@ def check(output: str, *, as_json: bool = False) -> int:
 
 
 def get(output: str, key: str, to: str = "-") -> int:
-    """Write one image to a file, or to standard output."""
+    """Write one image to a file, here or on storage, or to standard output."""
     data = _bytes_of(output, key)
     if to == "-":
         sys.stdout.buffer.write(data)
     else:
-        Path(to).write_bytes(data)
+        with storage.faults_as_sentences(f"writing {to}"):
+            storage.write_bytes(*storage.filesystem(to), data)
     return DONE
 
 
@@ -100,25 +101,40 @@ def _bytes_of(output: str, key: str) -> bytes:
 
 def extract(output: str, folder: str, *, replace: bool = False) -> int:
     """Write every image into a folder, under its key with the result's extension; other files stay as they are."""
-    root = Path(folder).resolve()
     _there(output)
-    view = OutputFileSystem(output)
-    with storage.faults_as_sentences(f"reading {output}"), ThreadPoolExecutor(READERS) as pool:
-        count = sum(ahead(lambda path: _extract(view, path, root, folder, replace), view.find(""), pool, 2 * READERS))
+    view, target = OutputFileSystem(output), storage.filesystem(folder)
+    with storage.faults_as_sentences(f"extracting {output} to {folder}"), ThreadPoolExecutor(READERS) as pool:
+        count = sum(ahead(lambda path: _extract(view, path, *target, replace), view.find(""), pool, 2 * READERS))
     events.show(f"{folder}: {plural(count, 'image')}")
     return DONE
 
 
-def _extract(view: OutputFileSystem, path: str, root: Path, folder: str, replace: bool) -> int:
-    target = root / path
-    if not target.resolve().is_relative_to(root):
+def _extract(view: OutputFileSystem, path: str, fs: storage.FileSystem, folder: str, replace: bool) -> int:
+    target = storage.join(folder, path)
+    if ".." in path.split("/") or (storage.is_local(fs) and not _lies_in(target, folder)):
         raise StorageError(f"{path} would be written outside {folder}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     data = view.cat_file(path)
-    if target.exists() and not replace and (not target.is_file() or target.read_bytes() != data):
+    there = None if replace else _there_already(fs, target)
+    if there is not None and there != data:
         raise StorageError(f"{target} exists already and is another file; give --replace to write over it")
-    target.write_bytes(data)
+    if there is None:
+        storage.write_bytes(fs, target, data)
     return 1
+
+
+def _lies_in(target: str, folder: str) -> bool:
+    """Whether a local path lies below a folder, wherever links in it lead."""
+    return Path(target).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _there_already(fs: storage.FileSystem, path: str) -> bytes | None:
+    """What is at a place: a file's bytes, none of a folder; None where there is nothing."""
+    try:
+        return storage.read_bytes(fs, path)
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        return b""
 
 
 def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:

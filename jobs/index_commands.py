@@ -40,7 +40,7 @@ def index_get(output: str, key: str, to: str = "-", *, replace: bool = False) ->
 
     if to != "-":
         new_file(place(to), replace=replace)
-    return index.get(place(output), key, to)
+    return index.get(place(output), key, to if to == "-" else place(to))
 
 
 @index_app.command(name="compact")
@@ -74,4 +74,4 @@ def index_extract(output: str, folder: str, *, replace: bool = False) -> int:
     """
     from recast.jobs import index
 
-    return index.extract(place(output), folder, replace=replace)
+    return index.extract(place(output), place(folder), replace=replace)

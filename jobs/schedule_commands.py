@@ -1,13 +1,13 @@
 """`recast schedule`: the same job, recurring."""
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
 
-from recast.pipeline import events
+from recast.pipeline import events, storage
 
 DONE = 0
 
@@ -47,6 +47,7 @@ def render(
     storage_secret: str = "",
     cpu_workers: str = "0:4",
     gpu_workers: str = "0:0",
+    replace: bool = False,
 ) -> int:
     """Write the files that put a job on a schedule elsewhere: `recast schedule render --to T --cron C JOB ARGS…`.
 
@@ -73,6 +74,8 @@ def render(
         Least and most nodes of 8 CPUs, as 0:4.
     gpu_workers
         Least and most nodes of 8 CPUs and a GPU, as 0:2.
+    replace
+        Write over files of FOLDER that say something else.
     """
     from recast.jobs.schedules.render import RENDERERS, Place
     from recast.jobs.schedules.schedule import Schedule, named_after
@@ -84,13 +87,25 @@ def render(
         cpu_workers=_range(cpu_workers), gpu_workers=_range(gpu_workers),
     )  # fmt: skip
     files = RENDERERS[to](schedule, place)
+    if folder is not None:
+        return _written(files, folder, replace=replace)
     for file, text in files.items():
-        if folder is None:
-            print(f"# {file}\n{text}" if len(files) > 1 else text, end="")
-            continue
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / file).write_text(text)
-        print(Path(folder) / file)
+        print(f"# {file}\n{text}" if len(files) > 1 else text, end="")
+    return DONE
+
+
+def _written(files: Mapping[str, str], folder: str, *, replace: bool) -> int:
+    """Write all of the files, or, where one of them is there and says something else, none."""
+    from recast.jobs.existing import new_file
+    from recast.jobs.specs import place
+
+    where = {storage.join(place(folder), name): text.encode() for name, text in files.items()}
+    for url, data in where.items():
+        new_file(url, replace=replace, own=data.__eq__)
+    for url, data in where.items():
+        with storage.faults_as_sentences(f"writing {url}"):
+            storage.write_bytes(*storage.filesystem(url), data)
+        print(url)
     return DONE
 
 

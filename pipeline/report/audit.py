@@ -180,6 +180,15 @@ def sign(facts: AuditFacts, page: bytes, by: str | None) -> bytes:
     return json.dumps(said, indent=2).encode() + b"\n"
 
 
+def is_record(data: bytes) -> bool:
+    """Whether a file's bytes are those of the JSON that goes beside an audit's page."""
+    try:
+        said = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and str(said.get("format", "")).startswith("recast-audit/")
+
+
 def _digest(rows: pa.Table) -> str:
     digest = hashlib.sha256()
     for row in rows.select(["key", "status", "sha256"]).to_pylist():

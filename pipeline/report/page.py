@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 TRAINING = ("run.json", "logs", "checkpoints", "bundle")
 REPORT = "report.html"
 BULK = ("index", "shards", "runs")
+MARK = b'<meta name="generator" content="recast report">'
+"""What every page says of itself near its top."""
 
 
 def render(url: str, source: str | None = None) -> str:
@@ -57,7 +59,7 @@ def write(url: str, target: str | None = None, *, source: str | None = None) -> 
         StorageError: there is no output of Recast at `url`, or `target` can't be written.
     """
     page = render(url, source).encode()
-    place = target or storage.join(url, REPORT)
+    place = report_place(url, target)
     fs, path = storage.filesystem(place)
     with storage.faults_as_sentences(f"writing {place}"):
         storage.write_bytes(fs, path, page)
@@ -90,8 +92,7 @@ def write_audit(
     with storage.faults_as_sentences(f"reading {url}"):
         facts = audit.gather(output, sample=sample, show_held=show_held, source=source)
     page = _rendered("audit.html", facts).encode()
-    place = target or storage.join(url, f"{audit.AUDIT}.html")
-    beside = place.removesuffix(".html") + ".json"
+    place, beside = audit_places(url, target)
     fs, path = storage.filesystem(place)
     with storage.faults_as_sentences(f"writing {place}"):
         stale = bool(signed_off_by) and _lies_there(fs, path) not in (None, page)
@@ -104,6 +105,22 @@ def write_audit(
             f"anew and not signed; look at it, then give the same command again"
         )
     return place, beside
+
+
+def is_page(data: bytes) -> bool:
+    """Whether a file's bytes are those of a page that `write` or `write_audit` wrote."""
+    return MARK in data[:1024]
+
+
+def report_place(url: str, target: str | None = None) -> str:
+    """Where the page about an output goes."""
+    return target or storage.join(url, REPORT)
+
+
+def audit_places(url: str, target: str | None = None) -> tuple[str, str]:
+    """Where the audit of an output goes, the page and the JSON beside it."""
+    page = target or storage.join(url, f"{audit.AUDIT}.html")
+    return page, page.removesuffix(".html") + ".json"
 
 
 def _lies_there(fs: storage.FileSystem, path: str) -> bytes | None:

@@ -8,7 +8,7 @@ from PIL import Image
 from recast.jobs import cli, demo
 from recast.jobs.progress import span, speed
 from recast.jobs.specs import SpecError, place
-from recast.pipeline import events
+from recast.pipeline import events, storage
 from tests.pipeline.bulk.bundle_maker import upscaler
 from tests.pipeline.output.test_compaction import Made, image
 
@@ -135,6 +135,49 @@ def test_nothing_is_written_over_without_replace(tmp_path, capsys):
     assert cli._status(["index", "extract", out, folder, "--replace"]) == 0
     assert cli._status(["index", "extract", out, folder]) == 0
     assert (tmp_path / "folder/0.png").read_bytes() == image(0)
+
+
+def test_pages_and_schedules_are_not_written_over_strangers_files(tmp_path, capsys):
+    """Neither where a person sent them, nor at their own places in an output; Recast's own pages are made anew."""
+    output = Made(tmp_path / "out")
+    output.add({"0.png": image(0)})
+    theirs = tmp_path / "thesis.html"
+    theirs.write_text("<!doctype html><title>mine</title>")
+    (tmp_path / "audit.json").write_text("{}")
+    schedule = ["schedule", "render", "--to", "rayjob", "--name", "nightly", "--folder", str(tmp_path / "jobs")]
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/nightly.yaml").write_text("mine")
+    out = str(tmp_path / "out")
+    render = [*schedule, "upscale", "s3://b/in", "s3://b/out"]
+    for words in (
+        ["report", out, "--to", str(theirs)],
+        ["audit", out, "--to", str(theirs)],
+        ["audit", out, "--to", str(tmp_path / "audit.html")],
+        render,
+    ):
+        assert "give --replace to write over it" in refused(words, capsys)
+    assert not (tmp_path / "audit.html").exists()
+    assert (theirs.read_text(), (tmp_path / "jobs/nightly.yaml").read_text())[1] == "mine"
+    (tmp_path / "out/report.html").write_text("mine, too")
+    assert "out/report.html exists already" in refused(["report", out], capsys)
+    for words in (["report", out, "--to", str(theirs)], render):
+        for more in (["--replace"], []):
+            assert cli._status([*words[:2], *more, *words[2:]]) == 0
+    assert b"recast report" in theirs.read_bytes()[:1024]
+    assert "kind: RayJob" in (tmp_path / "jobs/nightly.yaml").read_text()
+
+
+def test_images_come_out_to_storage_too(tmp_path):
+    """One by `index get`, all by `index extract`; a URL is no folder of that name here."""
+    output = Made(tmp_path / "out")
+    output.add({"0.png": image(0), "sub/1.png": image(1)})
+    out, fs = str(tmp_path / "out"), storage.filesystem("memory://taken")[0]
+    assert cli._status(["index", "get", out, "0.png", "memory://taken/one.png"]) == 0
+    assert cli._status(["index", "get", out, "0.png", "memory://taken/one.png"]) == cli.BAD_USAGE
+    for _ in range(2):
+        assert cli._status(["index", "extract", out, "memory://taken/all"]) == 0
+    found = {path: fs.cat_file(path) for path in fs.find("memory://taken")}
+    assert found == {"/taken/one.png": image(0), "/taken/all/0.png": image(0), "/taken/all/sub/1.png": image(1)}
 
 
 def test_strangers_names_can_not_command_a_terminal(tmp_path, capsys):
