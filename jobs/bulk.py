@@ -3,17 +3,16 @@
 import json
 from dataclasses import asdict
 
+from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.progress import BulkProgress, speed
 from recast.jobs.specs import BulkOptions
 from recast.pipeline import events
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.makers import Maker
-from recast.pipeline.images.passed import sentence as passed_over
+from recast.pipeline.bulk.operation import Maker
 from recast.pipeline.reasons import plural
+from recast.pipeline.sources.passed_over import sentence as passed_over
 from recast.pipeline.urls import shown, without_secrets
-
-DONE, TOO_MANY_FAILED = 0, 3
 
 
 def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:

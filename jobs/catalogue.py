@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
+from recast.jobs.exit_status import DONE
+from recast.jobs.samples.facades import draw_facade
 from recast.models import bundle as bundle_files
 from recast.models import foreign
 from recast.models.bundle import Bundle, to_json
@@ -16,12 +18,10 @@ from recast.models.networks import NETWORKS
 from recast.models.recipes import RECIPES
 from recast.models.shipped import SHIPPED, shipped
 from recast.pipeline import bundles, events, storage
-from recast.pipeline.bulk.generate import Generator
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.samples.facades import draw_facade
+from recast.pipeline.input_errors import Fault
 
-DONE = 0
 PREVIEW_PX = 128
 
 

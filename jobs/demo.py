@@ -13,16 +13,17 @@ from rich.console import Console
 
 from recast.jobs import bulk
 from recast.jobs.demo_scores import Scores, score
+from recast.jobs.exit_status import DONE, FAILED
 from recast.jobs.object_store import local_object_store
+from recast.jobs.samples.facades import write_facades
+from recast.jobs.samples.photos import write_photos
 from recast.jobs.specs import SpecError, TranslateOptions, UpscaleOptions
+from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import cluster, events, report
-from recast.pipeline.output.verify import verify
-from recast.pipeline.samples.facades import write_facades
-from recast.pipeline.samples.photos import write_photos
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.training import road as training
 from recast.pipeline.training.plan import TrainingPlan
 
-DONE, FAILED = 0, 1
 BUCKET = "recast-demo"
 MARKER = ".recast-demo"
 """The file that marks a folder as a demo's own."""
@@ -120,7 +121,8 @@ def _train(places: Places, tell: Teller) -> None:
         checkpoint_every=200,
         precision=_fast_precision(),
     )
-    training.train(plan)
+    with TrainingProgress(places.training) as progress:
+        training.train(plan, progress)
 
 
 def _fast_precision() -> Literal["fp32", "bf16"]:

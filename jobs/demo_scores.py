@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from recast.jobs.samples.flat_colours import FlatColours
 from recast.models.metrics.psnr import psnr_db
 from recast.pipeline import storage
-from recast.pipeline.images.contents import read
-from recast.pipeline.images.sources import Source, inventory
-from recast.pipeline.output.index import current
-from recast.pipeline.output.verify import image_bytes
-from recast.pipeline.samples.flat_colours import FlatColours
+from recast.pipeline.output.index import current, image_bytes
+from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.inventory import Source, inventory
 
 MAX_BYTES = 1 << 30
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from recast import __version__
 from recast.jobs import usage
+from recast.jobs.exit_status import BAD_USAGE, FAILED
 from recast.pipeline.reasons import words
 
-FAILED, BAD_USAGE = 1, 2
 KEPT_LOGS = 50
 """Log files that stay; a job on a schedule may fail every minute."""
 

@@ -8,18 +8,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from recast.jobs.exit_status import DONE, FAILED
 from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import compaction
 from recast.pipeline.output.housekeeping import shards_of, sweep
-from recast.pipeline.output.index import INDEX, current, current_row, epoch_of
+from recast.pipeline.output.index import INDEX, current, current_row, epoch_of, image_bytes
 from recast.pipeline.output.lease import Lease
-from recast.pipeline.output.verify import image_bytes, verify
 from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.reasons import plural
 from recast.pipeline.storage import StorageError
 
-DONE, FAILED = 0, 1
 READERS = 8
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -52,15 +53,15 @@ class BulkProgress:
         self._task = self._bar.add_task(f"{title}: listing", total=None, rate="")
         self._began, self._line_at = time.monotonic(), time.monotonic()
 
-    def planned(self, inputs: int, settled: int) -> None:
-        self._total, self._settled = inputs - settled, settled
+    def planned(self, total: int, done: int) -> None:
+        self._total, self._settled = total - done, done
         self._began = time.monotonic()
-        line = f"{self._title}: {plural(inputs, 'input')}, {settled:,} settled before, {self._total:,} to do"
-        self._event("planned", line, inputs=inputs, settled_before=settled)
+        line = f"{self._title}: {plural(total, 'input')}, {done:,} settled before, {self._total:,} to do"
+        self._event("planned", line, inputs=total, settled_before=done)
         self._bar.update(self._task, description=f"{self._title}: starting", total=self._total)
 
-    def counts(self, ok: int, failed: int) -> None:
-        done = min(ok + failed, self._total)
+    def reached(self, done: int, facts: Mapping[str, float]) -> None:
+        done, failed = min(done, self._total), int(facts.get("failed", 0))
         if not done:
             return
         took = max(time.monotonic() - self._began, 1e-3)

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from recast.jobs.exit_status import INTERRUPTED, TERMINATED
 from recast.pipeline import events
 
-INTERRUPTED, TERMINATED = 130, 143
 GRACE_S = 2.0
 """After SIGTERM a command that is not done with tidying up ends all the same: Ray's job server kills after 3 s."""
 GRACE_OF = {"schedule run": 10.0}

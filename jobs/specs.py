@@ -13,7 +13,7 @@ from recast.pipeline import storage
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, Policy, Replacement
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.sources import Source
+from recast.pipeline.sources.inventory import Source
 
 FOLDER = "RECAST_FOLDER"
 """In the environment of a submitted job: the folder it was submitted from."""

@@ -19,11 +19,11 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import recast
+from recast.jobs.exit_status import DONE, FAILED
 from recast.jobs.specs import FOLDER
 from recast.pipeline import urls
 from recast.pipeline.reasons import words
 
-DONE, FAILED = 0, 1
 CODE = Path(recast.__file__).parent
 """What is shipped of Recast: all of its own code, and the bundles in it."""
 CONFIG = "job.yaml"

@@ -3,14 +3,14 @@
 import dataclasses
 import json
 
+from recast.jobs.exit_status import DONE
 from recast.jobs.specs import SpecError, TrainOptions, place
+from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
 from recast.pipeline.training.plan import TrainingPlan
 from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.spec import resolved, spec
-
-DONE = 0
 
 
 def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
@@ -64,7 +64,8 @@ def run(recipe: str, options: TrainOptions) -> int:
     asked = plan(recipe, options)
     if options.dry_run:
         return _looked_at(asked)
-    outcome = road.train(asked)
+    with TrainingProgress(asked.output) as progress:
+        outcome = road.train(asked, progress)
     if outcome.unreadable:
         events.say(
             f"warning: {len(outcome.unreadable):,} images could not be trained on, {outcome.unreadable[0]} among them"

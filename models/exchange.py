@@ -13,7 +13,7 @@ from torch.fx.experimental import _config as shape_settings
 
 from recast.models.bundle import BundleError
 from recast.models.descriptor import Descriptor
-from recast.models.pixels import rounded_up
+from recast.models.sizes import rounded_up
 
 T = TypeVar("T")
 

@@ -6,11 +6,6 @@ LUMA = (0.299, 0.587, 0.114)
 """The weights of red, green and blue in greyscale (ITU-R BT.601)."""
 
 
-def rounded_up(value: int, multiple: int) -> int:
-    """The least multiple of a number that is no less than a value."""
-    return -(-value // multiple) * multiple
-
-
 def to_range(pixels: Tensor, low: float, high: float) -> Tensor:
     """uint8 -> float32 in [low, high]."""
     return pixels.float() * ((high - low) / 255) + low

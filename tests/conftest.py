@@ -25,7 +25,7 @@ from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.operation import Kit
 from recast.pipeline.bulk.worker import ShardMaker, Work
 from recast.pipeline.training import groups
 

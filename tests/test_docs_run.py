@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from recast.jobs import cli
+from recast.jobs.samples.faces import write_faces
 from recast.models.networks.vgg import VGG
 from recast.pipeline import storage
-from recast.pipeline.samples.faces import write_faces
 from tests.jobs.schedules.test_local import CRONTAB
 from tests.models.originals import ESRGAN, Retina
 from tests.models.test_recipes import smallest
-from tests.pipeline.bulk.bundle_maker import begun
+from tests.pipeline.bulk.bundle_operation import begun
 from tests.pipeline.bulk.test_road import image
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from recast.pipeline.bulk.tally import STAGES
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.sources import Source
 from recast.pipeline.output.shards import Container
 from recast.pipeline.precision import Precision
+from recast.pipeline.sources.inventory import Source
 
 
 @dataclass(frozen=True, kw_only=True)

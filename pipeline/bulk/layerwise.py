@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from recast.models.descriptor import Descriptor
 from recast.models.networks.layers import InstanceNorm
 from recast.models.networks.transform_net import PaddedConv
-from recast.models.pixels import rounded_up
+from recast.models.sizes import rounded_up
 from recast.pipeline.output.shards import ScratchError
 
 STRIP_BYTES = 64 << 20

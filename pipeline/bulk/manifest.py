@@ -8,7 +8,7 @@ from typing import Any
 
 from recast.pipeline import storage, witness
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.operation import Maker
 from recast.pipeline.output.index import RUNS
 from recast.pipeline.storage import FileSystem
 from recast.pipeline.urls import shown

@@ -14,9 +14,11 @@ from ray.data import ActorPoolStrategy, DataContext
 from recast.pipeline import cluster
 from recast.pipeline.bulk.attempts import Attempt, Attempts
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import Kit
 from recast.pipeline.bulk.metrics import MeteredCollector
+from recast.pipeline.bulk.operation import Kit
+from recast.pipeline.bulk.tally import STATUSES
 from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.progress import Progress
 from recast.pipeline.urls import without_secrets
 
 CPUS_PER_ACTOR = 0.5
@@ -28,7 +30,7 @@ WATCH_EVERY_S = 0.5
 class Pool:
     """Actors on the cluster, as many and as large as it and the job allow. Needs a connected cluster; close it."""
 
-    def __init__(self, job: BulkJob, kit: Kit, progress: Any) -> None:
+    def __init__(self, job: BulkJob, kit: Kit, progress: Progress) -> None:
         gpus = cluster.accelerators()
         self.device = ("cuda" if gpus else "cpu") if job.device == "auto" else job.device
         if self.device == "cuda" and not gpus:
@@ -77,7 +79,8 @@ class Pool:
                 counts = ray.get(self._office.counts.remote(), timeout=5)
             except ray.exceptions.RayError:
                 continue  # only the view is at stake; the run's own calls tell of a cluster that is gone
-            self._progress.counts(counts.get("ok", 0) + counts.get("held", 0), counts.get("failed", 0))
+            done = sum(counts.get(status, 0) for status in STATUSES)
+            self._progress.reached(done, {"failed": counts.get("failed", 0)})
 
 
 class _Office(MeteredCollector, Attempts):

@@ -7,26 +7,27 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from recast.pipeline import cluster, events, storage
+from recast.pipeline.bulk.completed import Settled, read_settled
+from recast.pipeline.bulk.inventory_counts import Seen
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.makers import Kit, Maker, bundle_maker
 from recast.pipeline.bulk.manifest import write_manifest
-from recast.pipeline.bulk.seen import Seen
-from recast.pipeline.bulk.settled import Settled, read_settled
+from recast.pipeline.bulk.operation import Kit, Maker, bundle_maker
 from recast.pipeline.bulk.units import by_key, legs, todo, units
 from recast.pipeline.bulk.worker import Work
-from recast.pipeline.images.passed import PassedOver
-from recast.pipeline.images.sources import inventory
 from recast.pipeline.output import replacement
 from recast.pipeline.output.compaction import Gone, drop, standings
 from recast.pipeline.output.housekeeping import sweep
 from recast.pipeline.output.index import current
 from recast.pipeline.output.lease import Claim, Lease
+from recast.pipeline.progress import Progress
 from recast.pipeline.reasons import plural
+from recast.pipeline.sources.inventory import inventory
+from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.storage import FileSystem
 
 T = TypeVar("T")
@@ -42,14 +43,6 @@ class MismatchError(BulkError):
     """The output was made by another bundle or with other settings."""
 
     exit_status = 2
-
-
-class Progress(Protocol):
-    """Who watches a run."""
-
-    def planned(self, inputs: int, settled: int) -> None: ...
-    def counts(self, ok: int, failed: int) -> None: ...
-    def says(self, sentence: str) -> None: ...
 
 
 def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary:

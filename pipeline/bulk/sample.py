@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.sources.inputs import Input
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.operation import Maker
 from recast.pipeline.bulk.road import work_of
-from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.sources import inventory
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import inventory
 
 INDEX_BYTES = 300
 """Of the index, for each input."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recast.models.descriptor import Descriptor
-from recast.models.pixels import rounded_up
+from recast.models.sizes import rounded_up
 
 CORE_PX = 768
 """What a tile adds to the result along each side, at most; the halo that decides its pixels comes on top. Half of

@@ -8,9 +8,9 @@ from typing import get_type_hints
 
 import pyarrow as pa
 
-from recast.pipeline.bulk.seen import Seen
-from recast.pipeline.bulk.settled import Settled
-from recast.pipeline.images.inputs import Input
+from recast.pipeline.bulk.completed import Settled
+from recast.pipeline.bulk.inventory_counts import Seen
+from recast.pipeline.sources.inputs import Input
 
 CHUNK = 8192
 """Inputs compared with the index at once."""

@@ -13,22 +13,22 @@ import torch
 from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
-from recast.pipeline.bulk.commit import Committer
-from recast.pipeline.bulk.makers import Kit
+from recast.pipeline.bulk.operation import Kit
 from recast.pipeline.bulk.sample import Sample
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.units import unit_id, unpack_unit
+from recast.pipeline.bulk.writer import Committer
 from recast.pipeline.deidentify.secrets.names import storage_sentence_of
-from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.output.lease import Claim, LeaseError
 from recast.pipeline.output.shards import Container, ScratchError
 from recast.pipeline.precision import Precision
+from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.inputs import Input
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""

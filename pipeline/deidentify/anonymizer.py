@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recast.pipeline.deidentify.detection.brought import Brought, misplaced
-from recast.pipeline.deidentify.detection.detectors import Detector, NotFiniteError, numbered
-from recast.pipeline.deidentify.regions import Region, union
 from recast.pipeline.deidentify.replacement.classical import covered_share, grown, replaced
 from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
 from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
-from recast.pipeline.images.faults import Fault, Held
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
+from recast.pipeline.input_errors import Fault, Held
+from recast.pipeline.regions.detectors import Detector, NotFiniteError, numbered
+from recast.pipeline.regions.region import Region, union
+from recast.pipeline.regions.tables import Brought, misplaced
+from recast.pipeline.sources.inputs import Input
 
 FACE = "face"
 """The kind of regions that a painter gives new faces."""

@@ -5,6 +5,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from recast.pipeline.regions.views import SMALLEST_FACE_PX
+
 Method = Literal["solid", "pixelate", "blur"]
 Shape = Literal["auto", "ellipse", "box"]
 Without = Literal["publish", "hold", "sample"]
@@ -15,8 +17,6 @@ LOOKS = 2
 """Which rules say what detectors are shown and what is done with their finds; grows where the same settings would
 replace or hold other things than before."""
 MOST_STRENGTH = 4.0
-SMALLEST_FACE_PX = 8.0
-"""Height of the smallest face that is to be found, unless another is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 
 from recast.pipeline.images import png
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 
 MOST_SCANS = 1000
 """A progressive JPEG with more passes over its pixels takes minutes by intent; real ones have about ten."""

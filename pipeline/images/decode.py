@@ -13,7 +13,6 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from recast.pipeline.images import pillow_pixels, png, tiff, tiff_samples
 from recast.pipeline.images.bounds import check_header, check_size
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.frames import first_of, left_out
 from recast.pipeline.images.metadata import carried_exif, carried_xmp
 from recast.pipeline.images.pictures import Picture
@@ -21,6 +20,7 @@ from recast.pipeline.images.png import PngFile
 from recast.pipeline.images.ranges import stored
 from recast.pipeline.images.signatures import ADVICE, refuse_unread, unopened
 from recast.pipeline.images.tiff import TiffFile
+from recast.pipeline.input_errors import Fault
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
 """What is decoded. Pillow's other readers (PostScript among them) start programs or take anything for an image."""

@@ -10,9 +10,9 @@ import simplejpeg
 from PIL import Image
 
 from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.metadata import exif_of_size
 from recast.pipeline.images.pictures import Picture, laid_on
+from recast.pipeline.input_errors import Fault
 
 Format = Literal["png", "jpeg", "webp"]
 Metadata = Literal["keep", "safe", "strip"]

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 
 OUTLIERS = 0.001
 """At each end of a range, the share of values that may lie far from all the others."""

@@ -2,7 +2,7 @@
 
 import re
 
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 
 READ = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP",

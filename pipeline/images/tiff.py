@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.frames import first_of
 from recast.pipeline.images.signatures import camera_raw
+from recast.pipeline.input_errors import Fault
 
 MOST_PAGES = 100_000
 """Pages are counted so far."""

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline.images import tiff
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.ranges import stored
 from recast.pipeline.images.signatures import ADVICE
 from recast.pipeline.images.tiff import Directory
+from recast.pipeline.input_errors import Fault
 
 MOST_BANDS = 64
 MAX_SAMPLE_BYTES = 32

@@ -18,6 +18,7 @@ from recast.pipeline.output.index import (
     Fragment,
     current_mask,
     fragments,
+    image_bytes,
     key_hashes,
     stem_of,
     write_fragment,
@@ -26,7 +27,6 @@ from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.rows import SCHEMA, Row, table
 from recast.pipeline.output.seals import read_seals, remove_seals, write_seals
 from recast.pipeline.output.shards import Container, shard, shard_facts
-from recast.pipeline.output.verify import image_bytes
 from recast.pipeline.storage import FileSystem
 
 READERS = 8

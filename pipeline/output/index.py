@@ -185,3 +185,11 @@ def _holds(fs: FileSystem, path: str, data: bytes) -> bool:
     with contextlib.suppress(Exception):
         return storage.read_bytes(fs, path) == data
     return False
+
+
+def image_bytes(fs: FileSystem, output: str, row: dict[str, object]) -> bytes:
+    """An ok row's encoded image, by one ranged read."""
+    offset, length = row["offset"], row["length"]
+    assert isinstance(offset, int)
+    assert isinstance(length, int)
+    return storage.read_bytes(fs, storage.join(output, SHARDS, str(row["shard"])), offset, length)

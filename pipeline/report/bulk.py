@@ -15,7 +15,7 @@ from recast.pipeline.report.pairs import Pair, choose, read_pairs
 from recast.pipeline.report.provenance import is_secretive, own_sources
 from recast.pipeline.report.runs import Run, Totals, address, read_runs, total
 from recast.pipeline.report.trends import Trend, trends
-from recast.pipeline.report.wording import moment
+from recast.pipeline.wording import moment
 
 COLUMNS = (
     *("key", "status", "error", "format", "length", "width", "height", "source_width", "source_height"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recast.pipeline.report.scalars import History
-from recast.pipeline.report.wording import plainly, significant
+from recast.pipeline.wording import plainly, significant
 
 POINTS = 320
 """Places along the step axis; a longer history is gathered into as many parts."""

@@ -10,8 +10,8 @@ from PIL import Image
 
 from recast.pipeline import storage
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.output import index
 from recast.pipeline.report.embed import Embedded, embed, embed_file, visible
 from recast.pipeline.report.output import Output

@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from recast.pipeline import storage
-from recast.pipeline.report import audit, bulk, training, wording
+from recast.pipeline import storage, wording
+from recast.pipeline.report import audit, bulk, training
 from recast.pipeline.report.output import Output
 
 HERE = Path(__file__).parent

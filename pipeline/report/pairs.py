@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from recast.pipeline import storage
-from recast.pipeline.images import sources
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.output import index
 from recast.pipeline.report.embed import Embedded, embed, embed_file, image_of
 from recast.pipeline.report.output import Output
 from recast.pipeline.report.provenance import is_inside
+from recast.pipeline.sources import inventory
 
 PAIRS = 10
 WHOLE_PX = 512
@@ -85,7 +85,7 @@ def read_sources(sources_of_rows: Sequence[str], places: Sequence[str]) -> dict[
     uris = [uri for uri in sources_of_rows if is_inside(uri, places)]
     for holder in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
         of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == holder]
-        tried(lambda wanted: found.update(sources.read_sources(wanted, MOST_BYTES)), of_holder)
+        tried(lambda wanted: found.update(inventory.read_sources(wanted, MOST_BYTES)), of_holder)
     return found
 
 

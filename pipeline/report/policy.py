@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recast.pipeline.report.wording import percent, plainly
+from recast.pipeline.wording import percent, plainly
 
 POLICY = (
     *(

@@ -8,8 +8,8 @@ from typing import Any
 
 from recast.pipeline.output.index import RUNS
 from recast.pipeline.report.output import Output, number, part, text
-from recast.pipeline.report.wording import moment
 from recast.pipeline.urls import shown
+from recast.pipeline.wording import moment
 
 MOST_RUNS = 100
 """Manifests read; an output on a schedule gathers thousands."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recast.pipeline.report.output import Output, number
-from recast.pipeline.report.wording import moment
+from recast.pipeline.wording import moment
 
 LOGS = "logs"
 ABOUT_LINE = ("step", "time")

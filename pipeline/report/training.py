@@ -16,8 +16,8 @@ from recast.pipeline.report.curves import Chart, chart
 from recast.pipeline.report.output import Output, number, part, text
 from recast.pipeline.report.samples import Grid, read_grids
 from recast.pipeline.report.scalars import History, read_history
-from recast.pipeline.report.wording import moment
-from recast.pipeline.training.trouble import STARVED, WAITING, Trouble, seen
+from recast.pipeline.training.health import STARVED, WAITING, Trouble, seen
+from recast.pipeline.wording import moment
 
 RATE = "images_per_s"
 CHECKPOINT = re.compile(r"step-(\d+)\.pt")

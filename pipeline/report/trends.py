@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from recast.pipeline.report.runs import Run
-from recast.pipeline.report.wording import count, date, duration, percent, significant
+from recast.pipeline.wording import count, date, duration, percent, significant
 
 FEWEST = 3
 """Runs that make a trend."""

@@ -10,16 +10,16 @@ import numpy as np
 import ray
 
 from recast.models.faces import FACE_COLUMNS
-from recast.pipeline.deidentify.detection.brought import Brought
-from recast.pipeline.deidentify.regions import Region
-from recast.pipeline.images import sources
-from recast.pipeline.images.contents import read
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.passed import PassedOver
 from recast.pipeline.images.pictures import as_rgb8, laid_on
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.reasons import plural
+from recast.pipeline.regions.region import Region
+from recast.pipeline.regions.tables import Brought
+from recast.pipeline.sources import inventory
+from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.plan import TrainingError
@@ -82,7 +82,7 @@ def listed(
 def _images(url: str, output: str) -> tuple[list[Input], Strays]:
     strays = Strays()
     inputs = images_among(
-        list(sources.inventory(sources.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
+        list(inventory.inventory(inventory.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
     )
     if not inputs:
         raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))

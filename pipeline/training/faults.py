@@ -5,7 +5,7 @@ import re
 from ray.exceptions import RayError
 
 from recast.pipeline import storage
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.output.lease import LeaseError
 from recast.pipeline.training.plan import TrainingError
 

@@ -47,7 +47,7 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPla
 
     Args:
         trainer: makes a trainer of the cluster as it is, given a scratch folder.
-        watch: a handle to the driver's `Watch` actor.
+        watch: a handle to the driver's `ProgressActor`.
 
     Raises:
         TrainingError: lost too often without progress; it says why they were lost last. Or a worker met what every

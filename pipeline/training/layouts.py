@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recast.pipeline.deidentify.regions import Region
-from recast.pipeline.images import parquet
-from recast.pipeline.images.endings import without_ending
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.reasons import plural
+from recast.pipeline.regions.region import Region
+from recast.pipeline.sources import parquet
+from recast.pipeline.sources.endings import without_ending
+from recast.pipeline.sources.inputs import Input
 from recast.pipeline.training.plan import TrainingError
 
 TRAINING = frozenset({"train", "training"})

@@ -47,7 +47,7 @@ class TrainingPlan:
     style_image: str = ""
     """For style transfer."""
     faces: str = ""
-    """For recipes that learn from faces: a table of them by image key (see `pipeline.deidentify.detection.brought`)."""
+    """For recipes that learn from faces: a table of them by image key (see `pipeline.regions.tables`)."""
     start_from: str = ""
     """A bundle whose weights the product begins with."""
     resume_with: bool = False

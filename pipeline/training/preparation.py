@@ -7,12 +7,12 @@ from recast.models import recipes
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig
 from recast.pipeline import storage
-from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.regions.tables import Brought
 from recast.pipeline.training import example_files
+from recast.pipeline.training.assets import Provisions, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import Listing
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
-from recast.pipeline.training.provisions import Provisions, fetched
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
 
 

@@ -17,10 +17,10 @@ from recast.models.bundle import Bundle
 from recast.models.preview import sample_grid
 from recast.models.recipes.recipe import Batch, Recipe, RecipeConfig
 from recast.pipeline import bundles, storage
+from recast.pipeline.training.assets import Provisions
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
 from recast.pipeline.training.plan import TrainingPlan
-from recast.pipeline.training.provisions import Provisions
 from recast.pipeline.training.step import WorkerRoad
 
 

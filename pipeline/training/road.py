@@ -12,14 +12,15 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from recast.models import recipes
 from recast.pipeline import cluster, events, storage
 from recast.pipeline.output.lease import Lease
+from recast.pipeline.progress import Progress, Silent
 from recast.pipeline.training import example_files, groups
 from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.health import Trouble
 from recast.pipeline.training.log import now, write_run
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 from recast.pipeline.training.preparation import Prepared, prepared
+from recast.pipeline.training.progress import ProgressActor, followed
 from recast.pipeline.training.spec import Start
-from recast.pipeline.training.trouble import Trouble
-from recast.pipeline.training.watch import Watch, shown
 from recast.pipeline.training.worker import Job, work
 
 
@@ -40,8 +41,11 @@ class Outcome:
     already_done: bool = False
 
 
-def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
+def train(plan: TrainingPlan, progress: Progress | None = None) -> Outcome:
     """Train to the last step, going on from the newest checkpoint in the output; a finished training is left alone.
+
+    Args:
+        progress: who watches; None: nobody.
 
     Raises:
         SettingError: no such recipe, preset or setting, or something that the recipe needs or has no use for.
@@ -60,22 +64,22 @@ def train(plan: TrainingPlan, *, quiet: bool = False) -> Outcome:
                 f"another training has just brought {plan.output} to step {there:,}; run this one again to go on "
                 "from there"
             )
-        return _trained(asked, lease, quiet)
+        return _trained(asked, lease, progress or Silent())
 
 
-def _trained(asked: Prepared, lease: Lease, quiet: bool) -> Outcome:
+def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
     log.info("run begun", data=plan.data, step=asked.start.step, steps=config.steps)
-    for sentence in () if quiet else asked.said:
-        events.say(sentence)
+    for sentence in asked.said:
+        progress.says(sentence)
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
     with cluster.connected():
         run |= _threads(plan, run)
         write_run(plan.output, run)
         try:
-            facts = _fit(asked, run, lease, quiet)
+            facts = _fit(asked, run, lease, progress)
         except BaseException as fault:
             lease.check()  # else run.json is another's now
             why = str(fault) or type(fault).__name__
@@ -97,13 +101,13 @@ def _trained(asked: Prepared, lease: Lease, quiet: bool) -> Outcome:
     )
 
 
-def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, quiet: bool) -> dict[str, Any]:
+def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progress) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
     plan, config = asked.plan, asked.config
     least = plan.least_workers or plan.workers
     cpus = groups.cpus_per_worker(plan.workers)
     cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
-    watch = ray.remote(Watch).options(**cluster.lasting()).remote(asked.start.step)
+    watch = ray.remote(ProgressActor).options(**cluster.lasting()).remote(asked.start.step)
     job = Job(
         plan=plan,
         config=config,
@@ -129,7 +133,8 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, quiet: bool) -> 
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )
 
-    with shown(watch, plan.output, (asked.start.step, config.steps), quiet):
+    progress.planned(config.steps, asked.start.step)
+    with followed(watch, progress, plan.output):
         groups.fit_through_losses(trainer, plan, watch)
     return _checked(ray.get(watch.facts.remote()), config.steps)
 

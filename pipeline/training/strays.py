@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from recast.pipeline import storage
-from recast.pipeline.images.endings import is_hidden, is_no_image
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.reasons import plural
+from recast.pipeline.sources.endings import is_hidden, is_no_image
+from recast.pipeline.sources.inputs import Input
 
 OWN = {
     "run.json": ("bundle/", "checkpoints/", "logs/"),

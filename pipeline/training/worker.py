@@ -20,17 +20,17 @@ from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import events, storage
 from recast.pipeline.output.lease import Claim, LeaseError, confirm
 from recast.pipeline.reasons import plural
+from recast.pipeline.training.assets import Provisions
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side
 from recast.pipeline.training.examples import Draw, Shard, fixed_samples
 from recast.pipeline.training.faults import comes_again
+from recast.pipeline.training.health import WAITING, Lookout, Trouble
 from recast.pipeline.training.idle import Idle
 from recast.pipeline.training.metrics import TrainingMetrics
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
-from recast.pipeline.training.provisions import Provisions
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.step import WorkerRoad
-from recast.pipeline.training.trouble import WAITING, Lookout, Trouble
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Job:
     threads: int
     """Of one worker's tensor operations on a CPU."""
     watch: Any
-    """A handle to the driver's `Watch` actor."""
+    """A handle to the driver's `ProgressActor`."""
     claim: Claim
     """What the first worker shows before it publishes or deletes: the driver's turn to write the output."""
     versions: dict[str, str]

@@ -25,12 +25,12 @@ from ray.cluster_utils import Cluster
 from recast.pipeline import storage
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.operation import Maker
 from recast.pipeline.bulk.units import LEG_INPUTS
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.images.sources import Source
 from recast.pipeline.output.index import current
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import Source
 from tests.benchmarks.bulk_road import Silent
 
 NODE_CPUS = 4

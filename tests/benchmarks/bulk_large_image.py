@@ -16,7 +16,7 @@ import numpy as np
 
 from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
-from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 

@@ -19,9 +19,9 @@ from recast.models import bundle as bundles
 from recast.models.shipped import shipped
 from recast.pipeline import storage
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.images.sources import Source
 from recast.pipeline.output import index
 from recast.pipeline.output.rows import SCHEMA
+from recast.pipeline.sources.inventory import Source
 
 FRAGMENT_ROWS = 1000
 FINISHED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

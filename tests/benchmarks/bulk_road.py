@@ -25,19 +25,12 @@ from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder, Format
-from recast.pipeline.images.sources import Source
 from recast.pipeline.precision import Precision
+from recast.pipeline.progress import Silent
+from recast.pipeline.sources.inventory import Source
 from tests.benchmarks.archives import LARGE_PX, QUALITY, SMALL_PX, make_archive, make_bundle
 
 CORES = os.cpu_count() or 1
-
-
-class Silent:
-    """Nobody watches."""
-
-    def planned(self, inputs: int, settled: int) -> None: ...
-    def counts(self, ok: int, failed: int) -> None: ...
-    def says(self, sentence: str) -> None: ...
 
 
 def forwards(bundle: str, count: int) -> float:

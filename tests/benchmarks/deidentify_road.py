@@ -23,13 +23,13 @@ from recast.models.recipes.recipe import Supplies
 from recast.pipeline import bundles, cluster
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.deidentify.detection.centerface import CenterFace
-from recast.pipeline.deidentify.maker import deidentifying
+from recast.pipeline.deidentify.operation import deidentifying
 from recast.pipeline.deidentify.replacement.painter import Cut, FacePainter
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.deidentify.settings import Deidentification, Replacement
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.sources import Source
+from recast.pipeline.regions.centerface import CenterFace
+from recast.pipeline.sources.inventory import Source
 from tests.benchmarks.archives import QUALITY, make_archive
 from tests.benchmarks.bulk_road import CORES, Silent, rate
 

@@ -13,11 +13,11 @@ import skimage.data
 from PIL import Image
 
 from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.detection.centerface import CenterFace
-from recast.pipeline.deidentify.regions import Region
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.regions.centerface import CenterFace
+from recast.pipeline.regions.region import Region
+from recast.pipeline.sources.inputs import Input
 
 HEIGHTS_PX = (8, 10, 12, 14, 20, 32, 64, 128, 256, 400, 600, 800, 1000, 1200, 1600, 2000, 2400, 2800, 3000)
 MEGAPIXELS = (0.1, 0.5, 1, 4, 12, 24, 50)

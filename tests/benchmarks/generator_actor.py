@@ -16,16 +16,16 @@ import torch
 
 from recast.models.networks import NETWORKS
 from recast.pipeline import bundles
-from recast.pipeline.bulk.generate import DTYPES, Generator
+from recast.pipeline.bulk.generator import DTYPES, Generator
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.operation import BundleKit
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import ShardMaker, Work
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.images.sources import Source, inventory
 from recast.pipeline.precision import Precision
+from recast.pipeline.sources.inventory import Source, inventory
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
 
 NETWORK = "resnet_generator"

@@ -19,11 +19,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from recast.jobs.samples.facades import write_facades
 from recast.models import recipes
 from recast.models.recipes import NOTHING
 from recast.models.recipes.recipe import Batch
 from recast.pipeline import cluster
-from recast.pipeline.samples.facades import write_facades
 from recast.pipeline.training import example_files, road
 from recast.pipeline.training.examples import Draw, Shard
 from recast.pipeline.training.plan import TrainingPlan
@@ -77,7 +77,7 @@ def product(data: str, output: str) -> float:
         checkpoint_every=STEPS // 2,
     )  # fmt: skip
     with cluster.connected():
-        road.train(plan, quiet=True)
+        road.train(plan)
     lines = [
         json.loads(line)
         for log in sorted(Path(output, "logs").glob("scalars-*.jsonl"))

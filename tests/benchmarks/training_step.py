@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from recast.jobs.samples.facades import write_facades
 from recast.models.recipes import NOTHING, cyclegan, pix2pix
 from recast.pipeline.precision import Precision
-from recast.pipeline.samples.facades import write_facades
 from recast.pipeline.training.plan import TrainingPlan
 from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps

@@ -12,8 +12,9 @@ import yaml
 from PIL import Image
 
 from recast.jobs import bulk, cli
+from recast.jobs.exit_status import BAD_USAGE, DONE, FAILED, INTERRUPTED
 from recast.jobs.specs import UpscaleOptions
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.output.test_compaction import Made, image
 
 
@@ -60,7 +61,7 @@ def test_yaml_fills_what_flags_leave_open(captured, tmp_path):
     ],
 )
 def test_bad_usage_is_one_sentence_and_status_2(arguments, says, capsys):
-    assert cli._status(arguments) == cli.BAD_USAGE
+    assert cli._status(arguments) == BAD_USAGE
     error = capsys.readouterr().err
     assert says in error
     assert "Traceback" not in error
@@ -68,7 +69,7 @@ def test_bad_usage_is_one_sentence_and_status_2(arguments, says, capsys):
 
 def test_a_missing_source_is_one_sentence_and_status_1(tmp_path, capsys):
     model = upscaler(tmp_path / "bundle")
-    assert cli._status(["upscale", "/no/such/place", str(tmp_path / "out"), "--model", model]) == cli.FAILED
+    assert cli._status(["upscale", "/no/such/place", str(tmp_path / "out"), "--model", model]) == FAILED
     assert "/no/such/place" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -76,7 +77,7 @@ def test_a_missing_source_is_one_sentence_and_status_1(tmp_path, capsys):
 def test_an_empty_source_is_done_with_a_warning(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     model = upscaler(tmp_path / "bundle")
-    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == cli.DONE
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == DONE
     assert "holds no inputs" in capsys.readouterr().err
 
 
@@ -84,8 +85,8 @@ def test_logs_for_machines_are_events_alone(tmp_path, capsys, monkeypatch):
     """With RECAST_LOG=json every line on stderr is an object, errors too; stdout is as ever."""
     monkeypatch.setenv("RECAST_LOG", "json")
     (tmp_path / "in").mkdir()
-    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out")]) == cli.DONE
-    assert cli._status(["upscale", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == cli.FAILED
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out")]) == DONE
+    assert cli._status(["upscale", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == FAILED
     printed = capsys.readouterr()
     told = [json.loads(line) for line in printed.err.splitlines()]
     assert [line["event"] for line in told] == ["run begun", "run finished", "said", "run begun", "said"]
@@ -109,7 +110,7 @@ def test_interrupting_is_safe_and_says_how_to_go_on(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bulk, "run", interrupted)
-    assert cli._status(["upscale", "in", "out"]) == cli.INTERRUPTED
+    assert cli._status(["upscale", "in", "out"]) == INTERRUPTED
     assert "same command" in capsys.readouterr().err
 
 
@@ -135,14 +136,14 @@ def test_a_clash_of_keys_is_bad_usage_in_one_sentence(tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes(b"x")
     sources = [str(tmp_path / "one"), str(tmp_path / "out"), "--also", str(tmp_path / "two")]
-    assert cli._status(["upscale", *sources]) == cli.BAD_USAGE
+    assert cli._status(["upscale", *sources]) == BAD_USAGE
     said = capsys.readouterr().err
     assert "two inputs have the key a.png" in said
     assert not (tmp_path / "out").exists()
 
 
 def test_prune_wants_all_of_the_source(tmp_path, capsys):
-    assert cli._status(["upscale", str(tmp_path), str(tmp_path / "out"), "--prune", "--limit", "1"]) == cli.BAD_USAGE
+    assert cli._status(["upscale", str(tmp_path), str(tmp_path / "out"), "--prune", "--limit", "1"]) == BAD_USAGE
     assert "without --limit" in capsys.readouterr().err
 
 
@@ -150,16 +151,16 @@ def test_index_commands_work_on_an_output(tmp_path, capsysbinary):
     output = Made(tmp_path / "out")
     for n in range(3):
         output.add({f"{n}.png": image(n), "often.jpg": image(10 + n), f"bad{n}": None})
-    assert cli._status(["index", "compact", str(tmp_path / "out")]) == cli.DONE
+    assert cli._status(["index", "compact", str(tmp_path / "out")]) == DONE
     assert b"3 shards became 1; 2 superseded rows" in capsysbinary.readouterr().out
-    assert cli._status(["index", "get", str(tmp_path / "out"), "often.jpg"]) == cli.DONE
+    assert cli._status(["index", "get", str(tmp_path / "out"), "often.jpg"]) == DONE
     assert capsysbinary.readouterr().out == image(12)
-    assert cli._status(["index", "get", str(tmp_path / "out"), "bad1"]) == cli.FAILED
+    assert cli._status(["index", "get", str(tmp_path / "out"), "bad1"]) == FAILED
     assert b"bad1 has no image: it is failed (corrupt: x)" in capsysbinary.readouterr().err
-    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == cli.DONE
+    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == DONE
     assert {p.name for p in (tmp_path / "files").iterdir()} == {"0.png", "1.png", "2.png", "often.jpg.png"}
-    assert cli._status(["index", "compact", str(tmp_path / "none")]) == cli.FAILED
-    assert cli._status(["index", "compact", str(tmp_path / "out"), "--shard-bytes", "many"]) == cli.BAD_USAGE
+    assert cli._status(["index", "compact", str(tmp_path / "none")]) == FAILED
+    assert cli._status(["index", "compact", str(tmp_path / "out"), "--shard-bytes", "many"]) == BAD_USAGE
 
 
 @pytest.mark.parametrize("side", ["source", "output"])
@@ -175,11 +176,11 @@ def test_bad_credentials_and_missing_buckets_are_one_sentence(
         places = [url, str(tmp_path / "out")] if side == "source" else [str(tmp_path / "in"), url]
         return cli._status(["upscale", *places, "--model", model])
 
-    assert asked("s3://no-such-bucket-at-all/in") == cli.FAILED
+    assert asked("s3://no-such-bucket-at-all/in") == FAILED
     assert "no-such-bucket-at-all" in capsys.readouterr().err
     stranger = dataclasses.replace(object_store, access_key="stranger", secret_key="nothing")
     with stranger.exported():
-        assert asked(f"{bucket}/in") == cli.FAILED
+        assert asked(f"{bucket}/in") == FAILED
     said = capsys.readouterr().err
     assert "permission denied" in said
     assert "Traceback" not in said
@@ -195,7 +196,7 @@ def test_odd_names_stay_apart_and_readable(tmp_path, capsys, worker_here):
         Image.new("RGB", (8, 8), (n, n, n)).save(tmp_path / "x.png")
         os.rename(tmp_path / "x.png", os.fsencode(tmp_path / "in") + b"/" + name)
     model = upscaler(tmp_path / "bundle")
-    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == cli.DONE
-    assert cli._status(["index", "verify", str(tmp_path / "out")]) == cli.DONE
-    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == cli.DONE
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == DONE
+    assert cli._status(["index", "verify", str(tmp_path / "out")]) == DONE
+    assert cli._status(["index", "extract", str(tmp_path / "out"), str(tmp_path / "files")]) == DONE
     assert len({p.read_bytes() for p in (tmp_path / "files").iterdir()}) == len(names)

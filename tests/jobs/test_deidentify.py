@@ -12,12 +12,12 @@ import pytest
 import ray
 from PIL import Image
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.pipeline import storage
-from recast.pipeline.deidentify.detection.centerface import CenterFace
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
 from recast.pipeline.output.seals import write_seals
-from recast.pipeline.output.verify import verify
+from recast.pipeline.regions.centerface import CenterFace
 
 
 def view(output):
@@ -63,7 +63,7 @@ def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_l
     assert "centerface" in manifest["model"]["name"]
     assert cli._status(command) == 0
     assert "nothing to do, 5 inputs settled before" in capsys.readouterr().out
-    assert cli._status([*command, "--margin", "0.5"]) == cli.BAD_USAGE
+    assert cli._status([*command, "--margin", "0.5"]) == exit_status.BAD_USAGE
     assert "margin 0.3 (now 0.5)" in capsys.readouterr().err
 
 
@@ -104,7 +104,7 @@ def test_sealed_originals_come_back_bit_for_bit_to_who_has_the_passcode(photos, 
     assert cli._status(["rekey", str(output), *keys]) == 0
     restore = ["restore", str(output), str(back), "--actors", "1", "--passcode-file"]
     for refused in ("old", "wrong"):
-        assert cli._status([*restore, str(tmp_path / refused)]) == cli.FAILED
+        assert cli._status([*restore, str(tmp_path / refused)]) == exit_status.FAILED
         assert "the passcode doesn't fit" in capsys.readouterr().err
     assert not back.exists()
     assert cli._status([*restore, str(tmp_path / "new")]) == 0
@@ -141,7 +141,7 @@ def test_a_way_back_needs_a_passcode_that_is_no_argument(tmp_path, capsys, monke
         assert says in capsys.readouterr().err
     (tmp_path / "long").write_text("long enough for one")
     restore = ["restore", str(tmp_path / "in"), str(tmp_path / "back"), "--passcode-file", str(tmp_path / "long")]
-    assert cli._status(restore) == cli.FAILED
+    assert cli._status(restore) == exit_status.FAILED
     assert "nothing is sealed" in capsys.readouterr().err
 
 
@@ -183,6 +183,6 @@ def test_keys_of_a_table_that_match_nothing_are_said_and_counted(photos, tmp_pat
     assert cli._status(["deidentify", str(source), str(tmp_path / "both"), *how, "centerface"]) == 0
     assert "1 of 2 keys of" in capsys.readouterr().err
     table.write_text(json.dumps({"M\u00fcller.png": [[0.1, 0.1, 0.6, 0.6]]}))
-    assert cli._status(["deidentify", str(source), str(tmp_path / "none"), *how, "none"]) == cli.BAD_USAGE
+    assert cli._status(["deidentify", str(source), str(tmp_path / "none"), *how, "none"]) == exit_status.BAD_USAGE
     assert "fractions of the image" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

@@ -9,14 +9,15 @@ import pytest
 from PIL import Image
 
 from recast.jobs import cli
+from recast.jobs.exit_status import FAILED
+from recast.jobs.samples.faces import write_faces
 from recast.pipeline import storage
-from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
-from recast.pipeline.output.verify import verify
-from recast.pipeline.samples.faces import write_faces
+from recast.pipeline.regions.tables import Brought
 from tests.conftest import bulk_runs_here
 from tests.jobs.test_deidentify import everything_below
-from tests.pipeline.bulk.bundle_maker import begun
+from tests.pipeline.bulk.bundle_operation import begun
 
 PASSCODE = "a passcode that nobody guesses"
 
@@ -89,9 +90,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
         back[name] = rows_of(target)
     assert set(back["right"]) == set(originals)
     assert set(back["wrong"]) == {key for key, row in published.items() if row["status"] == "ok"}
-    assert (
-        cli._status(["restore", output, str(tmp_path / "no"), "--passcode-file", str(secrets / "wrong")]) == cli.FAILED
-    )
+    assert cli._status(["restore", output, str(tmp_path / "no"), "--passcode-file", str(secrets / "wrong")]) == FAILED
 
     assert cli._status(["audit", output, "--to", str(tmp_path / "audit.html"), "--signed-off-by", "Ada Reviewer"]) == 0
     page, said = (tmp_path / "audit.html").read_text(), json.loads((tmp_path / "audit.json").read_text())
@@ -178,5 +177,5 @@ def test_mistakes_are_one_sentence(arguments, says, tmp_path, capsys, monkeypatc
 
 def test_the_audit_is_of_de_identifications(tmp_path, capsys):
     (tmp_path / "out" / "runs").mkdir(parents=True)
-    assert cli._status(["audit", str(tmp_path / "out")]) == cli.FAILED
+    assert cli._status(["audit", str(tmp_path / "out")]) == FAILED
     assert "nothing to audit" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 import recast
-from recast.jobs import bulk, cli, errors
+from recast.jobs import bulk, cli, errors, exit_status
 from recast.models.bundle import BundleError
 from recast.pipeline.storage import StorageError
 
@@ -78,7 +78,7 @@ def test_a_fault_that_was_foreseen_is_its_own_sentence(fault, status, logs, monk
 )
 def test_a_fault_that_nobody_foresaw_is_a_sentence_and_a_log(fault, says, logs, monkeypatch, capsys):
     """The traceback is in a file for the user's eyes alone, and none of it on the terminal."""
-    assert ended_by(fault, monkeypatch) == cli.FAILED
+    assert ended_by(fault, monkeypatch) == exit_status.FAILED
     said = capsys.readouterr().err
     (log,) = logs.iterdir()
     assert said == f"error: {says}; the details are in {log}\n"

@@ -11,7 +11,7 @@ import pytest
 
 from recast.jobs.object_store import ObjectStore
 from recast.pipeline import storage
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_road import image
 from tests.s3_proxy import PolicyProxy, Request, actions
 

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from recast.jobs import cli
+from recast.jobs.exit_status import BAD_USAGE, DONE, FAILED
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.images.pictures import Picture
 from tests.models.test_foreign import Evil, packed, reference
 
@@ -33,7 +34,7 @@ def test_an_imported_file_gives_the_originals_pixels(name, tmp_path, photos, cap
     """To 1 of 255, through the code that bulk jobs run."""
     network, state, family, (low, high) = reference(name)
     (tmp_path / "their.pth").write_bytes(packed({"params": state}))
-    assert cli._status(["models", "import", str(tmp_path / "their.pth"), str(tmp_path / "bundle")]) == cli.DONE
+    assert cli._status(["models", "import", str(tmp_path / "their.pth"), str(tmp_path / "bundle")]) == DONE
     assert family in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "bundle").iterdir()}
     assert names == {"bundle.json", "generator.safetensors", "preview.png", "README.md"}
@@ -56,10 +57,10 @@ def test_a_bundle_goes_from_and_to_object_storage(bucket, capsys):
     network, state, _, _ = reference("srvgg x4")
     fs, path = storage.filesystem(bucket)
     fs.pipe_file(f"{path}/their.pth", packed(state))
-    assert cli._status(["models", "import", f"{bucket}/their.pth", f"{bucket}/bundle", "--name", "small"]) == cli.DONE
-    assert cli._status(["models", "show", f"{bucket}/bundle"]) == cli.DONE
+    assert cli._status(["models", "import", f"{bucket}/their.pth", f"{bucket}/bundle", "--name", "small"]) == DONE
+    assert cli._status(["models", "show", f"{bucket}/bundle"]) == DONE
     assert '"name": "small"' in capsys.readouterr().out
-    assert cli._status(["models", "export", f"{bucket}/bundle", f"{bucket}/small.onnx"]) == cli.DONE
+    assert cli._status(["models", "export", f"{bucket}/bundle", f"{bucket}/small.onnx"]) == DONE
     session = onnxruntime.InferenceSession(fs.cat_file(f"{path}/small.onnx"), providers=["CPUExecutionProvider"])
     images = torch.rand(2, 3, 20, 28)
     (given,) = session.run(None, {"images": images.numpy()})
@@ -76,10 +77,10 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         ("none.pth", "no such file"),
     ):
         assert cli._status(["models", "import", str(tmp_path / file), str(tmp_path / "out")]) in (
-            cli.FAILED,
-            cli.BAD_USAGE,
+            FAILED,
+            BAD_USAGE,
         )
         assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert cli._status(["models", "export", str(tmp_path / "none"), str(tmp_path / "x.bin")]) == cli.BAD_USAGE
+    assert cli._status(["models", "export", str(tmp_path / "none"), str(tmp_path / "x.bin")]) == BAD_USAGE
     assert "ends in none of .onnx, .pt2, .pt" in capsys.readouterr().err

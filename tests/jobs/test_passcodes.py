@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from recast.jobs import cli, passcodes
+from recast.jobs import cli, exit_status, passcodes
 from recast.jobs.specs import SpecError
 from recast.pipeline.deidentify.secrets import seal
 
@@ -52,7 +52,7 @@ def test_a_new_passcode_is_typed_twice_and_an_old_one_once(command, typing, tmp_
     """Two that differ end the command before anything is written; later runs ask once, and check before any work."""
     shutil.copy(tmp_path / "in" / "coffee.png", tmp_path / "in" / "b.png")
     typing(OLD, OLD + "r")
-    assert cli._status(command) == cli.BAD_USAGE
+    assert cli._status(command) == exit_status.BAD_USAGE
     assert "typed in two different ways" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     prompts = typing(OLD, OLD)
@@ -60,7 +60,7 @@ def test_a_new_passcode_is_typed_twice_and_an_old_one_once(command, typing, tmp_
     assert prompts == ["passcode: ", "passcode, once more: "]
     before = sorted((tmp_path / "out").rglob("*"))
     typing(OLD + "r")
-    assert cli._status(command) == cli.FAILED
+    assert cli._status(command) == exit_status.FAILED
     assert "the passcode doesn't fit" in capsys.readouterr().err
     assert sorted((tmp_path / "out").rglob("*")) == before
     for again in ([*command, "--dry-run"], command, ["restore", str(tmp_path / "out"), str(tmp_path / "back")]):

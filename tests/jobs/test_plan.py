@@ -6,7 +6,7 @@ import pytest
 
 from recast.jobs import cli
 from recast.pipeline.bulk.sizing import Sizing, _sampled
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_road import image
 
 

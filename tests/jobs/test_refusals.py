@@ -5,15 +5,15 @@ import json
 import pytest
 from PIL import Image
 
-from recast.jobs import cli, demo
+from recast.jobs import cli, demo, exit_status
 from recast.jobs.progress import span, speed
 from recast.jobs.specs import SpecError, place
 from recast.pipeline import events, storage
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.output.test_compaction import Made, image
 
 
-def refused(arguments, capsys, status=cli.BAD_USAGE):
+def refused(arguments, capsys, status=exit_status.BAD_USAGE):
     assert cli._status(arguments) == status
     (sentence,) = capsys.readouterr().err.splitlines()
     assert not any(word in sentence for word in ("pydantic", "validation error", "Field required", "Input should"))
@@ -84,7 +84,7 @@ def test_a_place_keeps_what_it_was_given():
 @pytest.mark.parametrize("command", ["summary", "verify", "extract"])
 def test_an_output_that_is_not_there_is_said_to_be_not_there(tmp_path, command, capsys):
     words = ["index", command, str(tmp_path / "nowhere"), *([str(tmp_path / "to")] if command == "extract" else [])]
-    assert refused(words, capsys, cli.FAILED) == f"there is no output at {tmp_path}/nowhere"
+    assert refused(words, capsys, exit_status.FAILED) == f"there is no output at {tmp_path}/nowhere"
 
 
 def test_a_bundle_that_is_not_there_is_not_said_to_lack_a_file(tmp_path, capsys):
@@ -130,7 +130,7 @@ def test_nothing_is_written_over_without_replace(tmp_path, capsys):
         ["index", "get", out, "0.png", file],
     ):
         assert "--replace" in refused(words, capsys)
-    assert "--replace" in refused(["index", "extract", out, folder], capsys, cli.FAILED)
+    assert "--replace" in refused(["index", "extract", out, folder], capsys, exit_status.FAILED)
     assert (tmp_path / "file.onnx").read_text() == (tmp_path / "folder/0.png").read_text() == "mine"
     assert cli._status(["index", "extract", out, folder, "--replace"]) == 0
     assert cli._status(["index", "extract", out, folder]) == 0
@@ -173,7 +173,7 @@ def test_images_come_out_to_storage_too(tmp_path):
     output.add({"0.png": image(0), "sub/1.png": image(1)})
     out, fs = str(tmp_path / "out"), storage.filesystem("memory://taken")[0]
     assert cli._status(["index", "get", out, "0.png", "memory://taken/one.png"]) == 0
-    assert cli._status(["index", "get", out, "0.png", "memory://taken/one.png"]) == cli.BAD_USAGE
+    assert cli._status(["index", "get", out, "0.png", "memory://taken/one.png"]) == exit_status.BAD_USAGE
     for _ in range(2):
         assert cli._status(["index", "extract", out, "memory://taken/all"]) == 0
     found = {path: fs.cat_file(path) for path in fs.find("memory://taken")}
@@ -193,7 +193,7 @@ def test_strangers_names_can_not_command_a_terminal(tmp_path, capsys):
     output.add({"\x1b]0;title\x07.png": image(0)})
     for shard in (tmp_path / "made/shards").iterdir():
         shard.write_bytes(b"\0" * 100)
-    assert cli._status(["index", "verify", str(tmp_path / "made")]) == cli.FAILED
+    assert cli._status(["index", "verify", str(tmp_path / "made")]) == exit_status.FAILED
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err
 

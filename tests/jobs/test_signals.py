@@ -9,8 +9,8 @@ import time
 import pytest
 from PIL import Image
 
-from recast.jobs import bulk, cli, demo, signals
-from tests.pipeline.bulk.bundle_maker import upscaler
+from recast.jobs import bulk, cli, demo, exit_status
+from tests.pipeline.bulk.bundle_operation import upscaler
 
 ENDED = "ended by SIGTERM; what is finished is kept, and the same command goes on from there"
 NAPPING = """
@@ -55,7 +55,7 @@ def test_sigterm_ends_a_run_on_ray_within_rays_grace(started, moment):
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == signals.TERMINATED
+    assert process.returncode == exit_status.TERMINATED
     assert time.monotonic() - began < 5  # 3 s of Ray's, and what a busy machine adds
     assert said.splitlines()[-1] == ENDED
     assert "Traceback" not in said
@@ -88,7 +88,7 @@ def test_whoever_is_not_done_with_tidying_up_ends_all_the_same():
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
-    assert (process.returncode, said) == (signals.TERMINATED, f"{ENDED}\n")
+    assert (process.returncode, said) == (exit_status.TERMINATED, f"{ENDED}\n")
     assert time.monotonic() - began < 10
 
 
@@ -99,7 +99,7 @@ def test_a_second_sigterm_changes_nothing_and_a_second_interrupt_ends_at_once():
     assert process.stdout.readline() == "tidying\n"
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20)[1] == f"{ENDED}\n"
-    assert process.returncode == signals.TERMINATED
+    assert process.returncode == exit_status.TERMINATED
     process = napping(tidying=30)
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "tidying\n"
@@ -107,7 +107,7 @@ def test_a_second_sigterm_changes_nothing_and_a_second_interrupt_ends_at_once():
     said = process.communicate(timeout=20)[1]
     assert said.startswith("interrupted; ")
     assert "Traceback" not in said
-    assert process.returncode == signals.INTERRUPTED
+    assert process.returncode == exit_status.INTERRUPTED
 
 
 def test_what_is_said_after_an_interruption_is_true_of_the_command(monkeypatch, capsys):
@@ -121,7 +121,7 @@ def test_what_is_said_after_an_interruption_is_true_of_the_command(monkeypatch, 
     monkeypatch.setattr("recast.jobs.catalogue.listing", interrupted)
     told = {}
     for words in (["upscale", "in", "out"], ["demo"], ["models", "list"]):
-        assert cli._status(words) == signals.INTERRUPTED
+        assert cli._status(words) == exit_status.INTERRUPTED
         told[words[0]] = capsys.readouterr().err.strip()
     assert told["upscale"].endswith("the same command goes on from there")
     assert told["demo"] == "interrupted; the same command begins the demo anew"

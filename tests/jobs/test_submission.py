@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from recast.jobs import cli, submission
-from recast.pipeline.samples.faces import write_faces
-from tests.pipeline.bulk.bundle_maker import begun, upscaler
+from recast.jobs import exit_status, submission
+from recast.jobs.samples.faces import write_faces
+from tests.pipeline.bulk.bundle_operation import begun, upscaler
 from tests.pipeline.bulk.test_road import image
 
 HOST = "127.0.0.8"
@@ -80,7 +80,7 @@ def test_a_followed_job_shows_its_log_and_ends_with_its_own_status(server, tmp_p
     done = recast("submit", "--follow", "--name", "one", "upscale", "-c", "job.yaml", "in", "out")
     assert (done.returncode, done.stdout) == (3, "one\n"), done.stderr
     assert "1 ok, 1 failed" in done.stderr
-    assert recast("index", "verify", tmp_path / "out").returncode == cli.DONE
+    assert recast("index", "verify", tmp_path / "out").returncode == exit_status.DONE
     listed = recast("jobs", "list").stdout
     assert all(word in listed for word in ("one ", "FAILED", "upscale"))
     again = recast("jobs", "logs", "one", "--follow")
@@ -144,9 +144,9 @@ print(JobSubmissionClient("{server}").submit_job(
     assert any("begun" in line for line in follower.stderr)
     follower.send_signal(signal.SIGINT)
     assert f"come back with `recast jobs logs {job} --follow`" in follower.stderr.read()
-    assert follower.wait(30) == cli.INTERRUPTED
+    assert follower.wait(30) == exit_status.INTERRUPTED
     assert "RUNNING" in recast("jobs", "list").stdout
-    assert recast("jobs", "stop", job).returncode == cli.DONE
+    assert recast("jobs", "stop", job).returncode == exit_status.DONE
     deadline = time.monotonic() + 60
     while "STOPPED" not in recast("jobs", "list").stdout:
         assert time.monotonic() < deadline
@@ -229,8 +229,8 @@ def test_what_can_not_be_done_is_one_sentence(server):
             at_once.submit(recast, "jobs", "list", RAY_AUTH_MODE="disabled"),
         ]
     wrong, missing, nobody, stranger = (done.result() for done in asked)
-    assert (wrong.returncode, wrong.stdout) == (cli.BAD_USAGE, "")
+    assert (wrong.returncode, wrong.stdout) == (exit_status.BAD_USAGE, "")
     for done, says in ((missing, "no-such-job"), (nobody, "http://127.0.0.1:9"), (stranger, "it wants a token")):
-        assert done.returncode == cli.FAILED
+        assert done.returncode == exit_status.FAILED
         assert says in done.stderr
         assert "Traceback" not in done.stderr

@@ -8,9 +8,9 @@ import time
 import pytest
 import ray
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.pipeline import reach
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_job_on_a_dead_cluster_ends_with_a_sentence_and_writes_nothing(tmp_pat
     model = upscaler(tmp_path / "bundle")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     began = time.monotonic()
-    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == cli.FAILED
+    assert cli._status(["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == exit_status.FAILED
     assert time.monotonic() - began < 30
     assert f"no Ray cluster answers at RAY_ADDRESS=127.0.0.1:{port}" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/shards/*"))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from recast.pipeline.deidentify.regions import BROUGHT, Region
 from recast.pipeline.deidentify.settings import Replacement
+from recast.pipeline.regions.region import BROUGHT, Region
 
 BLOCKS = 4
 SIGMA = 0.25

@@ -14,11 +14,11 @@ from recast.models.networks.face_generator import FaceGenerator
 from recast.models.networks.face_transformer import FaceTransformer
 from recast.models.pixels import LUMA, to_range
 from recast.pipeline.bundles import Packed
-from recast.pipeline.deidentify.regions import Region
 from recast.pipeline.deidentify.secrets.codes import code
 from recast.pipeline.deidentify.secrets.seal import Secret
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import as_rgb8
+from recast.pipeline.regions.region import Region
+from recast.pipeline.sources.inputs import Input
 
 FACES_AT_ONCE = {"cpu": 8}
 FACES_AT_ONCE_ON_ACCELERATORS = 64

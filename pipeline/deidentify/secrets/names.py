@@ -17,10 +17,10 @@ from typing import Any
 
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
-from recast.pipeline.images.faults import Fault, Held
-from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.sources import ClashError
+from recast.pipeline.input_errors import Fault, Held
 from recast.pipeline.output.seals import read_seals, sealed_stems
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import ClashError
 
 HEX_DIGITS = 32
 """Of a hidden key: 128 bits, so that no two names share one."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.jobs.schedules import local
 from recast.pipeline import storage
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current, fragments
-from recast.pipeline.output.verify import verify
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_road import image
 
 CRONTAB = """#!/bin/sh
@@ -50,7 +50,7 @@ def test_schedules_come_and_go_and_others_lines_stay(table, capsys, monkeypatch)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://here")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     assert install("upscale", "in", "50% out") == 0
-    assert install("upscale", "in", "50% out") == cli.FAILED
+    assert install("upscale", "in", "50% out") == exit_status.FAILED
     assert "give --replace" in capsys.readouterr().err
     assert install("--cron", "@hourly", "--replace", "upscale", "in", "50% out") == 0
     lines = table.read_text().splitlines()
@@ -66,7 +66,7 @@ def test_schedules_come_and_go_and_others_lines_stay(table, capsys, monkeypatch)
     assert "not run yet" in capsys.readouterr().out
     assert cli._status(["schedule", "remove", "n"]) == 0
     assert table.read_text().splitlines() == lines[:1]
-    assert cli._status(["schedule", "remove", "n"]) == cli.FAILED
+    assert cli._status(["schedule", "remove", "n"]) == exit_status.FAILED
     assert "there is no schedule 'n'" in capsys.readouterr().err
 
 
@@ -78,16 +78,16 @@ def test_a_commands_file_is_checked_now_and_found_later(table, tmp_path, monkeyp
     assert cli._status(["schedule", "install", "--no-check", "--cron", "@daily", "--name", "n", *what]) == 0
     kept = json.loads((tmp_path / "schedules/n.json").read_text())["command"]
     assert kept == ["upscale", "in", "out", "-c", str(tmp_path / "job.yaml")]
-    assert cli._status(["schedule", "render", "--to", "kubernetes", *what]) == cli.BAD_USAGE
+    assert cli._status(["schedule", "render", "--to", "kubernetes", *what]) == exit_status.BAD_USAGE
     assert "put it on storage" in capsys.readouterr().err
     (tmp_path / "job.yaml").write_text("scale: 7\n")
-    assert cli._status(["schedule", "install", "--cron", "@daily", *what]) == cli.BAD_USAGE
+    assert cli._status(["schedule", "install", "--cron", "@daily", *what]) == exit_status.BAD_USAGE
 
 
 def test_where_there_is_no_crontab_that_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("RECAST_SCHEDULES", str(tmp_path))
-    assert cli._status(["schedule", "install", "--cron", "@daily", "upscale", "in", "out"]) == cli.FAILED
+    assert cli._status(["schedule", "install", "--cron", "@daily", "upscale", "in", "out"]) == exit_status.FAILED
     assert "there is no crontab on this machine" in capsys.readouterr().err
 
 
@@ -96,14 +96,14 @@ def test_a_crontab_that_gives_trouble_stays_as_it_is_and_no_schedule_is_left(tab
     """A crontab that can't be read is not an empty one."""
     table.write_text("0 1 * * * /usr/bin/something else\n")
     table.with_name(f"table.{trouble}").touch()
-    assert install("upscale", "in", "out") == cli.FAILED
+    assert install("upscale", "in", "out") == exit_status.FAILED
     assert says in capsys.readouterr().err
     assert table.read_text() == "0 1 * * * /usr/bin/something else\n"
     assert local.names() == []
     table.with_name(f"table.{trouble}").unlink()
     assert install("upscale", "in", "out") == 0
     table.with_name(f"table.{trouble}").touch()
-    assert install("--replace", "--cron", "@hourly", "upscale", "in", "other") == cli.FAILED
+    assert install("--replace", "--cron", "@hourly", "upscale", "in", "other") == exit_status.FAILED
     assert local.read("n")[0].cron == "@daily"
 
 
@@ -123,7 +123,7 @@ def test_systemd_that_refuses_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("RECAST_SCHEDULES", raising=False)
-    assert install("--keeper", "systemd", "upscale", "in", "out") == cli.FAILED
+    assert install("--keeper", "systemd", "upscale", "in", "out") == exit_status.FAILED
     assert "Failed to connect to bus" in capsys.readouterr().err
     assert [path for path in (tmp_path / "config").rglob("*") if path.is_file()] == []
 
@@ -148,7 +148,7 @@ def test_no_secret_is_written_down_and_what_will_be_missing_is_said(table, monke
     said = capsys.readouterr().err
     assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in said
     assert "~/.aws/credentials" in said
-    assert install("upscale", "sftp://anna:word@host/in", "out", name="m") == cli.FAILED
+    assert install("upscale", "sftp://anna:word@host/in", "out", name="m") == exit_status.FAILED
     assert "writes no secrets down" in capsys.readouterr().err
 
 
@@ -158,7 +158,7 @@ def test_a_job_that_only_this_terminal_can_run_is_not_installed(table, tmp_path,
     monkeypatch.setenv("TONIGHT", "a long passcode")
     job = ["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), "--detector", "cascades", "--seal"]
     words = ["schedule", "install", "--cron", "@daily", "--name", "n", *job]
-    assert cli._status([*words, "--passcode-env", "TONIGHT"]) == cli.FAILED
+    assert cli._status([*words, "--passcode-env", "TONIGHT"]) == exit_status.FAILED
     assert "the environment has no variable TONIGHT" in capsys.readouterr().err
     assert not table.exists()
     assert local.names() == []
@@ -170,7 +170,7 @@ def test_a_run_says_at_once_where_its_log_is_and_ends_its_job_when_told_to(table
     capsys.readouterr()
     monkeypatch.setattr(local, "command", lambda schedule: ["/bin/sh", "-c", "echo begun; exec sleep 60"])
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    assert cli._status(["schedule", "run", "n"]) == cli.INTERRUPTED
+    assert cli._status(["schedule", "run", "n"]) == exit_status.INTERRUPTED
     assert capsys.readouterr().err.startswith(f"n: running; its log is {tmp_path}/schedules/n.log\n")
     last = local.last_run("n")
     assert (last.status, last.outcome, last.said) == (143, "ended by SIGTERM", "begun")

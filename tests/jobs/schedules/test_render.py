@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.jobs.schedules.render import RENDERERS, Place
 from recast.jobs.schedules.schedule import Schedule, ScheduleError, named_after
 
@@ -182,7 +182,7 @@ def test_names_follow_from_the_job():
 def test_a_command_that_makes_no_sense_is_refused_before_it_is_scheduled(capsys):
     for words in (["upscale", "in", "out", "--scale", "7"], ["nonsense"], []):
         status = cli._status(["schedule", "render", "--to", "systemd", "--cron", "@daily", *words])
-        assert status == cli.BAD_USAGE
+        assert status == exit_status.BAD_USAGE
         assert "Traceback" not in capsys.readouterr().err
     assert cli._status(["schedule", "render", "--to", "rayjob", "--cpu-workers", "x", "upscale", "a", "b"]) == 1
     assert json.dumps("no number of nodes")[1:-1] in capsys.readouterr().err

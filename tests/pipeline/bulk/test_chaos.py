@@ -20,12 +20,13 @@ from recast.jobs import cli
 from recast.pipeline import storage
 from recast.pipeline.bulk import road
 from recast.pipeline.deidentify.secrets.seal import Secret, opened, read_lock
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
 from recast.pipeline.output.seals import read_seals, sealed_stems
-from recast.pipeline.output.verify import verify
+from recast.pipeline.progress import Silent
 from tests.conftest import bulk_runs_here
-from tests.pipeline.bulk.bundle_maker import upscaler
-from tests.pipeline.bulk.test_road import Silent, job
+from tests.pipeline.bulk.bundle_operation import upscaler
+from tests.pipeline.bulk.test_road import job
 
 INPUTS = 100
 KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))

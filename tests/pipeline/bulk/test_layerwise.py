@@ -13,7 +13,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 from recast.models.networks.layers import InstanceNorm
 from recast.pipeline.bulk import layerwise, tiles
-from recast.pipeline.bulk.generate import Generator
+from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.output.shards import ScratchError

@@ -7,8 +7,9 @@ import urllib.request
 import ray
 
 from recast.pipeline.bulk import road
-from tests.pipeline.bulk.bundle_maker import upscaler
-from tests.pipeline.bulk.test_road import Silent, image, job
+from recast.pipeline.progress import Silent
+from tests.pipeline.bulk.bundle_operation import upscaler
+from tests.pipeline.bulk.test_road import image, job
 
 PATIENCE_S = 60
 """Ray sends metrics on every ten seconds."""

@@ -17,17 +17,12 @@ from recast.pipeline import bundles, cluster, storage
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.road import BulkError, MismatchError
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.sources import Source
 from recast.pipeline.output.index import current
-from recast.pipeline.output.verify import verify
-from tests.pipeline.bulk.bundle_maker import upscaler
-
-
-class Silent:
-    def planned(self, inputs: int, settled: int) -> None: ...
-    def counts(self, ok: int, failed: int) -> None: ...
-    def says(self, sentence: str) -> None: ...
+from recast.pipeline.progress import Silent
+from recast.pipeline.sources.inventory import Source
+from tests.pipeline.bulk.bundle_operation import upscaler
 
 
 def image(path: Path, seed: int = 0, size: tuple[int, int] = (24, 16)) -> None:
@@ -110,7 +105,7 @@ class TestRuns:
         asked = job(tmp_path / "in", tmp_path / "out", model)
 
         class Remover(Silent):
-            def planned(self, inputs: int, settled: int) -> None:
+            def planned(self, total, done) -> None:
                 (tmp_path / "elsewhere.png").unlink(missing_ok=True)
 
         with pytest.raises(BulkError, match="1 inputs could not be read"):

@@ -10,11 +10,12 @@ from PIL import Image
 from recast.jobs.object_store import ObjectStore
 from recast.pipeline import storage
 from recast.pipeline.bulk import road
-from recast.pipeline.output.verify import verify
+from recast.pipeline.evaluation.integrity import verify
+from recast.pipeline.progress import Silent
 from tests.conftest import bulk_runs_here
-from tests.pipeline.bulk.bundle_maker import upscaler
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_chaos import orphans, settled
-from tests.pipeline.bulk.test_road import Silent, job
+from tests.pipeline.bulk.test_road import job
 from tests.s3_proxy import FlakyProxy
 
 

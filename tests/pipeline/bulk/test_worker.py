@@ -14,14 +14,14 @@ from PIL import Image
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk import worker
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.operation import BundleKit
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.sources import Source, inventory
 from recast.pipeline.output.index import current
-from recast.pipeline.output.verify import verify
-from tests.pipeline.bulk.bundle_maker import upscaler
+from recast.pipeline.sources.inventory import Source, inventory
+from tests.pipeline.bulk.bundle_operation import upscaler
 
 
 @pytest.fixture

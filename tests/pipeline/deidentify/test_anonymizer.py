@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.detection.brought import BoxesError, Brought, Compared
-from recast.pipeline.deidentify.detection.cascades import Cascades
-from recast.pipeline.deidentify.detection.centerface import CenterFace
-from recast.pipeline.deidentify.regions import Region, overlap, union
 from recast.pipeline.deidentify.replacement.classical import replaced
 from recast.pipeline.deidentify.settings import Deidentification, Policy, Replacement
-from recast.pipeline.images.faults import Held
 from recast.pipeline.images.pictures import Picture
-from tests.pipeline.bulk.test_generate import item
+from recast.pipeline.input_errors import Held
+from recast.pipeline.regions.cascades import Cascades
+from recast.pipeline.regions.centerface import CenterFace
+from recast.pipeline.regions.region import Region, overlap, union
+from recast.pipeline.regions.tables import BoxesError, Brought, Compared
+from tests.pipeline.bulk.test_generator import item
 
 
 def face(box, score=0.9, kind="face", detector="test"):

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.deidentify.secrets.names import SENTENCES, UNSAID, sentence_of, storage_sentence_of, without_names
-from recast.pipeline.images.faults import Fault, Held
-from recast.pipeline.images.inputs import Input
+from recast.pipeline.input_errors import Fault, Held
 from recast.pipeline.output.index import current
+from recast.pipeline.sources.inputs import Input
 
 PARTS = ("anna", "meier", "huber", "12.03.1985", "ward_", "zwiebel", "gruber", "ostermann", "müller", "/pii", "steiner")
 """What must not be found, in any case and in any form."""
@@ -205,8 +205,8 @@ def test_a_clash_names_nobody(tmp_path, capsys, monkeypatch, worker_here):
         "none",
     ]
     command += ["--boxes", str(tmp_path / "boxes.json"), "--passcode-file", str(tmp_path / "code")]
-    assert cli._status([*command, "--keys", "hmac"]) == cli.BAD_USAGE
+    assert cli._status([*command, "--keys", "hmac"]) == exit_status.BAD_USAGE
     assert "Meier" not in capsys.readouterr().err
-    assert cli._status([*command, "--dry-run"]) == cli.BAD_USAGE
+    assert cli._status([*command, "--dry-run"]) == exit_status.BAD_USAGE
     assert "Meier.png" in capsys.readouterr().err
     assert not (tmp_path / "out" / "index").exists()

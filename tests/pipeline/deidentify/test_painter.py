@@ -10,12 +10,12 @@ from recast.models.bundle import BundleError
 from recast.models.networks.face_generator import FaceGenerator
 from recast.pipeline import bundles
 from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.regions import Region
 from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.images.pictures import Picture
-from tests.pipeline.bulk.bundle_maker import begun
-from tests.pipeline.bulk.test_generate import item
+from recast.pipeline.regions.region import Region
+from tests.pipeline.bulk.bundle_operation import begun
+from tests.pipeline.bulk.test_generator import item
 from tests.pipeline.deidentify.test_anonymizer import Told, face
 
 KEY = Secret(b"k" * 32)

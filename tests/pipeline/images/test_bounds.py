@@ -16,10 +16,10 @@ import pytest
 
 from recast.pipeline import storage
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.images import contents, parquet
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
-from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.sources import contents, parquet
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import Source, inventory
 
 LIMIT = 1 << 20
 LARGE = 128 << 20
@@ -31,9 +31,9 @@ MANY = 70_000
 READS_ALL = f"""
 import json, resource, sys
 import pyarrow.compute
-from recast.pipeline.images import contents
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.sources import Source, inventory
+from recast.pipeline.sources import contents
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.sources.inventory import Source, inventory
 from recast.pipeline.storage import StorageError
 
 def outcome(item):

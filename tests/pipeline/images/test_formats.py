@@ -14,7 +14,7 @@ from skimage import data
 
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 
 LIMIT = 10_000_000
 CAT = data.chelsea()[60:124, 120:216]

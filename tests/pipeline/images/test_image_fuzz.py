@@ -18,8 +18,8 @@ from PIL import Image
 from skimage import data
 
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
 
 MUTATIONS = int(os.environ.get("RECAST_FUZZ", "250"))
 """Of each family of formats."""

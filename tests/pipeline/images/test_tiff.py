@@ -12,8 +12,8 @@ from PIL import Image
 from skimage import data
 
 from recast.pipeline.images.decode import decode
-from recast.pipeline.images.faults import Fault
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
 
 LIMIT = 10_000_000
 CAT = data.chelsea()[60:124, 120:216]

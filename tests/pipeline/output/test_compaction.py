@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.pipeline import storage
-from recast.pipeline.bulk import settled
-from recast.pipeline.images.inputs import Input
+from recast.pipeline.bulk import completed
 from recast.pipeline.output import compaction, index
+from recast.pipeline.output.index import image_bytes
 from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.output.rows import Row, table
 from recast.pipeline.output.seals import read_seals, write_seals
 from recast.pipeline.output.shards import shard, shard_facts
-from recast.pipeline.output.verify import image_bytes
+from recast.pipeline.sources.inputs import Input
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CLOCK = itertools.count()
@@ -222,11 +222,11 @@ def test_two_keys_of_one_hash_are_two_keys(tmp_path, monkeypatch):
     made.add({"a": image(1), "c": image(3)})
     made.add({"b": image(2)})
     made.add({"a": image(4)}, epoch=1)
-    for module in (compaction, settled):
+    for module in (compaction, completed):
         monkeypatch.setattr(module, "key_hashes", colliding)
     inputs = [Input(key=key, source=key, fingerprint=mark, holder=b"x") for key in "abc" for mark in ("f", "another")]
     for _ in range(2):
-        found = settled.read_settled(made.fs, made.root, retry_failed=False)
+        found = completed.read_settled(made.fs, made.root, retry_failed=False)
         assert [i.key for i in found.unsettled(inputs) if i.fingerprint == "f"] == []
         assert [i.key for i in found.unsettled(inputs)] == ["a", "b", "c"]
         made.compact()

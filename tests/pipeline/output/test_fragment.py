@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recast.pipeline import storage
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import compaction, fragment, index, rows
 from recast.pipeline.output.fragment import DamageError, decoded, encoded
 from recast.pipeline.output.lease import Lease
-from recast.pipeline.output.verify import verify
 
 WHEN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 MUTATIONS = int(os.environ.get("RECAST_TEST_MUTATIONS", "400"))

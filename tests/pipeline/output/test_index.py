@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.pipeline import storage
-from recast.pipeline.bulk.settled import read_settled
-from recast.pipeline.images.inputs import Input
+from recast.pipeline.bulk.completed import read_settled
 from recast.pipeline.output import index, rows
+from recast.pipeline.sources.inputs import Input
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

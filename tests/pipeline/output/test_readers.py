@@ -12,12 +12,12 @@ import webdataset
 from PIL import Image
 
 from recast.pipeline import bundles
-from recast.pipeline.bulk.makers import BundleKit
+from recast.pipeline.bulk.operation import BundleKit
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import ShardMaker
-from recast.pipeline.images import contents
-from recast.pipeline.images.sources import Source, inventory, read_sources
-from tests.pipeline.bulk.bundle_maker import upscaler
+from recast.pipeline.sources import contents
+from recast.pipeline.sources.inventory import Source, inventory, read_sources
+from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_worker import work
 
 KEYS = ("a.png", "a.jpg", "a.b.png", "odd name (1).png", "sub/a.png", "sub/ünïcode.png", "bad.png")

@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.operation import Maker
 from recast.pipeline.bulk.worker import Work
-from recast.pipeline.deidentify.maker import deidentifying
-from recast.pipeline.deidentify.restorer import restoring
+from recast.pipeline.deidentify.operation import deidentifying
+from recast.pipeline.deidentify.restoration import restoring
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.deidentify.settings import Deidentification
-from recast.pipeline.images.faults import Fault
-from recast.pipeline.images.inputs import Input
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.images.sources import Source
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import Source
 from tests.pipeline.protocol.store import PROTOCOL, Bucket
 
 SOURCE, OUTPUT, BACK, BOXES = (f"{PROTOCOL}://b/{name}" for name in ("in", "out", "back", "boxes.json"))

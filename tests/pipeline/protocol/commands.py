@@ -15,7 +15,7 @@ from recast.pipeline.bulk.attempts import Attempts
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.worker import ShardMaker, Work
 from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relock
-from recast.pipeline.output.verify import verify
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError
 from tests.conftest import OneHere
 from tests.pipeline.protocol import archive

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline.deidentify.secrets.seal import SealError
-from recast.pipeline.output.verify import verify
+from recast.pipeline.evaluation.integrity import verify
 from tests.pipeline.protocol import archive, reader
 from tests.pipeline.protocol.archive import image, restoration
 from tests.pipeline.protocol.invocation import at, output, run

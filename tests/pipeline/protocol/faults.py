@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recast.pipeline import storage
-from recast.pipeline.bulk import commit, road, seen
+from recast.pipeline.bulk import inventory_counts, road, writer
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.output import compaction, housekeeping, index, lease, seals
 from recast.pipeline.training import checkpoints, records
@@ -39,7 +39,7 @@ def fragment_before_shard(patch: pytest.MonkeyPatch) -> None:
 
 
 def seals_after_fragment(patch: pytest.MonkeyPatch) -> None:
-    _delayed(patch, commit, "write_seals", lambda *arguments: arguments, seals.write_seals)
+    _delayed(patch, writer, "write_seals", lambda *arguments: arguments, seals.write_seals)
 
 
 def _delayed(
@@ -47,7 +47,7 @@ def _delayed(
 ) -> None:
     """What is written by that function before a fragment is written after it."""
     waiting: list[tuple[Any, Any]] = []
-    real = commit.write_fragment
+    real = writer.write_fragment
 
     def write_fragment(*arguments: Any) -> None:
         real(*arguments)
@@ -57,7 +57,7 @@ def _delayed(
         waiting.clear()
 
     patch.setattr(module, name, lambda *arguments: waiting.append((running(), kept(*arguments))))
-    patch.setattr(commit, "write_fragment", write_fragment)
+    patch.setattr(writer, "write_fragment", write_fragment)
 
 
 def epoch_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def clock_first(patch: pytest.MonkeyPatch) -> None:
 
 def lease_not_checked(patch: pytest.MonkeyPatch) -> None:
     """A worker commits without a look at the lease."""
-    patch.setattr(commit.Committer, "_check_fence", lambda *_: None)
+    patch.setattr(writer.Committer, "_check_fence", lambda *_: None)
 
 
 def renewal_unconditional(patch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def seals_moved_by_key(patch: pytest.MonkeyPatch) -> None:
 
 def pruned_while_damaged(patch: pytest.MonkeyPatch) -> None:
     """What a damaged archive doesn't show is taken for gone."""
-    patch.setattr(seen.Seen, "gone", seen.Seen._missing)
+    patch.setattr(inventory_counts.Seen, "gone", inventory_counts.Seen._missing)
 
 
 def hashes_for_keys(patch: pytest.MonkeyPatch) -> None:
@@ -194,13 +194,13 @@ def hashes_for_keys(patch: pytest.MonkeyPatch) -> None:
 
 def layout_by_attempt(patch: pytest.MonkeyPatch) -> None:
     """Images lie in a shard in the order in which they were done."""
-    patch.setattr(commit, "in_order", iter)
+    patch.setattr(writer, "in_order", iter)
 
 
 def attempts_not_taken_back(patch: pytest.MonkeyPatch) -> None:
     """A worker that takes up a dead one's unit leaves its fragments, and lays its own shards out otherwise."""
     layout_by_attempt(patch)
-    patch.setattr(commit.Committer, "_take_back", lambda *_: None)
+    patch.setattr(writer.Committer, "_take_back", lambda *_: None)
 
 
 def mark_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,13 @@ from typing import Any
 
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.makers import Maker
+from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.progress import Silent
 from tests.pipeline.protocol import reader
 from tests.pipeline.protocol.store import Bucket, Process, Trouble
 
 PATIENCE_S = 1000.0
 """What passes between a command that ended and the next: more than a lease takes to expire."""
-
-
-class Silent:
-    def planned(self, inputs: int, settled: int) -> None: ...
-    def counts(self, ok: int, failed: int) -> None: ...
-    def says(self, sentence: str) -> None: ...
 
 
 def at(bucket: Bucket, name: str, work: Callable[[], Any], trouble: Trouble | None = None) -> Process:

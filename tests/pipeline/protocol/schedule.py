@@ -12,8 +12,8 @@ import numpy as np
 
 from recast.jobs import index
 from recast.pipeline import storage
+from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
-from recast.pipeline.output.verify import verify
 from tests.pipeline.protocol import archive, reader
 from tests.pipeline.protocol.archive import image, job, shading
 from tests.pipeline.protocol.expected import pixels, shaded

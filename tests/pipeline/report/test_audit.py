@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.pipeline import report
 from recast.pipeline.report.audit import SignError
 from tests.pipeline.report.test_report import Page
@@ -150,7 +150,7 @@ def test_nobody_signs_what_was_not_shown(deidentified, tmp_path, capsys):
     assert "1 image of the sample can’t be shown" in Page(page).text
     assert "Not shown: its bytes are not those that the index tells of." in Page(page).text
     before = (tmp_path / "out" / "audit.json").read_bytes()
-    assert cli._status(["audit", output, "--signed-off-by", "Ada"]) == cli.FAILED
+    assert cli._status(["audit", output, "--signed-off-by", "Ada"]) == exit_status.FAILED
     assert "1 of the 2 sampled images can't be shown" in capsys.readouterr().err
     assert (tmp_path / "out" / "audit.json").read_bytes() == before
 

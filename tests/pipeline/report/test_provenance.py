@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recast.jobs import cli
+from recast.jobs import cli, exit_status
 from recast.pipeline import report, storage, witness
 from recast.pipeline.output import index
 from recast.pipeline.output.rows import table
@@ -198,7 +198,7 @@ def test_an_interrupted_replacement_by_a_deidentification_shows_no_original(own,
     with monkeypatch.context() as patch:
         patch.setattr("recast.pipeline.bulk.road.sweep", ends)
         how = ["--detector", "none", "--boxes", str(tmp_path / "boxes.json"), "--replace"]
-        assert cli._status(["deidentify", str(tmp_path / "in"), str(own), *how]) == cli.INTERRUPTED
+        assert cli._status(["deidentify", str(tmp_path / "in"), str(own), *how]) == exit_status.INTERRUPTED
     assert len(list((own / "runs").glob("*.json"))) == 1
     assert befores(report.render(str(own))) == []
     assert befores(report.render(str(own), str(tmp_path / "in"))) == []

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recast.pipeline import report, storage
+from recast.pipeline import report, storage, wording
 from recast.pipeline.output import index, rows
-from recast.pipeline.report import curves, pairs, runs, wording
+from recast.pipeline.report import curves, pairs, runs
 from recast.pipeline.report.output import Output
 from recast.pipeline.report.samples import read_grids
 from recast.pipeline.report.scalars import History, read_history

@@ -20,7 +20,7 @@ DRIVER = """
 import sys
 from recast.pipeline.training.road import train
 from recast.pipeline.training.plan import TrainingPlan
-train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
+train(TrainingPlan(**eval(sys.argv[1])))
 """
 
 

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recast.pipeline.deidentify.detection.brought import Brought
-from recast.pipeline.images.endings import without_ending
+from recast.pipeline.regions.tables import Brought
+from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.training import example_files, layouts
+from recast.pipeline.training.assets import fetched
 from recast.pipeline.training.examples import Shard
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
-from recast.pipeline.training.provisions import fetched
 
 
 def put(path, pixels=None, size=(40, 40)):

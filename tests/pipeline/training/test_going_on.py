@@ -9,7 +9,7 @@ from PIL import Image
 
 from recast.models import recipes
 from recast.pipeline import storage
-from recast.pipeline.images.faults import Fault
+from recast.pipeline.input_errors import Fault
 from recast.pipeline.output.lease import Lease, LeaseError, confirm
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
@@ -51,14 +51,14 @@ def reached(asked, step, **changes):
 
 def test_a_diverged_training_goes_on_as_its_error_says(trainer_here, pairs):
     """The advice is a command that works; run.json says from which step on which settings hold."""
-    train(plan(pairs), quiet=True)
+    train(plan(pairs))
     hot = {"learning_rate": "1e30"}
     with pytest.raises(TrainingError, match="add --resume-with to go on from step 3 with the new ones"):
-        train(plan(pairs, steps=8, overrides=hot), quiet=True)
+        train(plan(pairs, steps=8, overrides=hot))
     with pytest.raises(TrainingError, match=r"of step 3, .* same command, --resume-with and --set learning_rate=2.5e"):
-        train(plan(pairs, steps=8, overrides=hot, resume_with=True), quiet=True)
+        train(plan(pairs, steps=8, overrides=hot, resume_with=True))
     cool = plan(pairs, steps=5, overrides={"learning_rate": "1e-4"}, precision="bf16", resume_with=True)
-    assert train(cool, quiet=True).steps == 5
+    assert train(cool).steps == 5
     run = json.loads((pairs.parent / "out" / "run.json").read_text())
     assert [(entry["step"], entry["changed"]["learning_rate"]) for entry in run["resumed_with"]] == [
         (3, [0.0005, 1e30]),
@@ -67,7 +67,7 @@ def test_a_diverged_training_goes_on_as_its_error_says(trainer_here, pairs):
     assert run["resumed_with"][1]["changed"]["precision"] == ["fp32", "bf16"]
     optimizers = Checkpoints(cool.output).load(5)["optimizers"]
     assert {group["lr"] for state in optimizers.values() for group in state["param_groups"]} == {1e-4}
-    assert train(cool, quiet=True).already_done
+    assert train(cool).already_done
 
 
 def test_a_training_without_a_checkpoint_locks_nothing(pairs):
@@ -118,7 +118,7 @@ def test_one_training_at_a_time(pairs):
     output = pairs.parent / "out"
     fs, root = storage.filesystem(str(output))
     with Lease(fs, root, "another run"), pytest.raises(LeaseError, match="is being written by run another run"):
-        train(plan(pairs), quiet=True)
+        train(plan(pairs))
     assert not (output / "run.json").exists()
 
 

@@ -21,7 +21,7 @@ from recast.pipeline import cluster
 from recast.pipeline.training import groups, road
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
-from recast.pipeline.training.watch import Watch
+from recast.pipeline.training.progress import ProgressActor
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, t
     lives.mkdir()
     (lives / "one").touch()
     monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
-    assert road.train(TrainingPlan(**asked), quiet=True).steps == asked["steps"]
+    assert road.train(TrainingPlan(**asked)).steps == asked["steps"]
     assert not list(lives.iterdir())
     assert cluster.placement_groups() == set()
 
@@ -85,7 +85,7 @@ class Doomed:
 
 
 def test_losses_without_progress_end_a_training_and_say_why(ray_local, photos, tmp_path):
-    watch = ray.remote(Watch).remote()
+    watch = ray.remote(ProgressActor).remote()
     asked = TrainingPlan(**settings(photos, tmp_path / "out", max_failures=2))
     with pytest.raises(TrainingError, match="workers failed 3 times .* another checkpoint. The last: was taken away"):
         groups.fit_through_losses(lambda scratch: Doomed(), asked, watch)
@@ -106,7 +106,7 @@ def scaling(plan):
     return dataclasses.replace(real(plan), resources_per_worker=each, elastic_resize_monitor_interval_s=2)
 
 real, groups.scaling = groups.scaling, scaling
-train(TrainingPlan(**eval(sys.argv[1])), quiet=True)
+train(TrainingPlan(**eval(sys.argv[1])))
 """
 """A training whose workers take a seat each, of which a node has one: seats stand for GPUs."""
 

@@ -13,7 +13,7 @@ from PIL import Image
 from recast.models import recipes
 from recast.models.recipes import NOTHING
 from recast.models.recipes.srresnet import SRResNet
-from recast.pipeline.deidentify.detection.brought import Brought
+from recast.pipeline.regions.tables import Brought
 from recast.pipeline.training import example_files, examples
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.examples import Draw, Shard

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from recast.jobs.samples.faces import write_faces
 from recast.models.networks.vgg import VGG
 from recast.pipeline import bundles
-from recast.pipeline.samples.faces import write_faces
 from recast.pipeline.training.plan import TrainingError, TrainingPlan
 from recast.pipeline.training.road import train
 from tests.conftest import trainings_here
 from tests.models.test_recipes import photograph
-from tests.pipeline.bulk.bundle_maker import begun
+from tests.pipeline.bulk.bundle_operation import begun
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def plan(recipe, data, output, **changes) -> TrainingPlan:
 
 def trained(recipe, data, output, **changes) -> str:
     """Trains; returns the bundle's place."""
-    outcome = train(plan(recipe, data, output, **changes), quiet=True)
+    outcome = train(plan(recipe, data, output, **changes))
     assert outcome.steps > 0
     return f"{output}/bundle"
 
@@ -72,7 +72,7 @@ def test_a_cgan_is_told_what_to_make(ray_local, shapes, tmp_path):
 def test_classes_need_folders(ray_local, tmp_path):
     Image.fromarray(photograph()).save(tmp_path / "one.png")
     with pytest.raises(TrainingError, match=r"one\.png is in no folder"):
-        train(plan("cgan", tmp_path, tmp_path / "out"), quiet=True)
+        train(plan("cgan", tmp_path, tmp_path / "out"))
 
 
 def test_a_style_is_learned_with_a_loss_network_of_ones_own(trainer_here, classifier, shapes, style, tmp_path):
@@ -84,7 +84,7 @@ def test_a_style_is_learned_with_a_loss_network_of_ones_own(trainer_here, classi
         "style_transfer", shapes, tmp_path, loss_network=classifier, style_image=str(shapes / "disc/0.png"), steps=9
     )
     with pytest.raises(TrainingError, match="holds a training with other settings .*style_image was sha256:"):
-        train(again, quiet=True)
+        train(again)
 
 
 def test_srgan_starts_from_srresnet_with_a_published_loss_network(trainer_here, shapes, tmp_path):
@@ -100,7 +100,7 @@ def test_srgan_starts_from_srresnet_with_a_published_loss_network(trainer_here, 
     before, after = (bundles.fetch(url).unpack()[1].state_dict() for url in (start, ended))
     assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in before)
     with pytest.raises(TrainingError, match="can't start from .*: size mismatch"):
-        train(plan("srgan", shapes, tmp_path / "other", overrides=small | {"channels": "4"}, **settings), quiet=True)
+        train(plan("srgan", shapes, tmp_path / "other", overrides=small | {"channels": "4"}, **settings))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_missing_or_unfit_supplies_are_one_sentence(recipe, changes, sentence, c
     places = {"classifier": classifier, "style": style, "missing": str(tmp_path / "none.pth")}
     changes = {k: v.format(**places) if isinstance(v, str) else v for k, v in changes.items()}
     with pytest.raises((TrainingError, ValueError), match=sentence):
-        train(plan(recipe, shapes, tmp_path / "out", **changes), quiet=True)
+        train(plan(recipe, shapes, tmp_path / "out", **changes))
 
 
 def test_faces_of_a_table_are_trained_on(ray_local, tmp_path):
@@ -134,7 +134,7 @@ def test_faces_of_a_table_are_trained_on(ray_local, tmp_path):
         ({"recipe": "gan", "faces": str(table)}, "no use for --faces"),
     ):
         with pytest.raises(ValueError, match=says):
-            train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes), quiet=True)
+            train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes))
     described, network = bundles.fetch(
         trained("passcode", data, tmp_path / "out", preset="least", faces=str(table))
     ).unpack()

@@ -1,0 +1,1 @@
+"""The commands of `recast`, one file a family."""

@@ -1,0 +1,24 @@
+"""`recast translate` and `recast upscale`: a trained generator over every image of a source."""
+
+import dataclasses
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from recast.jobs.specs import TranslateOptions, UpscaleOptions
+
+
+def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
+    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
+    from recast.jobs import bulk
+
+    job = dataclasses.replace(options.job("translate", source, output, options.model), noise=options.noise)
+    return bulk.run(job, options)
+
+
+def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
+    """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
+    from recast.jobs import bulk
+
+    options = options or UpscaleOptions()
+    return bulk.run(options.job("upscale", source, output, options.bundle()), options)

@@ -1,0 +1,170 @@
+"""The commands of de-identification: `recast deidentify`, `restore`, `rekey` and `audit`."""
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from recast.jobs.existing import new_file
+from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
+from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
+
+if TYPE_CHECKING:
+    from recast.pipeline.deidentify.secrets.seal import Secret
+    from recast.pipeline.deidentify.settings import Deidentification
+    from recast.pipeline.regions.tables import Compared
+
+NAMED = 5
+"""Keys that a sentence quotes."""
+
+
+def deidentify(
+    source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
+) -> int:
+    """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
+    from recast.jobs import bulk
+    from recast.pipeline.deidentify.operation import deidentifying
+    from recast.pipeline.deidentify.secrets.names import clashes_unnamed
+
+    options = options or DeidentifyOptions()
+    asked = options.asked()
+    secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
+    job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
+    if asked.names == "hmac" and options.prune and (options.include or options.exclude):
+        raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
+    maker = deidentifying(asked, job.output, secret)
+    with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
+        status = bulk.run(job, options, maker)
+    if maker.compared is None or not maker.compared.complete or not maker.compared.unmatched:
+        return status
+    return status or _unmatched(asked, maker.compared)
+
+
+def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
+    """Bring the originals of SOURCE, an output of `recast deidentify`, back: sealed ones exactly, or by --model those
+    that its faces were made from.
+    """
+    from recast.jobs import bulk
+    from recast.pipeline.deidentify.restoration import restoring
+
+    options = options or RestoreOptions()
+    job = options.job("restore", source, output)
+    model = place(options.model) if options.model else ""
+    return bulk.run(job, options, restoring(place(source), _passcode(options), model))
+
+
+def rekey(
+    output: str,
+    *,
+    passcode_file: str | None = None,
+    passcode_env: str | None = None,
+    new_passcode_file: str | None = None,
+    new_passcode_env: str | None = None,
+) -> int:
+    """Let another passcode open the seals of OUTPUT; the old one no longer does.
+
+    Parameters
+    ----------
+    passcode_file
+        A file whose first line is the passcode until now.
+    passcode_env
+        The name of an environment variable that holds it.
+    new_passcode_file
+        A file whose first line is the passcode from now on.
+    new_passcode_env
+        The name of an environment variable that holds it.
+    """
+    from recast.jobs.passcodes import passcode
+    from recast.pipeline.deidentify.secrets.seal import opened_lock, relock
+
+    key = opened_lock(place(output), passcode(passcode_file, passcode_env))
+    relock(place(output), key, passcode(new_passcode_file, new_passcode_env, of="new ", twice=True))
+    print(f"{output}: the new passcode opens its seals")
+    return DONE
+
+
+def audit(
+    output: str,
+    *,
+    to: str | None = None,
+    sample: int = 24,
+    show_held: bool = False,
+    source: str | None = None,
+    signed_off_by: str | None = None,
+    replace: bool = False,
+) -> int:
+    """Write an audit of OUTPUT, made by `recast deidentify`: a page for a person to judge, and JSON beside it.
+
+    Parameters
+    ----------
+    to
+        Where the page goes; by default audit.html in OUTPUT.
+    sample
+        How many published images, and how many held ones, are on the page, drawn by chance.
+    show_held
+        Put the originals of held images on the page; it is then as sensitive as they are.
+    source
+        Where the originals of held images lie; by default where your own runs on this machine read them.
+    signed_off_by
+        Who has looked at the page and signs the published images off; goes into the JSON.
+    replace
+        Write over what is there, be it no audit; an earlier audit is written over in any case.
+    """
+    from recast.pipeline import report
+
+    page, beside = report.audit_places(place(output), place(to) if to else None)
+    new_file(page, replace=replace, own=report.is_page)
+    new_file(beside, replace=replace, own=report.is_record)
+    page, beside = report.write_audit(
+        place(output),
+        page,
+        sample=sample,
+        show_held=show_held,
+        signed_off_by=signed_off_by,
+        source=place(source) if source else None,
+    )
+    print(page)
+    print(beside)
+    return DONE
+
+
+COMMANDS = (deidentify, restore, rekey, audit)
+
+
+def _unmatched(asked: "Deidentification", table: "Compared") -> int:
+    """Say which keys of a table of boxes are no image's; a failure where boxes are all that looks."""
+    from recast.pipeline import events
+
+    few = ", ".join(map(repr, table.unmatched[:NAMED])) + (", …" if len(table.unmatched) > NAMED else "")
+    named = "" if asked.names == "hmac" else f": {few}"
+    status = DONE if asked.looks else TOO_MANY_FAILED
+    events.say(
+        f"{len(table.unmatched):,} of {table.keys:,} keys of {asked.boxes} belong to no image of the source{named}; "
+        "keys are paths relative to SOURCE, with their endings",
+        **({"status": status} if status else {}),
+    )
+    return status
+
+
+def _passcode(options: DeidentifyOptions | RestoreOptions, *, twice: bool = False) -> "Secret":
+    from recast.jobs.passcodes import passcode
+
+    return passcode(options.passcode_file, options.passcode_env, twice=twice)
+
+
+def _passcode_for(asked: "Deidentification", options: DeidentifyOptions, output: str) -> "Secret":
+    """The passcode that an output is to be made with: one that opens its lock, or a new one, which is typed twice."""
+    from recast.pipeline import storage
+    from recast.pipeline.deidentify.secrets.codes import read_salt
+    from recast.pipeline.deidentify.secrets.seal import read_lock
+
+    fs, path = storage.filesystem(output)
+    with storage.faults_as_sentences(f"reading {output}"):
+        lock = read_lock(fs, path)
+        if asked.model:
+            read_salt(fs, path)
+    secret = _passcode(options, twice=lock is None)
+    if lock is not None and (asked.seal or asked.names == "hmac"):
+        lock.key(secret)
+    return secret

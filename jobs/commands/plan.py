@@ -1,0 +1,68 @@
+"""`recast plan`: how many machines a bulk job takes, from a sample of its archive."""
+
+import json
+import math
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from recast.jobs.exit_status import DONE
+from recast.jobs.specs import UpscaleOptions, bundle_place
+
+
+class PlanOptions(UpscaleOptions):
+    """Options of `recast plan`: those of the job, of which --model, --scale, --format and --quality matter most."""
+
+    sample: int = 24
+    """Images to work on; of the whole archive, by chance."""
+    hours: float = 24.0
+    """How long the whole may take."""
+
+
+def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="*")] = None) -> int:
+    """Say what a job over SOURCE would take: a sample goes through --model here, and the whole is reckoned from it.
+
+    Nothing is written. Without --model it is the shipped upscaler for --scale.
+    """
+    from recast.pipeline import bundles
+    from recast.pipeline.bulk.operation import bundle_maker
+    from recast.pipeline.bulk.sizing import sized
+
+    options = options or PlanOptions()
+    bundle = options.bundle()
+    task = bundles.describe(bundle_place(bundle)).descriptor.task
+    if task not in ("upscale", "translate"):
+        raise cyclopts.CycloptsError(msg=f"{bundle} is a bundle for `recast {task}`, which plan can't size yet")
+    job = options.job(task, source, "memory://nothing-is-written", bundle)
+    found = sized(job, bundle_maker(job), sample=options.sample)
+    if options.as_json:
+        print(json.dumps({**found.to_json(), "hours": options.hours}))
+        return DONE
+    if not found.inputs:
+        print(f"{source} holds no inputs")
+        return DONE
+    ms = {name: 1e3 * getattr(found, f"{name}_s") for name in ("fetch", "decode", "generate", "encode")}
+    stages = ", ".join(f"{name} {value:.1f} ms" for name, value in ms.items())
+    facts = found.to_json()
+    print(f"{found.inputs:,} inputs; {found.sampled} sampled here, {found.unreadable} of them unreadable")
+    print(f"one image ({found.megapixels:.2f} megapixels) on one core{_beside(found.device)}: {stages}")
+    print(f"bound by: {facts['bound']}")
+    if found.device == "cpu":
+        cores = facts["core_hours"] / options.hours
+        print(
+            f"{facts['core_hours']:,.1f} core hours; in {options.hours:g} hours: {max(1, round(cores + 0.5)):,} cores"
+        )
+    else:
+        gpus = max(1, math.ceil(facts["accelerator_hours"] / options.hours))
+        print(
+            f"{facts['accelerator_hours']:,.1f} GPU hours; in {options.hours:g} hours: {gpus:,} GPUs with "
+            f"{facts['cores_per_accelerator']:.1f} cores each, one actor a GPU"
+        )
+    read, written, driver = (facts[name] / 1e9 for name in ("bytes_read", "bytes_written", "driver_bytes"))
+    print(f"to read {read:,.2f} GB, to write {written:,.2f} GB; the driver's memory grows to {driver:,.2f} GB")
+    return DONE
+
+
+def _beside(device: str) -> str:
+    return "" if device == "cpu" else " beside the GPU"

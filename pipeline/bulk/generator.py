@@ -1,0 +1,276 @@
+"""Pixels through a generator: value ranges, padding, tiles, precision and batches; a network sees only tensors."""
+
+import hashlib
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice, product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from recast.models.descriptor import Descriptor
+from recast.models.pixels import LUMA
+from recast.models.sizes import rounded_up
+from recast.pipeline.bulk.layerwise import LayerByLayer
+from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
+from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
+from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.precision import Precision
+from recast.pipeline.sources.inputs import Input
+
+WITH_ALPHA = (2, 4)
+"""Numbers of channels of which the last is alpha."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Generator:
+    """A bundle's network on a device, fed with pictures."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        descriptor: Descriptor,
+        *,
+        device: str,
+        precision: Precision,
+        batch_size: int,
+        noise: bool = False,
+    ) -> None:
+        """With `noise`, dropout drops out and batch norms take an image's own statistics, as in training."""
+        if noise:
+            batch_size = 1
+            for module in network.modules():
+                if isinstance(module, (nn.Dropout, nn.BatchNorm2d)):
+                    module.train()
+        self._dice = threading.Lock() if noise else None
+        self.descriptor = descriptor
+        self.device = torch.device(device)
+        self.dtype = DTYPES[precision]
+        self.batch_size = batch_size
+        self._room = np.empty(0, np.float32)
+        self._layout = self._fitting_layout(network)
+        self.network = network.to(self.device)
+        if self._layout is not None:
+            self.network = self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
+
+    def _fitting_layout(self, network: nn.Module) -> torch.memory_format | None:
+        """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
+        return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
+
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Picture | Fault]:
+        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault.
+
+        The inputs' keys decide what is random, where something is.
+        """
+        if self._dice is None:
+            return self._results(pictures)
+        return [self._seeded(self._dice, picture, item.key) for picture, item in zip(pictures, items, strict=True)]
+
+    def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | Fault:
+        """torch has one source of random numbers for all threads, so one picture has it at a time."""
+        with dice:
+            torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
+            return self._results([picture])[0]
+
+    def _results(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
+        height, width, _ = pictures[0].pixels.shape
+        cut = tiling(self.descriptor, height, width)
+        if cut is not None:
+            layers = self._layers if cut.ramp else None
+            return [self._layered(picture, layers) if layers else self._tiled(picture, cut) for picture in pictures]
+        outputs = self._batches(self._taken(picture) for picture in pictures)
+        return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
+
+    def _whole(self, picture: Picture, output: Tensor) -> Picture | Fault:
+        try:
+            return self._result(picture, self._pixels(output, picture.pixels))
+        except NotFiniteError:
+            return _NOT_FINITE
+
+    @cached_property
+    def _layers(self) -> LayerByLayer | None:
+        """The network layer by layer, where its norms take statistics of the whole image."""
+        if self._dice is not None:  # strips of a layer would see other noise each time
+            return None
+        return LayerByLayer.of(self.network, self.descriptor, self.device)
+
+    def _layered(self, picture: Picture, layers: LayerByLayer) -> Picture | Fault:
+        """A large image through a network that looks at all of it: the whole image's result, to rounding."""
+        given, scale = self._taken(picture), self.descriptor.scale
+        height, width, _ = given.shape
+        down, right = _padding(height, width, self.descriptor)
+        strips: list[np.ndarray] = []
+
+        def take(start: int, strip: Tensor) -> None:
+            kept = strip[0, :, : max(height * scale - start, 0), : width * scale].float()
+            strips.append(self._pixels(kept, picture.pixels))
+
+        def rows(start: int, stop: int) -> Tensor:
+            return self._padded_rows(given, start, stop)
+
+        try:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+                layers.run(rows, height + down, width + right, take)
+        except NotFiniteError:
+            return _NOT_FINITE
+        return self._result(picture, np.concatenate(strips), "computed layer by layer")
+
+    @torch.inference_mode()
+    def _padded_rows(self, pixels: np.ndarray, start: int, stop: int) -> Tensor:
+        """Rows of the image as the network takes it, padded at the bottom and right: float32 [1, C, h, W]."""
+        height, width, _ = pixels.shape
+        down, right = _padding(height, width, self.descriptor)
+        mirrored = down < height and right < width
+        places = np.arange(start, stop)
+        beyond = 2 * (height - 1) - places if mirrored else np.full_like(places, height - 1)
+        taken = pixels[np.where(places < height, places, beyond)]
+        values = to_values(taken, *self.descriptor.value_range, self.device)
+        values = _with_channels(values, self.descriptor.in_channels)[None]
+        return F.pad(values, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else values
+
+    def _tiled(self, picture: Picture, cut: Tiling) -> Picture | Fault:
+        """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
+        height, width, _ = picture.pixels.shape
+        scale, fade = self.descriptor.scale, cut.ramp * self.descriptor.scale
+        columns, rows = list(cut.axis(width)), list(cut.axis(height))
+        pieces = self._pieces(self._taken(picture), picture.pixels, rows, columns)
+        whole: np.ndarray | None = None
+        try:
+            for row in rows:
+                strip: np.ndarray | None = None
+                for column, piece in zip(columns, pieces, strict=False):
+                    if strip is None:
+                        strip = np.empty((piece.shape[0], width * scale, piece.shape[2]), piece.dtype)
+                    across = strip.swapaxes(0, 1), piece.swapaxes(0, 1)
+                    lay(*across, column.keep_start * scale, fade if column.keep_start else 0)
+                assert strip is not None
+                if whole is None:
+                    whole = np.empty((height * scale, width * scale, strip.shape[2]), strip.dtype)
+                lay(whole, strip, row.keep_start * scale, fade if row.keep_start else 0)
+        except NotFiniteError:
+            return _NOT_FINITE
+        assert whole is not None
+        count = len(rows) * len(columns)
+        note = f"blended from {count} tiles of {cut.side} px" if cut.ramp else f"exact from {count} tiles"
+        return self._result(picture, whole, note)
+
+    def _taken(self, picture: Picture) -> np.ndarray:
+        """uint [H, W, C]: a picture's pixels, with its alpha (or an opaque one) where the network takes it."""
+        if self.descriptor.in_channels not in WITH_ALPHA:
+            return picture.pixels
+        top = np.iinfo(picture.pixels.dtype).max
+        alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
+        scaled = np.rint(alpha * (top / np.iinfo(alpha.dtype).max)).astype(picture.pixels.dtype)
+        return np.concatenate([picture.pixels, scaled[..., None]], axis=2)
+
+    def _pieces(
+        self, pixels: np.ndarray, like: np.ndarray, rows: list[Tile], columns: list[Tile]
+    ) -> Iterator[np.ndarray]:
+        """What is kept of every tile's result, row by row: uint [h, w, C'], as deep and as grey as `like`."""
+        places = list(product(rows, columns))
+        outputs = self._batches(pixels[r.start : r.stop, c.start : c.stop] for r, c in places)
+        for (row, column), output in zip(places, outputs, strict=True):
+            kept = output[:, self._kept(row), :][:, :, self._kept(column)]
+            yield self._pixels(kept, like)
+
+    def _kept(self, tile: Tile) -> slice:
+        scale = self.descriptor.scale
+        return slice((tile.keep_start - tile.start) * scale, (tile.keep_stop - tile.start) * scale)
+
+    def _batches(self, images: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """uint [h, w, C] each, of one size once padded -> float [C', sh, sw] each, in the network's value range."""
+        left, scale = iter(images), self.descriptor.scale
+        while batch := list(islice(left, self.batch_size)):
+            outputs = self._forward([self._input(image) for image in batch])
+            for image, output in zip(batch, outputs, strict=False):
+                yield output[:, : image.shape[0] * scale, : image.shape[1] * scale]
+
+    @torch.inference_mode()
+    def _forward(self, images: list[Tensor]) -> Tensor:
+        """A short batch is filled up: the kernels, and so the bytes, never depend on how many came together."""
+        filled = images + [images[-1]] * (self.batch_size - len(images))
+        batch = torch.stack(filled) if len(filled) > 1 else filled[0][None]
+        if self._layout is not None:
+            batch = batch.contiguous(memory_format=self._layout)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            return self.network(batch).float()
+
+    @torch.inference_mode()
+    def _input(self, pixels: np.ndarray) -> Tensor:
+        """uint [h, w, C] -> float32 [C', H, W], of a number of channels and a size that the network takes."""
+        d = self.descriptor
+        values = to_values(pixels, *d.value_range, self.device, self._room_for(pixels.shape))
+        return _padded(_with_channels(values, d.in_channels)[None], d)[0]
+
+    def _room_for(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Memory for one input, used again for the next: by then the result of this one has been taken."""
+        if self.device.type != "cpu" or self.batch_size > 1:
+            return None
+        count = math.prod(shape)
+        if self._room.size < count:
+            self._room = np.empty(count, np.float32)
+        return self._room[:count].reshape(shape)
+
+    def _pixels(self, output: Tensor, like: np.ndarray) -> np.ndarray:
+        """float [C, H, W] in the network's value range -> pixels as deep as `like`; NotFiniteError as it may be.
+
+        Grey stays grey where the task keeps colours.
+        """
+        if like.shape[2] == 1 and self.descriptor.task == "upscale":
+            colours = len(output) - (self.descriptor.out_channels in WITH_ALPHA)
+            output = torch.cat([output[:colours].mean(dim=0, keepdim=True), output[colours:]])
+        return to_pixels(output, *self.descriptor.value_range, like.dtype)
+
+    def _result(self, picture: Picture, pixels: np.ndarray, note: str = "") -> Picture:
+        if self.descriptor.out_channels in WITH_ALPHA:
+            return picture.with_pixels(np.ascontiguousarray(pixels[..., :-1]), _eight_bits(pixels[..., -1]), note)
+        alpha = None if picture.alpha is None else _resized(picture.alpha, pixels.shape[1], pixels.shape[0])
+        return picture.with_pixels(pixels, alpha, note)
+
+
+_NOT_FINITE = Fault("generator", "the network gave values that are not finite (NaN or infinity)")
+
+
+def _with_channels(image: Tensor, channels: int) -> Tensor:
+    """[C, H, W] with `channels` channels: grey repeated, or colour reduced to luma; alpha, last of 2 or 4, as it is."""
+    if image.shape[0] == channels:
+        return image
+    if channels in WITH_ALPHA:
+        return torch.cat([_with_channels(image[:-1], channels - 1), image[-1:]])
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    luma = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
+    return (image * luma).sum(dim=0, keepdim=True)
+
+
+def _padding(height: int, width: int, descriptor: Descriptor) -> tuple[int, int]:
+    """How many pixels are missing at the bottom and right to a size that the network takes."""
+    multiple, least = descriptor.size_multiple, descriptor.min_size_px
+    down, right = (rounded_up(max(side, least), multiple) - side for side in (height, width))
+    return down, right
+
+
+def _padded(images: Tensor, descriptor: Descriptor) -> Tensor:
+    """Padded at the bottom and right to sizes the network takes: mirrored, or by the edge where that is too little."""
+    height, width = images.shape[-2:]
+    down, right = _padding(height, width, descriptor)
+    if not (down or right):
+        return images
+    mirrored = down < height and right < width
+    return F.pad(images, (0, right, 0, down), mode="reflect" if mirrored else "replicate")
+
+
+def _eight_bits(alpha: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(alpha if alpha.dtype == np.uint8 else (alpha >> 8).astype(np.uint8))
+
+
+def _resized(alpha: np.ndarray, width: int, height: int) -> np.ndarray:
+    if alpha.shape == (height, width):
+        return alpha
+    return np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))

@@ -1,0 +1,101 @@
+"""The maker of a de-identification, as the driver describes it and as workers build it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recast.models.bundle import BundleError
+from recast.pipeline import bundles, storage
+from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bundles import Packed
+from recast.pipeline.deidentify.anonymizer import Anonymizer
+from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
+from recast.pipeline.deidentify.secrets.codes import codes_key
+from recast.pipeline.deidentify.secrets.names import HiddenNames
+from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
+from recast.pipeline.deidentify.settings import Deidentification
+from recast.pipeline.regions.detectors import Detector
+from recast.pipeline.regions.registry import built_detectors
+from recast.pipeline.regions.tables import BoxesError, Brought, Compared
+
+if TYPE_CHECKING:
+    from recast.pipeline.bulk.worker import Work
+
+
+def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Maker:
+    """The maker of a de-identification into an output.
+
+    Raises:
+        DetectorMissingError: a detector's package is not installed.
+        BundleError: a bundle that can't be used for this.
+        BoxesError, StorageError: the boxes can't be used, or a place can't be read.
+    """
+    hides = asked.names == "hmac"
+    assert passcode or not (asked.seal or asked.model or hides)
+    brought = Brought(asked.boxes) if asked.boxes else None
+    if brought is not None and not asked.looks and not brought.images:
+        raise BoxesError(f"the boxes {asked.boxes} name no image, and no detector looks: nothing could be published")
+    packed = {name: bundles.fetch(name) for name in asked.bundles()}
+    names = [detector.name for detector in _built(asked, packed, "cpu")] + ([brought.name] if brought else [])
+    deciding, how = list(names), str(asked.replacement.method)
+    if asked.model:
+        painter = FacePainter(packed[asked.model], Secret(b""), consistent_by=asked.consistent_by)
+        if painter.action == "passcode" and asked.consistent_by != BY_IMAGE:
+            raise BundleError(f"{asked.model} takes each image's own code; it can't be consistent by anything else")
+        described = bundles.describe(asked.model)
+        deciding, how = [*names, described.digest], f"{described.name} ({described.digest})"
+    digest = "sha256:" + hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:16]
+
+    def kit() -> AnonymizerKit:
+        fs, path = storage.filesystem(output)
+        return AnonymizerKit(
+            asked,
+            brought,
+            packed,
+            sealing_key(fs, path, passcode) if passcode and (asked.seal or hides) else None,
+            codes_key(fs, path, passcode, fresh=True) if asked.model and passcode else None,
+        )
+
+    name = f"{how} over {' and '.join(names)}"
+    compared = Compared(brought) if brought else None
+    if not (passcode and hides):
+        return Maker(name, digest, asked.model, kit, compared=compared)
+    hidden = HiddenNames(output, passcode)
+    return Maker(name, digest, asked.model, kit, hidden.renamed, hidden.hidden, compared)
+
+
+@dataclass(frozen=True)
+class AnonymizerKit:
+    """Settings, the user's boxes, bundles and keys."""
+
+    asked: Deidentification
+    brought: Brought | None
+    packed: dict[str, Packed]
+    seal_key: Secret | None
+    codes_key: Secret | None
+
+    def mapper(self, work: "Work") -> Anonymizer:
+        painter = None
+        if self.codes_key is not None:
+            painter = FacePainter(
+                self.packed[self.asked.model],
+                self.codes_key,
+                device=work.device,
+                consistent_by=self.asked.consistent_by,
+            )
+        return Anonymizer(
+            detectors=_built(self.asked, self.packed, work.device),
+            brought=self.brought,
+            replacement=self.asked.replacement,
+            policy=self.asked.policy,
+            painter=painter,
+            keep_originals=self.asked.seal,
+        )
+
+
+def _built(asked: Deidentification, packed: dict[str, Packed], device: str) -> Sequence[Detector]:
+    return built_detectors(
+        asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, smallest_px=asked.smallest_face,
+        device=device,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""How good results are, and whether an output is what it claims to be."""

@@ -1,0 +1,54 @@
+"""RetinaFace as a detector: a bundle that `recast train retinaface` made, or a public file imported as one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from recast.models.bundle import BundleError
+from recast.models.networks.retinaface import anchors, decoded
+from recast.pipeline.bundles import Packed
+from recast.pipeline.regions.detectors import LEAST_CANDIDATE, FaceNetwork, finite
+from recast.pipeline.regions.views import SMALLEST_FACE_PX
+
+MOST_CANDIDATES = 750
+"""Of an image, before those that overlap better ones go (Pytorch_Retinaface: 750)."""
+
+
+class RetinaFaceDetector(FaceNetwork):
+    """Faces by anchors on a feature pyramid."""
+
+    def __init__(
+        self,
+        packed: Packed,
+        *,
+        scales: Sequence[float] = (),
+        mirrored: bool = False,
+        smallest_px: float = SMALLEST_FACE_PX,
+        device: str = "cpu",
+    ) -> None:
+        """Raises BundleError for a bundle that detects nothing."""
+        bundle, network = packed.unpack()
+        if bundle.descriptor.task != "detect":
+            raise BundleError(f"{packed.url} is a bundle for `recast {bundle.descriptor.task}`, not a detector")
+        super().__init__("retinaface", scales, mirrored=mirrored, smallest_px=smallest_px)
+        self.name = f"retinaface {bundle.digest}"
+        self._network, self._device = network.to(device), device
+
+    @torch.inference_mode()
+    def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
+        images = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float()
+        boxes, logits, landmarks = self._network(images)
+        scores = logits.softmax(-1)[..., 1]
+        finite(self._label, scores.cpu().numpy())
+        placed = anchors(*batch.shape[1:3]).to(self._device)
+        found = []
+        for n in range(len(batch)):
+            best, which = scores[n].topk(min(MOST_CANDIDATES, scores.shape[1]))
+            which, best = which[best >= LEAST_CANDIDATE], best[best >= LEAST_CANDIDATE]
+            corners, points = decoded(boxes[n, which], landmarks[n, which], placed[which])
+            corners = torch.stack(
+                [corners[:, i].clamp(0, limit) for i, limit in enumerate([batch.shape[2], batch.shape[1]] * 2)], 1
+            )
+            found.append(torch.cat([corners, points, best[:, None]], 1).cpu().numpy())
+        return found

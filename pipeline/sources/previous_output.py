@@ -1,0 +1,62 @@
+"""A former output as a source: its images where they lie in its shards, under the keys that they have there."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recast.pipeline import storage
+from recast.pipeline.output.index import INDEX, SHARDS, current
+from recast.pipeline.sources.inputs import Input, readable
+from recast.pipeline.storage import FileSystem
+
+COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
+
+
+def is_output(fs: FileSystem, folder: str) -> bool:
+    """Whether a folder is an output, and not one of images with folders that happen to be named so."""
+    if not (fs.isdir(storage.join(folder, INDEX)) and fs.isdir(storage.join(folder, SHARDS))):
+        return False
+    return any(name.endswith(".parquet") for name in storage.sizes(fs, storage.join(folder, INDEX)))
+
+
+def images(fs: FileSystem, output: str, root: str) -> Iterator[Input]:
+    """The images of an output, as its index tells of them. What failed or was held there has no image."""
+    shards = storage.sizes(fs, storage.join(output, SHARDS))
+    for batch in current(fs, output, COLUMNS).to_batches(max_chunksize=8192):
+        for row in batch.to_pylist():
+            if row["status"] == "ok":
+                yield _input(fs, output, root, row, shards)
+
+
+def _input(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
+    shard, offset, length = row["shard"] or "", row["offset"] or 0, row["length"] or 0
+    problem = _problem(shard, offset, length, shards)
+    path = storage.join(output, SHARDS, "" if problem else shard)
+    within = f"range://{offset}+{length}"
+    if shard.endswith(".tar"):
+        within = f"tar://{row['member']}"
+    return Input(
+        key=row["key"],
+        source=f"{within}::{readable(storage.uri(fs, path, root))}",
+        fingerprint=f"sha256:{row['sha256']}",
+        sha256=row["sha256"] or "",
+        root=root,
+        holder=path.encode("utf-8", "surrogateescape"),
+        packing="range",
+        offset=offset,
+        length=length,
+        size=length,
+        problem=problem,
+    )
+
+
+def _problem(shard: str, offset: int, length: int, shards: Mapping[str, int]) -> str:
+    """What is wrong with where an index says that an image lies: a stranger may have written it."""
+    if "/" in shard or "\\" in shard or shard in ("", ".", ".."):
+        return "unsafe-name: the index names a shard that is no plain file name"
+    if shard not in shards:
+        return "missing: the shard that the index names is not there"
+    if offset < 0 or length < 0 or offset + length > shards[shard]:
+        return (
+            f"corrupt: the index tells of bytes {offset:,} to {offset + length:,}, and the shard has {shards[shard]:,}"
+        )
+    return ""

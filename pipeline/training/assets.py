@@ -1,0 +1,103 @@
+"""What a training needs besides examples, fetched and checked before any worker starts."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor, nn
+
+from recast.models import foreign
+from recast.models.recipes.recipe import Product, Supplies
+from recast.pipeline import bundles, storage
+from recast.pipeline.bundles import Packed
+from recast.pipeline.images.decode import decode
+from recast.pipeline.images.pictures import as_rgb8, laid_on
+from recast.pipeline.input_errors import Fault
+from recast.pipeline.training.plan import TrainingError, TrainingPlan
+
+STYLE_MAX_PIXELS = 1 << 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provisions:
+    """What workers are sent once."""
+
+    supplies: Supplies
+    start_from: Packed | None = None
+    """The bundle whose weights the product begins with."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the contents, by name: another style image makes another training."""
+
+    def begin(self, network: nn.Module, product: Product) -> None:
+        """Give a fresh product the weights to start from, if there are any. Raises TrainingError if they don't fit."""
+        if self.start_from is None:
+            return
+        described, trained = self.start_from.unpack()
+        try:
+            if described.network != product.network:
+                raise ValueError(f"it holds the network {described.network}, this recipe trains {product.network}")
+            network.load_state_dict(trained.state_dict())
+        except (ValueError, RuntimeError) as fault:
+            reason = str(fault).strip().splitlines()[-1].strip()
+            raise TrainingError(f"can't start from {self.start_from.url}: {reason}") from fault
+
+
+def fetched(plan: TrainingPlan, classes: tuple[str, ...], *, faces: str = "") -> Provisions:
+    """Everything that a plan names; `faces` is what its table of faces calls itself.
+
+    Raises:
+        BundleError: the loss network or the bundle to start from can't be used.
+        StorageError: a place can't be read.
+        TrainingError: the style image is none.
+    """
+    digests = {"faces": faces} if faces else {}
+    loss_network, style_image, start_from = None, None, None
+    if plan.loss_network:
+        loss_network, digests["loss_network"] = loss_network_weights(plan.loss_network)
+    if plan.style_image:
+        style_image, digests["style_image"] = _image(plan.style_image)
+    if plan.start_from:
+        start_from = bundles.fetch(plan.start_from)
+        digests["start_from"] = start_from.unpack()[0].digest
+    if classes:
+        digests["classes"] = ", ".join(classes)
+    supplies = Supplies(loss_network=loss_network, style_image=style_image, classes=classes)
+    return Provisions(supplies=supplies, start_from=start_from, digests=digests)
+
+
+def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:
+    """A classifier's weights, from a bundle or from a published file."""
+    fs, path = storage.filesystem(url)
+    with storage.faults_as_sentences(f"reading the loss network {url}"):
+        folder = fs.isdir(path)
+    if folder:
+        packed = bundles.fetch(url)
+        return packed.unpack()[1].state_dict(), _digest(packed.weights)
+    data = _bytes(url, "the loss network")
+    return foreign.load(data, url), _digest(data)
+
+
+def _image(url: str) -> tuple[np.ndarray, str]:
+    data = _bytes(url, "the style image")
+    try:
+        picture = decode(data, STYLE_MAX_PIXELS)
+    except Fault as fault:
+        raise TrainingError(f"the style image {url} can't be used: {fault}") from fault
+    shown = picture.pixels if picture.alpha is None else laid_on(1, picture.pixels, picture.alpha)
+    return as_rgb8(shown), _digest(data)
+
+
+def _bytes(url: str, what: str) -> bytes:
+    fs, path = storage.filesystem(url)
+    try:
+        with storage.faults_as_sentences(f"reading {what} {url}"):
+            return storage.read_bytes(fs, path)
+    except storage.StorageError as fault:
+        if isinstance(fault.__cause__, FileNotFoundError):
+            raise TrainingError(f"{what} is not at {url}") from fault
+        raise
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()[:16]
