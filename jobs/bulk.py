@@ -9,16 +9,16 @@ from recast.jobs.specs import BulkOptions
 from recast.pipeline import events
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.reasons import plural
 from recast.pipeline.sources.passed_over import sentence as passed_over
 from recast.pipeline.urls import shown, without_secrets
 
 
-def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
+def run(job: BulkJob, options: BulkOptions, operation: Operation | None = None) -> int:
     """Run it, or with `--dry-run` say what it would do. Returns the exit status."""
     if options.dry_run:
-        summary = road.plan_only(job, maker)
+        summary = road.dry_run(job, operation)
         if not summary.inputs:
             events.say(f"warning: {job.source} holds no inputs")
         left = summary.inputs - summary.settled_before
@@ -26,7 +26,7 @@ def run(job: BulkJob, options: BulkOptions, maker: Maker | None = None) -> int:
         print(json.dumps({"spec": shown(asdict(job)), **counts, "passed_over": summary.passed_over}, indent=2))
         return DONE
     with BulkProgress(job.job, job.output) as progress:
-        summary = road.run(job, progress, maker)
+        summary = road.run(job, progress, operation)
     print(json.dumps(_facts(summary)) if options.as_json else without_secrets(_sentence(job, summary)))
     if (passed := passed_over(summary.passed_over)) and not options.as_json:
         print(passed)

@@ -20,7 +20,7 @@ from recast.models.shipped import SHIPPED, shipped
 from recast.pipeline import bundles, events, storage
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 PREVIEW_PX = 128
 
@@ -77,7 +77,7 @@ def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
         return Image.fromarray(picture.pixels)  # there is no picture of what a detector makes
     generator = Generator(network.eval(), bundle.descriptor, device="cpu", precision="fp32", batch_size=1)
     (result,) = generator([picture])
-    if isinstance(result, Fault):
+    if isinstance(result, InputError):
         raise bundle_files.BundleError(f"{bundle.name} can't be run: {result}")
     after = Image.fromarray(result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels).convert("RGB")
     both = Image.new("RGB", (2 * after.width, after.height))

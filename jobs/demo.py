@@ -22,7 +22,7 @@ from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import cluster, events, report
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.training import road as training
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 
 BUCKET = "recast-demo"
 MARKER = ".recast-demo"
@@ -112,7 +112,7 @@ def _draw(places: Places, tell: Teller) -> None:
 
 def _train(places: Places, tell: Teller) -> None:
     tell("Train pix2pix on them: labels to photographs, two workers")
-    plan = TrainingPlan(
+    plan = TrainingSpec(
         recipe="pix2pix",
         preset="demo",
         data=f"{places.facades}/train",

@@ -13,7 +13,7 @@ from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import compaction
-from recast.pipeline.output.housekeeping import shards_of, sweep
+from recast.pipeline.output.housekeeping import collect_garbage, shards_of
 from recast.pipeline.output.index import INDEX, current, current_row, epoch_of, image_bytes
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.view import OutputFileSystem
@@ -148,7 +148,7 @@ def compact(output: str, *, shard_images: int, shard_bytes: int) -> int:
     with storage.faults_as_sentences(f"compacting {output}"), Lease(fs, path, run) as lease:
         before = shards_of(fs, path)
         lease.above(max(map(epoch_of, before), default=0))
-        swept = sweep(fs, path, lease, before, (), set(), began_at=started)
+        swept = collect_garbage(fs, path, lease, before, (), set(), began_at=started)
         done = compaction.compact(fs, path, lease, shard_images=shard_images, shard_bytes=shard_bytes)
     print(
         f"{output}: {done.fragments_before:,} shards became {done.fragments_after:,}; {done.rows:,} superseded rows "

@@ -8,18 +8,18 @@ from recast.jobs.specs import SpecError, TrainOptions, place
 from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.spec import resolved, spec
 
 
-def plan(recipe: str, options: TrainOptions) -> TrainingPlan:
+def plan(recipe: str, options: TrainOptions) -> TrainingSpec:
     """The training that the options ask for. Raises SpecError and SettingError."""
     for name in ("data", "output"):
         if not getattr(options, name).strip():
             raise SpecError(f"--{name} is empty; is a shell variable unset?")
     least, most = options.worker_range()
-    return TrainingPlan(
+    return TrainingSpec(
         recipe=recipe,
         data=place(options.data),
         output=place(options.output),
@@ -79,7 +79,7 @@ def run(recipe: str, options: TrainOptions) -> int:
     return DONE
 
 
-def _looked_at(asked: TrainingPlan) -> int:
+def _looked_at(asked: TrainingSpec) -> int:
     """Everything that a training does before its workers start, but for writing; then what would be trained."""
     for sentence in prepared(asked).said:
         events.say(sentence)

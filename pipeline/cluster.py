@@ -113,7 +113,7 @@ def _start(object_store_bytes: int) -> None:
                 raise ClusterError(f"Ray does not start on this machine: {words(fault)}") from fault
 
 
-def lasting() -> dict[str, Any]:
+def driver_node_options() -> dict[str, Any]:
     """Options of an actor that workers report to: on the driver's node, for Ray would start one that claims nothing on
     any, to be lost with it; and started again should it die there."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

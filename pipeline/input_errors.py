@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 
-class Fault(Exception):
+class InputError(Exception):
     """An image that can't become a result. Its row says `kind: sentence`."""
 
     exit_status = 1
@@ -15,11 +15,11 @@ class Fault(Exception):
         self.kind = kind
         self.sentence = sentence
 
-    def __reduce__(self) -> tuple[type["Fault"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
         return type(self), (self.kind, self.sentence)
 
 
-class Held(Fault):
+class HeldError(InputError):
     """An image that a policy keeps from being published.
 
     Its sentence tells of pixels, boxes, scores and limits, and never quotes: it stands in indexes that hide names.

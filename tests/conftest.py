@@ -25,8 +25,8 @@ from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Kit
-from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.bulk.operation import OperationPayload
+from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
 from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
@@ -66,13 +66,13 @@ class OneHere:
 
     device, threads, actors = "cpu", 0, 1
 
-    def __init__(self, job: BulkJob, kit: Kit, progress: object) -> None:
-        self._kit = kit
+    def __init__(self, job: BulkJob, payload: OperationPayload, progress: object) -> None:
+        self._kit = payload
 
-    def map(self, work: Work, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
-        maker = ShardMaker(work, self._kit)
+    def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+        operation = UnitWorker(work, self._kit)
         for unit in units:
-            yield from maker(unit).to_pylist()
+            yield from operation(unit).to_pylist()
 
     def plan(self, inputs: int) -> None: ...
     def close(self) -> None: ...

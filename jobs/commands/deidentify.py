@@ -33,12 +33,12 @@ def deidentify(
     job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
     if asked.names == "hmac" and options.prune and (options.include or options.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
-    maker = deidentifying(asked, job.output, secret)
+    operation = deidentifying(asked, job.output, secret)
     with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
-        status = bulk.run(job, options, maker)
-    if maker.compared is None or not maker.compared.complete or not maker.compared.unmatched:
+        status = bulk.run(job, options, operation)
+    if operation.compared is None or not operation.compared.complete or not operation.compared.unmatched:
         return status
-    return status or _unmatched(asked, maker.compared)
+    return status or _unmatched(asked, operation.compared)
 
 
 def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:

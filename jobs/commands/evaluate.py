@@ -92,14 +92,14 @@ def deidentify(
     from recast.pipeline import bundles
     from recast.pipeline.evaluation.deidentification import Instruments, evaluate
     from recast.pipeline.regions.registry import built_detectors
-    from recast.pipeline.regions.tables import Brought
+    from recast.pipeline.regions.tables import RegionTable
 
     back = {"restored": restored, "restored with a wrong passcode": restored_wrong}
     try:
         found = evaluate(
             place(originals),
             place(output),
-            Brought(place(faces)),
+            RegionTable(place(faces)),
             Instruments(
                 recognizer=bundles.fetch(place(recognizer)) if recognizer else None,
                 lpips=_lpips(loss_network, lpips_weights),

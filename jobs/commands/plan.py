@@ -26,7 +26,7 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
     Nothing is written. Without --model it is the shipped upscaler for --scale.
     """
     from recast.pipeline import bundles
-    from recast.pipeline.bulk.operation import bundle_maker
+    from recast.pipeline.bulk.operation import bundle_operation
     from recast.pipeline.bulk.sizing import sized
 
     options = options or PlanOptions()
@@ -35,7 +35,7 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
     if task not in ("upscale", "translate"):
         raise cyclopts.CycloptsError(msg=f"{bundle} is a bundle for `recast {task}`, which plan can't size yet")
     job = options.job(task, source, "memory://nothing-is-written", bundle)
-    found = sized(job, bundle_maker(job), sample=options.sample)
+    found = sized(job, bundle_operation(job), sample=options.sample)
     if options.as_json:
         print(json.dumps({**found.to_json(), "hours": options.hours}))
         return DONE

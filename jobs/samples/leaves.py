@@ -31,7 +31,7 @@ def write_leaves(target: str, *, count: int, seed: int = 0, size_px: int = 1024)
     """Draw images into a local folder or any fsspec URL as `leaves-00000.png`, …, in colours of the sample photographs.
 
     Raises:
-        pipeline.samples.photos.PhotographsMissing: scikit-image, which has the photographs, is not installed.
+        pipeline.samples.photos.PhotographsMissingError: scikit-image, which has the photographs, is not installed.
     """
     palettes = [_colours(file) for file in photograph_files("train")]
     fs, root = storage.filesystem(target)

@@ -29,7 +29,7 @@ PHOTOGRAPHS = {
 """Files that lie in the wheel itself; scikit-image would have to download its others."""
 
 
-class PhotographsMissing(Exception):
+class PhotographsMissingError(Exception):
     """The photographs are not on this machine; the message says how to get them."""
 
     exit_status = 1
@@ -39,15 +39,17 @@ def photograph_files(split: str) -> list[Path]:
     """The installed photographs of a split, `train` or `test`.
 
     Raises:
-        PhotographsMissing: scikit-image is not installed, or has none of them in its wheel.
+        PhotographsMissingError: scikit-image is not installed, or has none of them in its wheel.
     """
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
-        raise PhotographsMissing("the sample photographs are part of scikit-image: pip install 'scikit-image>=0.25'")
+        raise PhotographsMissingError(
+            "the sample photographs are part of scikit-image: pip install 'scikit-image>=0.25'"
+        )
     folder = Path(package.origin).parent / "data"
     files = [folder / name for name in PHOTOGRAPHS[split] if (folder / name).is_file()]
     if not files:
-        raise PhotographsMissing(f"no photographs in {folder}: pip install --force-reinstall 'scikit-image>=0.25'")
+        raise PhotographsMissingError(f"no photographs in {folder}: pip install --force-reinstall 'scikit-image>=0.25'")
     return files
 
 

@@ -21,9 +21,9 @@ from recast.models.recipes import (
     style_transfer,
 )
 from recast.models.recipes.ranges import SettingError
-from recast.models.recipes.recipe import Recipe, RecipeConfig, Supplies
+from recast.models.recipes.recipe import Recipe, RecipeAssets, RecipeConfig
 
-NOTHING = Supplies()
+NOTHING = RecipeAssets()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +75,20 @@ def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | Non
         raise SettingError(str(fault)) from fault
 
 
-def build(recipe: str, config: RecipeConfig, supplies: Supplies = NOTHING) -> Recipe:
+def build(recipe: str, config: RecipeConfig, assets: RecipeAssets = NOTHING) -> Recipe:
     """The recipe with fresh networks.
 
     Raises:
         SettingError: settings or supplies that can't be used together, or supplies that are missing.
     """
     wanted = RECIPES[recipe].recipe
-    missing = sorted(name for name in wanted.needs if getattr(supplies, name) is None)
+    missing = sorted(name for name in wanted.needs if getattr(assets, name) is None)
     if missing:
         raise SettingError(f"{recipe} needs --{missing[0].replace('_', '-')}")
-    if wanted.labelled and len(supplies.classes) < 2:
+    if wanted.labelled and len(assets.classes) < 2:
         raise SettingError(f"{recipe} needs images of at least two classes, in a folder for each")
     try:
-        return wanted(config, supplies)
+        return wanted(config, assets)
     except ValueError as fault:
         raise SettingError(str(fault)) from fault
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as fault:

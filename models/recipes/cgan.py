@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recast.models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
-from recast.models.recipes.recipe import Batch, Supplies
+from recast.models.recipes.recipe import Batch, RecipeAssets
 
 __all__ = ["CGAN", "PRESETS"]
 
@@ -17,9 +17,9 @@ class CGAN(GAN):
 
     labelled = True
 
-    def __init__(self, config: GANConfig, supplies: Supplies) -> None:
-        super().__init__(config, supplies)
-        self.classes = len(supplies.classes)
+    def __init__(self, config: GANConfig, assets: RecipeAssets) -> None:
+        super().__init__(config, assets)
+        self.classes = len(assets.classes)
 
     def conditions(self, batch: Batch) -> tuple[Tensor, ...]:
         """The classes y, int64 [N]."""

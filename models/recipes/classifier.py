@@ -14,7 +14,7 @@ from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured, square
 from recast.models.recipes.ranges import Features, Layers, Pixels, Share, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,11 @@ class Classifier(Recipe):
     columns = ("Input", "Output")
     labelled = True
 
-    def __init__(self, config: ClassifierConfig, supplies: Supplies) -> None:
+    def __init__(self, config: ClassifierConfig, assets: RecipeAssets) -> None:
         self.config = config
         blocks = [[config.width * min(2**n, 8)] * min(config.depth, 2 if n < 2 else 4) for n in range(5)]
-        arguments = {"blocks": blocks, "classes": len(supplies.classes)}
-        self.networks: dict[str, nn.Module] = {"C": VGG(blocks=blocks, classes=len(supplies.classes))}
+        arguments = {"blocks": blocks, "classes": len(assets.classes)}
+        self.networks: dict[str, nn.Module] = {"C": VGG(blocks=blocks, classes=len(assets.classes))}
         parameters = self.networks["C"].parameters()
         self.optimizers = {"C": torch.optim.AdamW(parameters, lr=config.learning_rate, fused=True)}
         descriptor = Descriptor(task="classify", size_multiple=32, min_size_px=32)

@@ -22,7 +22,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.image_pool import ImagePool
 from recast.models.recipes.jitter import jittered
 from recast.models.recipes.ranges import CountOrNone, Features, LayersOrNone, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generators."""
@@ -75,7 +75,7 @@ class CycleGAN(Recipe):
     paired = False
     columns = ("Input", "Output", "Reconstruction")
 
-    def __init__(self, config: CycleGANConfig, supplies: Supplies) -> None:
+    def __init__(self, config: CycleGANConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments: dict[str, Any] = {"blocks": config.blocks, "ngf": config.ngf, "norm": "instance", "dropout": 0.0}

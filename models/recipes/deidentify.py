@@ -23,7 +23,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
 from recast.models.recipes.ranges import Features, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, Road
 
 SIGNED = (-1.0, 1.0)
 
@@ -65,7 +65,7 @@ class Deidentify(Recipe):
     """The product: its name here, its name in bundles, its class."""
     conditions: ClassVar[tuple[str, ...]] = ("hole", "landmarks", "latent")
 
-    def __init__(self, config: DeidentifyConfig, supplies: Supplies) -> None:
+    def __init__(self, config: DeidentifyConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         arguments = config.arguments()

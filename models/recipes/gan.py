@@ -19,7 +19,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
 from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""
@@ -67,10 +67,10 @@ class GAN(Recipe):
     images_per_example = 1
     columns = ()
 
-    def __init__(self, config: GANConfig, supplies: Supplies) -> None:
+    def __init__(self, config: GANConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
-        classes = len(supplies.classes) if self.labelled else 0
+        classes = len(assets.classes) if self.labelled else 0
         arguments: dict[str, Any] = {
             "size_px": config.size_px,
             "latent": config.latent,

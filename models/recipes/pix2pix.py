@@ -20,7 +20,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import jittered, luma
 from recast.models.recipes.ranges import Decay, Features, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""
@@ -79,7 +79,7 @@ class Pix2Pix(Recipe):
         False  # torch's instance norm is slow to differentiate so, and most of a U-Net's weights see few pixels
     )
 
-    def __init__(self, config: Pix2PixConfig, supplies: Supplies) -> None:
+    def __init__(self, config: Pix2PixConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         channels = 1 if config.colourise else 3

@@ -64,7 +64,7 @@ class Preview(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supplies:
+class RecipeAssets:
     """What a recipe is given besides examples."""
 
     loss_network: Mapping[str, Tensor] | None = None
@@ -102,7 +102,7 @@ class Recipe(ABC):
     columns: ClassVar[tuple[str, ...]] = ("Input", "Output", "Target")
     """What the columns of a preview show; none where it is nothing but made images."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """The fields of `Supplies` that it can't do without (classes come with `labelled`)."""
+    """The fields of `RecipeAssets` that it can't do without (classes come with `labelled`)."""
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     product: Product
@@ -110,7 +110,7 @@ class Recipe(ABC):
     """Networks that never learn. The road brings them to the device; checkpoints are without them."""
 
     @abstractmethod
-    def __init__(self, config: Any, supplies: Supplies) -> None:
+    def __init__(self, config: Any, assets: RecipeAssets) -> None:
         """Fresh networks and their optimizers, from the recipe's own kind of config.
 
         Raises:

@@ -20,7 +20,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 SIGNED = (-1.0, 1.0)
 
@@ -71,12 +71,12 @@ class Recognizer(Recipe):
     faces = "each"
     labelled = True
 
-    def __init__(self, config: RecognizerConfig, supplies: Supplies) -> None:
+    def __init__(self, config: RecognizerConfig, assets: RecipeAssets) -> None:
         self.config = config
         arguments: dict[str, Any] = {
             name: getattr(config, name) for name in ("size_px", "width", "features", "context")
         }
-        self.networks = {"R": FaceEmbedder(**arguments), "centres": Centres(len(supplies.classes), config.features)}
+        self.networks = {"R": FaceEmbedder(**arguments), "centres": Centres(len(assets.classes), config.features)}
         self.optimizers = {"R": torch.optim.AdamW(
             [p for network in self.networks.values() for p in network.parameters()], lr=config.learning_rate, fused=True
         )}  # fmt: skip

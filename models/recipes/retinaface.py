@@ -22,7 +22,7 @@ from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 LEAST_FACE_PX = 5.0
 """Faces that a cut leaves smaller are not asked for."""
@@ -57,7 +57,7 @@ class FaceDetection(Recipe):
     images_per_example = 1
     faces = "all"
 
-    def __init__(self, config: RetinaFaceConfig, supplies: Supplies) -> None:
+    def __init__(self, config: RetinaFaceConfig, assets: RecipeAssets) -> None:
         self.config = config
         arguments = {"backbone": config.backbone}
         self.networks = {"F": RetinaFace(backbone=config.backbone)}

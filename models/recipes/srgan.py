@@ -19,7 +19,7 @@ from recast.models.networks.sr_discriminators import SRGANDiscriminator, UNetDis
 from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range
 from recast.models.recipes.ranges import Decay, Features, Share, Weight
-from recast.models.recipes.recipe import Batch, Road, Supplies
+from recast.models.recipes.recipe import Batch, RecipeAssets, Road
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
@@ -67,7 +67,7 @@ class SRGAN(Upscaling):
     config: SRGANConfig
     needs = frozenset({"loss_network"})
 
-    def __init__(self, config: SRGANConfig, supplies: Supplies) -> None:
+    def __init__(self, config: SRGANConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
         G, self.product = self.generator()
@@ -77,8 +77,8 @@ class SRGAN(Upscaling):
             name: torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=betas, fused=True)
             for name, net in self.networks.items()
         }
-        assert supplies.loss_network is not None
-        self.loss_network = vgg_of(supplies.loss_network)
+        assert assets.loss_network is not None
+        self.loss_network = vgg_of(assets.loss_network)
         self.fixed = {"loss network": self.loss_network}
         self.layers = layers(config.perceptual_layers, self.loss_network)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from recast.models.losses.reconstruction import RECONSTRUCTION
 from recast.models.pixels import to_range
 from recast.models.recipes.ranges import CountOrNone
-from recast.models.recipes.recipe import Batch, Road, Supplies
+from recast.models.recipes.recipe import Batch, RecipeAssets, Road
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
@@ -35,7 +35,7 @@ class SRResNet(Upscaling):
 
     config: SRResNetConfig
 
-    def __init__(self, config: SRResNetConfig, supplies: Supplies) -> None:
+    def __init__(self, config: SRResNetConfig, assets: RecipeAssets) -> None:
         self.config = config
         G, self.product = self.generator()
         self.networks = {"G": G}

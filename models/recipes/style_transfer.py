@@ -20,7 +20,7 @@ from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.jitter import square
 from recast.models.recipes.ranges import Features, Pixels, PixelsOrNone, Weight
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig, Road, Supplies
+from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
 
 BYTES = (0.0, 255.0)
 """The range of the transform network, in and out."""
@@ -61,15 +61,15 @@ class StyleTransfer(Recipe):
     channels_last = False  # torch's instance norm is slow to differentiate so
     needs = frozenset({"loss_network", "style_image"})
 
-    def __init__(self, config: StyleTransferConfig, supplies: Supplies) -> None:
+    def __init__(self, config: StyleTransferConfig, assets: RecipeAssets) -> None:
         self.config = config
-        assert supplies.loss_network is not None
-        assert supplies.style_image is not None
-        self.loss_network = vgg_of(supplies.loss_network)
+        assert assets.loss_network is not None
+        assert assets.style_image is not None
+        self.loss_network = vgg_of(assets.loss_network)
         self.fixed = {"loss network": self.loss_network}
         self.content_layers = layers(config.content_layers, self.loss_network)
         self.style_layers = layers(config.style_layers, self.loss_network)
-        self.style_image = _as_unit(supplies.style_image, config.style_px)
+        self.style_image = _as_unit(assets.style_image, config.style_px)
         with torch.no_grad():
             features = self.loss_network.taps(self.style_image, self.style_layers)
         self.style = {name: gram(tap) for name, tap in features.items()}

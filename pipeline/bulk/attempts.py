@@ -32,13 +32,13 @@ class Attempt:
         return self.number > 1
 
 
-class Ledger(Protocol):
+class AttemptLog(Protocol):
     """Where workers say what they take up; it outlives them."""
 
     def begin(self, unit: str) -> Attempt: ...
-    def take(self, unit: str, key: str) -> None: ...
+    def start(self, unit: str, key: str) -> None: ...
     def may_commit(self, unit: str, number: int) -> bool: ...
-    def done(self, unit: str) -> None: ...
+    def finish(self, unit: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Attempts:
         condemned = frozenset(key for key, deaths in history.deaths.items() if deaths >= FATAL_DEATHS)
         return Attempt(history.attempts, condemned, history.attempts - history.deaths.total() > MOST_ATTEMPTS)
 
-    def take(self, unit: str, key: str) -> None:
+    def start(self, unit: str, key: str) -> None:
         self._units.setdefault(unit, _History()).in_hand = key  # a ledger that was lost itself begins anew
 
     def may_commit(self, unit: str, number: int) -> bool:
@@ -73,6 +73,6 @@ class Attempts:
         history = self._units.get(unit)
         return history.attempts == number if history else unit not in self._done
 
-    def done(self, unit: str) -> None:
+    def finish(self, unit: str) -> None:
         self._units.pop(unit, None)
         self._done.add(unit)

@@ -13,12 +13,12 @@ from recast.pipeline.output.index import Fragment, current_mask, epoch_of, fragm
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.storage import FileSystem
 
-Maker = tuple[str, str]
+ModelAndSpec = tuple[str, str]
 """(model, spec): whose rows they are."""
 
 
 @dataclass(slots=True)
-class Settled:
+class Completed:
     """Which inputs need no work: 64-bit hashes of keys, sorted, beside those of their fingerprints (16 bytes an input).
 
     An input is taken for settled only if both hashes agree, so a false match has odds of 2^-128 a pair.
@@ -28,7 +28,7 @@ class Settled:
     prints: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     damaged: tuple[Fragment, ...] = ()
     """Fragments that don't count; a finished run replaces them."""
-    makers: Mapping[Maker, Mapping[str, str]] = field(default_factory=dict)
+    makers: Mapping[ModelAndSpec, Mapping[str, str]] = field(default_factory=dict)
     """Whose the current rows are, each with what a fragment says of it."""
     shards: Mapping[str, str | None] = field(default_factory=dict)
     """Every fragment that the index had, by name, with the shard that it speaks of (`housekeeping.Shards`)."""
@@ -69,13 +69,16 @@ class _Hashed:
     """Places in the list of makers."""
 
 
-def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: Maker | None = None) -> Settled:
-    """What an output has settled; with `maker`, where that (model, spec) made the current row. Memory: some 60 bytes a
-    row while it reads, 16 afterwards.
+def read_completed(
+    fs: FileSystem, output: str, *, retry_failed: bool, made_by: ModelAndSpec | None = None
+) -> Completed:
+    """What an output has settled; with `made_by`, where that (model, spec) made the current row.
+
+    Memory: some 60 bytes a row while it reads, 16 afterwards.
     """
     parts: list[_Hashed] = []
     damaged: list[Fragment] = []
-    abouts: dict[Maker, Mapping[str, str]] = {}
+    abouts: dict[ModelAndSpec, Mapping[str, str]] = {}
     shards: dict[str, str | None] = {}
     columns = ("key", "fingerprint", "status", "model", "spec", "epoch", "finished_at")
     for fragment in fragments(fs, output, columns):
@@ -84,16 +87,16 @@ def read_settled(fs: FileSystem, output: str, *, retry_failed: bool, maker: Make
             damaged.append(fragment)
         elif len(fragment.rows):
             parts.append(_hashed(fragment, abouts))
-    found = Settled(damaged=tuple(damaged), shards=shards, epoch=max(map(epoch_of, shards), default=0))
+    found = Completed(damaged=tuple(damaged), shards=shards, epoch=max(map(epoch_of, shards), default=0))
     if parts:
         columns_of = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _Hashed.__slots__}
         parts.clear()
-        _fill(found, _Hashed(**columns_of), list(abouts), retry_failed, maker)
+        _fill(found, _Hashed(**columns_of), list(abouts), retry_failed, made_by)
         found.makers = {pair: abouts[pair] for pair in found.makers}
     return found
 
 
-def _hashed(fragment: Fragment, abouts: dict[Maker, Mapping[str, str]]) -> _Hashed:
+def _hashed(fragment: Fragment, abouts: dict[ModelAndSpec, Mapping[str, str]]) -> _Hashed:
     rows = fragment.rows
     assert rows is not None
     keys = rows["key"].to_pylist()
@@ -110,11 +113,11 @@ def _hashed(fragment: Fragment, abouts: dict[Maker, Mapping[str, str]]) -> _Hash
     )
 
 
-def _pairs(rows: pa.Table) -> list[Maker]:
+def _pairs(rows: pa.Table) -> list[ModelAndSpec]:
     return list(zip(rows["model"].to_pylist(), rows["spec"].to_pylist(), strict=True))
 
 
-def _places(rows: pa.Table, makers: list[Maker]) -> np.ndarray:
+def _places(rows: pa.Table, makers: list[ModelAndSpec]) -> np.ndarray:
     """For each row the place of its maker in the list."""
     found = np.zeros(len(rows), np.int32)
     for place, (model, spec) in enumerate(makers):
@@ -129,14 +132,16 @@ def _other_hashes(texts: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _fill(found: Settled, rows: _Hashed, pairs: list[Maker], retry_failed: bool, maker: Maker | None) -> None:
+def _fill(
+    found: Completed, rows: _Hashed, pairs: list[ModelAndSpec], retry_failed: bool, made_by: ModelAndSpec | None
+) -> None:
     """Put the current rows that count in order."""
     current = current_mask(_identities(rows), rows.epochs, rows.times)
     found.epoch = max(found.epoch, int(rows.epochs.max()))
     found.makers = {pairs[n]: {} for n in np.unique(rows.makers[current])}
     counts = current & rows.ok if retry_failed else current
-    if maker:
-        counts &= rows.makers == (pairs.index(maker) if maker in pairs else -1)
+    if made_by:
+        counts &= rows.makers == (pairs.index(made_by) if made_by in pairs else -1)
     keys, prints = rows.keys[counts], rows.prints[counts]
     order = np.argsort(keys, kind="stable")
     found.keys, found.prints = keys[order], prints[order]

@@ -20,7 +20,7 @@ from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inputs import Input
 
@@ -63,8 +63,8 @@ class Generator:
         """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
         return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Picture | Fault]:
-        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is a Fault.
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Picture | InputError]:
+        """Pictures of one shape and depth -> their results, in order. A result that isn't finite is an InputError.
 
         The inputs' keys decide what is random, where something is.
         """
@@ -72,13 +72,13 @@ class Generator:
             return self._results(pictures)
         return [self._seeded(self._dice, picture, item.key) for picture, item in zip(pictures, items, strict=True)]
 
-    def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | Fault:
+    def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | InputError:
         """torch has one source of random numbers for all threads, so one picture has it at a time."""
         with dice:
             torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
             return self._results([picture])[0]
 
-    def _results(self, pictures: Sequence[Picture]) -> list[Picture | Fault]:
+    def _results(self, pictures: Sequence[Picture]) -> list[Picture | InputError]:
         height, width, _ = pictures[0].pixels.shape
         cut = tiling(self.descriptor, height, width)
         if cut is not None:
@@ -87,7 +87,7 @@ class Generator:
         outputs = self._batches(self._taken(picture) for picture in pictures)
         return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
 
-    def _whole(self, picture: Picture, output: Tensor) -> Picture | Fault:
+    def _whole(self, picture: Picture, output: Tensor) -> Picture | InputError:
         try:
             return self._result(picture, self._pixels(output, picture.pixels))
         except NotFiniteError:
@@ -100,7 +100,7 @@ class Generator:
             return None
         return LayerByLayer.of(self.network, self.descriptor, self.device)
 
-    def _layered(self, picture: Picture, layers: LayerByLayer) -> Picture | Fault:
+    def _layered(self, picture: Picture, layers: LayerByLayer) -> Picture | InputError:
         """A large image through a network that looks at all of it: the whole image's result, to rounding."""
         given, scale = self._taken(picture), self.descriptor.scale
         height, width, _ = given.shape
@@ -134,7 +134,7 @@ class Generator:
         values = _with_channels(values, self.descriptor.in_channels)[None]
         return F.pad(values, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else values
 
-    def _tiled(self, picture: Picture, cut: Tiling) -> Picture | Fault:
+    def _tiled(self, picture: Picture, cut: Tiling) -> Picture | InputError:
         """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
         height, width, _ = picture.pixels.shape
         scale, fade = self.descriptor.scale, cut.ramp * self.descriptor.scale
@@ -234,7 +234,7 @@ class Generator:
         return picture.with_pixels(pixels, alpha, note)
 
 
-_NOT_FINITE = Fault("generator", "the network gave values that are not finite (NaN or infinity)")
+_NOT_FINITE = InputError("generator", "the network gave values that are not finite (NaN or infinity)")
 
 
 def _with_channels(image: Tensor, channels: int) -> Tensor:

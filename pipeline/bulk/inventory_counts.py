@@ -9,7 +9,7 @@ from recast.pipeline.output.index import key_hashes
 from recast.pipeline.sources.inputs import Input
 
 
-class Seen:
+class InventoryCounts:
     """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each.
 
     Args:
@@ -17,10 +17,10 @@ class Seen:
         doubts: keep the latter alone.
     """
 
-    def __init__(self, *, remember: bool = False, doubts: bool = False) -> None:
+    def __init__(self, *, keep_keys: bool = False, doubts: bool = False) -> None:
         self.inputs = 0
         self.settled = 0
-        self._remember, self._doubts = remember, remember or doubts
+        self._keep_keys, self._doubts = keep_keys, keep_keys or doubts
         self._keys: list[np.ndarray] = []
         self.unlisted: dict[str, str] = {}
         """Beginnings of keys below which the inventory may not have shown all, each with the source to blame."""
@@ -29,7 +29,7 @@ class Seen:
         """So many more inputs went by, some of them settled before."""
         self.inputs += len(items)
         self.settled += settled
-        if self._remember:
+        if self._keep_keys:
             self._keys.append(key_hashes(item.key for item in items))
         if self._doubts:
             self.unlisted.update({_hides(item): item.source for item in items if item.problem and _is_whole(item)})
@@ -56,7 +56,7 @@ class Seen:
         return found
 
     def _missing(self, keys: Sequence[str]) -> np.ndarray:
-        assert self._remember
+        assert self._keep_keys
         if len(self._keys) > 1:
             self._keys = [np.sort(np.concatenate(self._keys))]
         hashes = key_hashes(keys)
@@ -65,7 +65,7 @@ class Seen:
 
 def _is_whole(item: Input) -> bool:
     """Whether an input with a problem stands for a file or folder as a whole, and not for one member of an archive."""
-    return item.packing in ("file", "named")
+    return item.layout in ("file", "named")
 
 
 def _hides(item: Input) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from recast.pipeline import storage, witness
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.output.index import RUNS
 from recast.pipeline.storage import FileSystem
 from recast.pipeline.urls import shown
@@ -17,17 +17,17 @@ from recast.pipeline.versions import versions
 FORMAT = "recast-run/1"
 
 
-def write_manifest(fs: FileSystem, output: str, job: BulkJob, maker: Maker, summary: Summary) -> None:
+def write_manifest(fs: FileSystem, output: str, job: BulkJob, operation: Operation, summary: Summary) -> None:
     """Put `runs/<run>.json` in place: the last thing a run does."""
-    facts = shown(manifest(job, maker, summary))
+    facts = shown(manifest(job, operation, summary))
     facts["witness"] = witness.mark(facts["run"], facts["output"], facts["spec"]["source"]["urls"])
     data = json.dumps(facts, indent=2).encode()
     storage.write_bytes(fs, storage.join(output, RUNS, f"{summary.run}.json"), data)
 
 
-def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
-    if maker.hides:
-        job = _unnamed(job, maker.hides)
+def manifest(job: BulkJob, operation: Operation, summary: Summary) -> dict[str, Any]:
+    if operation.hides:
+        job = _unnamed(job, operation.hides)
     done = summary.ok + summary.failed + summary.held
     wall = summary.seconds["wall"]
     return {
@@ -36,7 +36,7 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "job": job.job,
         "source": str(job.source),
         "output": job.output,
-        "model": {"name": maker.name, "digest": maker.digest, "path": maker.place},
+        "model": {"name": operation.name, "digest": operation.digest, "path": operation.place},
         "spec": asdict(job),
         "spec_digest": job.spec_digest(),
         "counts": summary.counts(),
@@ -48,7 +48,7 @@ def manifest(job: BulkJob, maker: Maker, summary: Summary) -> dict[str, Any]:
         "shards": summary.shards,
         "pruned": summary.pruned,
         "swept": summary.swept,
-        **({"boxes": {"keys": maker.compared.keys, "unmatched": summary.unmatched}} if maker.compared else {}),
+        **({"boxes": {"keys": operation.compared.keys, "unmatched": summary.unmatched}} if operation.compared else {}),
         "versions": versions(),
         "started_at": summary.started_at.isoformat(),
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(),

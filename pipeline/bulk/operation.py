@@ -10,23 +10,23 @@ from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.regions.tables import Compared
 from recast.pipeline.sources.inputs import Input
 
 if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import WorkerSettings
 
 
-class Mapper(Protocol):
+class Operator(Protocol):
     """Built once in each worker."""
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
         """Pictures of one shape and depth, and the inputs that they were -> their results, in order."""
         ...
 
 
-class Kit(Protocol):
+class OperationPayload(Protocol):
     """All that a worker needs to build its mapper; travels by pickle from the driver to the workers of a run."""
 
     @property
@@ -34,11 +34,11 @@ class Kit(Protocol):
         """What originals of what is replaced are to be sealed with; None: they aren't."""
         ...
 
-    def mapper(self, work: "Work") -> Mapper: ...
+    def operator(self, work: "WorkerSettings") -> Operator: ...
 
 
 @dataclass(frozen=True)
-class Maker:
+class Operation:
     """As the driver knows it, before there is any work."""
 
     name: str
@@ -47,7 +47,7 @@ class Maker:
     """What decides the results, besides the job's settings."""
     place: str
     """Where it comes from, where it comes from somewhere."""
-    kit: Callable[[], Kit]
+    payload: Callable[[], OperationPayload]
     """Fetches what is to travel; asked only when there is work."""
     renames: Callable[[Iterator[Input], bool], Iterator[Input]] | None = None
     """Gives the listed inputs other keys, where the output's are not the source's."""
@@ -64,13 +64,13 @@ class Maker:
 
 
 @dataclass(frozen=True)
-class BundleKit:
+class BundlePayload:
     """A bundle's files."""
 
     packed: bundles.Packed
     seal_key: Secret | None = None
 
-    def mapper(self, work: "Work") -> Generator:
+    def operator(self, work: "WorkerSettings") -> Generator:
         bundle, network = self.packed.unpack()
         return Generator(
             network,
@@ -82,7 +82,7 @@ class BundleKit:
         )
 
 
-def bundle_maker(job: BulkJob) -> Maker:
+def bundle_operation(job: BulkJob) -> Operation:
     """The generator of the job's bundle. Raises BundleError for one that is for something else."""
     bundle = bundles.describe(job.model)
     d = bundle.descriptor
@@ -92,4 +92,4 @@ def bundle_maker(job: BulkJob) -> Maker:
         raise BundleError(
             f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
         )
-    return Maker(bundle.name, bundle.digest, job.model, lambda: BundleKit(bundles.fetch(job.model)))
+    return Operation(bundle.name, bundle.digest, job.model, lambda: BundlePayload(bundles.fetch(job.model)))

@@ -15,9 +15,9 @@ from recast.pipeline import cluster
 from recast.pipeline.bulk.attempts import Attempt, Attempts
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.metrics import MeteredCollector
-from recast.pipeline.bulk.operation import Kit
+from recast.pipeline.bulk.operation import OperationPayload
 from recast.pipeline.bulk.tally import STATUSES
-from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
 from recast.pipeline.progress import Progress
 from recast.pipeline.urls import without_secrets
 
@@ -30,7 +30,7 @@ WATCH_EVERY_S = 0.5
 class Pool:
     """Actors on the cluster, as many and as large as it and the job allow. Needs a connected cluster; close it."""
 
-    def __init__(self, job: BulkJob, kit: Kit, progress: Progress) -> None:
+    def __init__(self, job: BulkJob, payload: OperationPayload, progress: Progress) -> None:
         gpus = cluster.accelerators()
         self.device = ("cuda" if gpus else "cpu") if job.device == "auto" else job.device
         if self.device == "cuda" and not gpus:
@@ -40,21 +40,22 @@ class Pool:
         self.threads = 0 if self.device == "cpu" else max(1, math.floor(cluster.cores() / self.actors) // 2)
         self._cpus = min(CPUS_PER_ACTOR, cluster.cores() / self.actors)
         cluster.demand(self.actors, self._cpus, self._gpus, f"{self.actors} actors")
-        self._kit = ray.put(kit)
-        self._office = ray.remote(_Office).options(**cluster.lasting()).remote(job.job, without_secrets(job.output))
+        self._payload = ray.put(payload)
+        coordinator = ray.remote(RunCoordinator).options(**cluster.driver_node_options())
+        self._coordinator = coordinator.remote(job.job, without_secrets(job.output))
         self._progress, self._closed = progress, threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()
 
-    def map(self, work: Work, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         """Every unit through an actor -> the reports, as they come. A lost actor's unit is done again by another."""
         _quiet()
         # A block is a unit. The driver owns the blocks, so the plan stays the same whatever else dies on the way.
         blocks = [ray.put(unit) for unit in units]
         plan = ray.data.from_arrow_refs(blocks)
         reports = plan.map_batches(
-            _Actor,
-            fn_constructor_args=(work, [self._kit], self._office),
+            Actor,
+            fn_constructor_args=(work, [self._payload], self._coordinator),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -67,7 +68,7 @@ class Pool:
 
     def plan(self, inputs: int) -> None:
         """Say how many inputs all that is mapped comes to."""
-        self._office.plan.remote(inputs, self.actors)
+        self._coordinator.plan.remote(inputs, self.actors)
 
     def close(self) -> None:
         self._closed.set()
@@ -76,14 +77,14 @@ class Pool:
     def _watch(self) -> None:
         while not self._closed.wait(WATCH_EVERY_S):
             try:
-                counts = ray.get(self._office.counts.remote(), timeout=5)
+                counts = ray.get(self._coordinator.counts.remote(), timeout=5)
             except ray.exceptions.RayError:
                 continue  # only the view is at stake; the run's own calls tell of a cluster that is gone
             done = sum(counts.get(status, 0) for status in STATUSES)
             self._progress.reached(done, {"failed": counts.get("failed", 0)})
 
 
-class _Office(MeteredCollector, Attempts):
+class RunCoordinator(MeteredCollector, Attempts):
     """What the workers of a run report to, in one process that outlives them: how far they are, what is in hand."""
 
     def __init__(self, job: str, output: str) -> None:
@@ -91,19 +92,19 @@ class _Office(MeteredCollector, Attempts):
         Attempts.__init__(self)
 
 
-class _Actor:
-    """A ShardMaker in its Ray process. The kit comes as a reference in a list: Ray would resolve a bare one before
+class Actor:
+    """A UnitWorker in its Ray process. The payload comes as a reference in a list: Ray would resolve a bare one before
     the actor starts, and then could not start it again elsewhere.
     """
 
-    def __init__(self, work: Work, kit: list[Any], office: Any) -> None:
-        self._maker = ShardMaker(work, ray.get(kit[0]), office, _RemoteLedger(office))
+    def __init__(self, work: WorkerSettings, payload: list[Any], coordinator: Any) -> None:
+        self._worker = UnitWorker(work, ray.get(payload[0]), coordinator, RemoteAttemptLog(coordinator))
 
     def __call__(self, unit: pa.Table) -> pa.Table:
-        return self._maker(unit)
+        return self._worker(unit)
 
 
-class _RemoteLedger:
+class RemoteAttemptLog:
     """The ledger as workers see it: what they say has arrived when the call returns."""
 
     def __init__(self, ledger: Any) -> None:
@@ -112,14 +113,14 @@ class _RemoteLedger:
     def begin(self, unit: str) -> Attempt:
         return ray.get(self._ledger.begin.remote(unit))
 
-    def take(self, unit: str, key: str) -> None:
-        ray.get(self._ledger.take.remote(unit, key))
+    def start(self, unit: str, key: str) -> None:
+        ray.get(self._ledger.start.remote(unit, key))
 
     def may_commit(self, unit: str, number: int) -> bool:
         return ray.get(self._ledger.may_commit.remote(unit, number))
 
-    def done(self, unit: str) -> None:
-        ray.get(self._ledger.done.remote(unit))
+    def finish(self, unit: str) -> None:
+        ray.get(self._ledger.finish.remote(unit))
 
 
 def _quiet() -> None:

@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recast.pipeline import cluster, events, storage
-from recast.pipeline.bulk.completed import Settled, read_settled
-from recast.pipeline.bulk.inventory_counts import Seen
+from recast.pipeline.bulk.completed import Completed, read_completed
+from recast.pipeline.bulk.inventory_counts import InventoryCounts
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.manifest import write_manifest
-from recast.pipeline.bulk.operation import Kit, Maker, bundle_maker
-from recast.pipeline.bulk.units import by_key, legs, todo, units
-from recast.pipeline.bulk.worker import Work
+from recast.pipeline.bulk.operation import Operation, OperationPayload, bundle_operation
+from recast.pipeline.bulk.units import by_key, chunks, pending, units
+from recast.pipeline.bulk.worker import WorkerSettings
 from recast.pipeline.output import replacement
-from recast.pipeline.output.compaction import Gone, drop, standings
-from recast.pipeline.output.housekeeping import sweep
+from recast.pipeline.output.compaction import KeyPredicate, delete_keys, fragment_states
+from recast.pipeline.output.housekeeping import collect_garbage
 from recast.pipeline.output.index import current
 from recast.pipeline.output.lease import Claim, Lease
 from recast.pipeline.progress import Progress
@@ -45,38 +45,38 @@ class MismatchError(BulkError):
     exit_status = 2
 
 
-def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary:
+def run(job: BulkJob, progress: Progress, operation: Operation | None = None) -> Summary:
     """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
 
     Args:
-        maker: what makes the results; None: the generator of the job's bundle.
+        operation: what is done to each input; None: the generator of the job's bundle.
 
     Raises:
         BulkError, BundleError, StorageError, LeaseError, ClusterError: with a sentence each; nothing half done counts.
     """
     began = time.monotonic()
     summary = Summary(_run_name(), datetime.datetime.now(datetime.UTC))
-    maker = maker or bundle_maker(job)
+    operation = operation or bundle_operation(job)
     fs, output = storage.filesystem(job.output)
     log = events.driver_log(run=summary.run, job=job.job, output=job.output)
-    log.info("run begun", source="hidden" if maker.hides else str(job.source), model=maker.digest)
+    log.info("run begun", source="hidden" if operation.hides else str(job.source), model=operation.digest)
     over = PassedOver()
     listing = _begun(inventory(job.source, over))  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
-        settled = _settled(fs, output, job, maker)
+        settled = _settled(fs, output, job, operation)
         lease.above(settled.epoch)
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
-        seen = Seen(remember=job.prune, doubts=job.replace)
-        listing = maker.listed(listing, run=True)
-        plan = legs(todo(islice(listing, job.limit), settled, seen))
-        plan = map(by_key, plan) if maker.hides else plan
+        seen = InventoryCounts(keep_keys=job.prune, doubts=job.replace)
+        listing = operation.listed(listing, run=True)
+        plan = chunks(pending(islice(listing, job.limit), settled, seen))
+        plan = map(by_key, plan) if operation.hides else plan
         if first := next(plan, None):
-            kit = maker.kit()
+            payload = operation.payload()
             with cluster.connected():
-                _map(job, maker, kit, chain([first], plan), seen, summary, lease, progress)
+                _map(job, operation, payload, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
-        summary.unmatched = len(maker.compared.unmatched) if maker.compared else 0
+        summary.unmatched = len(operation.compared.unmatched) if operation.compared else 0
         summary.passed_over = dict(over.counts)
         lease.check()
         if summary.untried:
@@ -85,37 +85,39 @@ def run(job: BulkJob, progress: Progress, maker: Maker | None = None) -> Summary
                 f"{summary.ok + summary.failed + summary.held:,} are settled. Run the same command again to try "
                 "what is left"
             )
-        replaced = _replaced(fs, output, job, maker, settled, seen, progress) if job.replace else set()
+        replaced = _replaced(fs, output, job, operation, settled, seen, progress) if job.replace else set()
         redone = () if _stopped_short(job, seen) else settled.damaged
-        summary.swept = sweep(fs, output, lease, settled.shards, redone, replaced, began_at=summary.started_at)
+        summary.swept = collect_garbage(
+            fs, output, lease, settled.shards, redone, replaced, began_at=summary.started_at
+        )
         if job.prune:
             _say_spared(fs, output, job, seen, progress)
-            summary.pruned = drop(fs, output, lease, _vanished(job, seen)).rows
+            summary.pruned = delete_keys(fs, output, lease, _vanished(job, seen)).rows
         lease.confirm()
         summary.seconds["wall"] = time.monotonic() - began
-        write_manifest(fs, output, job, maker, summary)
+        write_manifest(fs, output, job, operation, summary)
     log.info("run finished", **summary.counts(), seconds=round(summary.seconds["wall"], 3))
     return summary
 
 
-def plan_only(job: BulkJob, maker: Maker | None = None) -> Summary:
+def dry_run(job: BulkJob, operation: Operation | None = None) -> Summary:
     """Count what a run would do, without taking the lease or writing anything (`--dry-run`)."""
     summary = Summary("none", datetime.datetime.now(datetime.UTC))
-    maker = maker or bundle_maker(job)
+    operation = operation or bundle_operation(job)
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
-        seen, over = Seen(remember=job.prune), PassedOver()
-        listing = maker.listed(inventory(job.source, over), run=False)
-        for _ in todo(islice(listing, job.limit), _settled(fs, output, job, maker), seen):
+        seen, over = InventoryCounts(keep_keys=job.prune), PassedOver()
+        listing = operation.listed(inventory(job.source, over), run=False)
+        for _ in pending(islice(listing, job.limit), _settled(fs, output, job, operation), seen):
             pass
         if job.prune:
-            summary.pruned = sum(standing.gone for standing in standings(fs, output, _vanished(job, seen)))
+            summary.pruned = sum(state.gone for state in fragment_states(fs, output, _vanished(job, seen)))
     summary.inputs, summary.settled_before = seen.inputs, seen.settled
     summary.passed_over = dict(over.counts)
     return summary
 
 
-def _vanished(job: BulkJob, seen: Seen) -> Gone:
+def _vanished(job: BulkJob, seen: InventoryCounts) -> KeyPredicate:
     """Which keys of the output the source has no more. What --include and --exclude keep out of the run stays."""
     if not seen.inputs:
         raise BulkError(
@@ -125,20 +127,26 @@ def _vanished(job: BulkJob, seen: Seen) -> Gone:
     return lambda keys: seen.gone(keys) & np.array([job.source.admits(key) for key in keys], bool)
 
 
-def _stopped_short(job: BulkJob, seen: Seen) -> bool:
+def _stopped_short(job: BulkJob, seen: InventoryCounts) -> bool:
     """Whether there may be inputs that the run did not come to: --limit, or a source that is empty at the moment."""
     return not seen.inputs or (job.limit is not None and seen.inputs >= job.limit)
 
 
 def _replaced(
-    fs: FileSystem, output: str, job: BulkJob, maker: Maker, settled: Settled, seen: Seen, progress: Progress
+    fs: FileSystem,
+    output: str,
+    job: BulkJob,
+    operation: Operation,
+    settled: Completed,
+    seen: InventoryCounts,
+    progress: Progress,
 ) -> set[str]:
     """Fragments of other makers whose inputs were done again or are gone. Tells of results that stay."""
-    source, others = job.source, set(settled.makers) - {(maker.digest, job.spec_digest())}
+    source, others = job.source, set(settled.makers) - {(operation.digest, job.spec_digest())}
     filters = bool(source.include or source.exclude)
 
     def unreached(keys: Sequence[str]) -> np.ndarray:
-        if _stopped_short(job, seen) or (filters and maker.hides):  # hidden keys don't tell what the filters mean
+        if _stopped_short(job, seen) or (filters and operation.hides):  # hidden keys don't tell what the filters mean
             return np.ones(len(keys), bool)
         return seen.doubtful(keys) | ~np.array([source.admits(key) for key in keys], bool)
 
@@ -153,7 +161,7 @@ def _replaced(
     return found
 
 
-def _say_spared(fs: FileSystem, output: str, job: BulkJob, seen: Seen, progress: Progress) -> None:
+def _say_spared(fs: FileSystem, output: str, job: BulkJob, seen: InventoryCounts, progress: Progress) -> None:
     """Tell of results that stay because what their inputs would be in can't be listed, whole, at the moment."""
     if not seen.unlisted:
         return
@@ -167,24 +175,24 @@ def _run_name() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def _settled(fs: FileSystem, output: str, job: BulkJob, maker: Maker) -> Settled:
+def _settled(fs: FileSystem, output: str, job: BulkJob, operation: Operation) -> Completed:
     """What needs no work. Refuses an output that another bundle or other settings made, unless it is to be replaced."""
-    pair = (maker.digest, job.spec_digest())
-    found = read_settled(fs, output, retry_failed=job.retry_failed, maker=pair if job.replace else None)
+    pair = (operation.digest, job.spec_digest())
+    found = read_completed(fs, output, retry_failed=job.retry_failed, made_by=pair if job.replace else None)
     others = {other: about for other, about in found.makers.items() if other != pair}
     if others and not job.replace:
         raise MismatchError(
-            f"{job.output} was made {_difference(others, maker, job)}; "
+            f"{job.output} was made {_difference(others, operation, job)}; "
             f"choose another output, or give --replace to make it anew"
         )
     return found
 
 
-def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], maker: Maker, job: BulkJob) -> str:
+def _difference(others: Mapping[tuple[str, str], Mapping[str, str]], operation: Operation, job: BulkJob) -> str:
     """How the rows in an output differ from what is asked for now: by whose bundle, or by which settings."""
     (model, _), about = next(iter(others.items()))
-    if model != maker.digest:
-        return f"with {about.get('recast.bundle')!r} ({model}), not with {maker.name!r} ({maker.digest})"
+    if model != operation.digest:
+        return f"with {about.get('recast.bundle')!r} ({model}), not with {operation.name!r} ({operation.digest})"
     before, now = json.loads(about.get("recast.settings", "{}")), json.loads(json.dumps(job.deciding()))
     changed = [f"{k} {before.get(k)} (now {now.get(k)})" for k in now | before if before.get(k) != now.get(k)]
     return f"with other settings: {', '.join(changed)}"
@@ -197,7 +205,7 @@ def _begun(items: Iterator[T]) -> Iterator[T]:
 
 
 def _map(
-    job: BulkJob, maker: Maker, kit: Kit, plan: Iterator[list[Any]], seen: Seen,
+    job: BulkJob, operation: Operation, payload: OperationPayload, plan: Iterator[list[Any]], seen: InventoryCounts,
     summary: Summary, lease: Lease, progress: Progress,
 ) -> None:  # fmt: skip
     """Every leg of the plan through a pool of ShardMakers on Ray Data."""
@@ -205,24 +213,26 @@ def _map(
         Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
     )
 
-    with contextlib.closing(Pool(job, kit, progress)) as pool:
-        work = work_of(job, maker, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim)
-        for leg in plan:
+    with contextlib.closing(Pool(job, payload, progress)) as pool:
+        work = settings_of(job, operation, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim)
+        for chunk in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
-            for report in pool.map(work, units(leg, pool.actors, job.shard_images)):
+            for report in pool.map(work, units(chunk, pool.actors, job.shard_images)):
                 lease.check()
                 summary.add(report)
                 if report["run_fault"]:
                     raise BulkError(report["run_fault"])
 
 
-def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int, claim: Claim | None = None) -> Work:
+def settings_of(
+    job: BulkJob, operation: Operation, *, run: str, device: str, threads: int, claim: Claim | None = None
+) -> WorkerSettings:
     """What the workers of a run must know. Without a claim they may write where nobody else can."""
-    return Work(
+    return WorkerSettings(
         output=job.output,
         run=run,
-        model=maker.digest,
+        model=operation.digest,
         spec=job.spec_digest(),
         encoder=job.encoder,
         precision=job.precision,
@@ -237,5 +247,5 @@ def work_of(job: BulkJob, maker: Maker, *, run: str, device: str, threads: int, 
         max_input_bytes=job.max_input_bytes,
         fails_closed=job.job == "deidentify",
         claim=claim,
-        about={"recast.bundle": maker.name, "recast.settings": json.dumps(job.deciding())},
+        about={"recast.bundle": operation.name, "recast.settings": json.dumps(job.deciding())},
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.inputs import Input
 
 
@@ -17,7 +17,7 @@ class Sample:
     """Its number in the unit."""
     picture: Picture | None = None
     data: bytes | None = None
-    fault: Fault | None = None
+    fault: InputError | None = None
     untried: str = ""
     """A fault of storage, not of the image: the input is left for the next run."""
     source_size: tuple[int | None, int | None] = (None, None)

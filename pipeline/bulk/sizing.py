@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Maker
-from recast.pipeline.bulk.road import work_of
+from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.road import settings_of
 from recast.pipeline.images.decode import decode
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import inventory
@@ -78,16 +78,16 @@ class Sizing:
         }
 
 
-def sized(job: BulkJob, maker: Maker, *, sample: int, seed: int = 0) -> Sizing:
+def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> Sizing:
     """List a job's source, and put a random sample of it through the job's stages in this process, one at a time.
 
     Nothing is written. On an accelerator the generator's time is of one image at a time; batches are faster.
 
     Raises:
         StorageError, BundleError: the source or the bundle can't be read.
-        Fault: not one of the sampled images can be read.
+        InputError: not one of the sampled images can be read.
     """
-    count, chosen = _sampled(maker.listed(inventory(job.source), run=False), sample + WARMUP, seed)
+    count, chosen = _sampled(operation.listed(inventory(job.source), run=False), sample + WARMUP, seed)
     if not chosen:
         return Sizing(
             inputs=0, sampled=0, unreadable=0, device="cpu", input_bytes=0, output_bytes=0, megapixels=0, fetch_s=0,
@@ -97,12 +97,12 @@ def sized(job: BulkJob, maker: Maker, *, sample: int, seed: int = 0) -> Sizing:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        measured = _measured(job, maker, chosen, device)
+        measured = _measured(job, operation, chosen, device)
     finally:
         torch.set_num_threads(threads)
     good = [row for row in measured if row is not None]
     if not good:
-        raise Fault("unreadable", f"none of {len(measured)} sampled images of {job.source} can be worked on")
+        raise InputError("unreadable", f"none of {len(measured)} sampled images of {job.source} can be worked on")
     means = np.mean(good[WARMUP:] or good, axis=0)
     names = ("input_bytes", "output_bytes", "megapixels", "fetch_s", "decode_s", "generate_s", "encode_s")
     return Sizing(
@@ -126,8 +126,8 @@ def _sampled(items: Iterable[Input], wanted: int, seed: int) -> tuple[int, list[
     return count, chosen
 
 
-def _measured(job: BulkJob, maker: Maker, items: list[Input], device: str) -> list[tuple[float, ...] | None]:
-    mapper = maker.kit().mapper(work_of(job, maker, run="none", device=device, threads=0))
+def _measured(job: BulkJob, operation: Operation, items: list[Input], device: str) -> list[tuple[float, ...] | None]:
+    operator = operation.payload().operator(settings_of(job, operation, run="none", device=device, threads=0))
     rows: list[tuple[float, ...] | None] = []
     for item in items:
         try:
@@ -136,13 +136,13 @@ def _measured(job: BulkJob, maker: Maker, items: list[Input], device: str) -> li
             times.append(time.perf_counter())
             picture = job.encoder.fitted(decode(data, job.max_pixels))
             times.append(time.perf_counter())
-            (result,) = mapper([picture], [item])
+            (result,) = operator([picture], [item])
             times.append(time.perf_counter())
-            if isinstance(result, Fault):
+            if isinstance(result, InputError):
                 raise result
             made = job.encoder.encode(result)
             times.append(time.perf_counter())
-        except Fault:
+        except InputError:
             rows.append(None)
             continue
         rows.append((len(data), len(made), picture.width * picture.height / 1e6, *np.diff(times)))

@@ -8,13 +8,13 @@ from typing import get_type_hints
 
 import pyarrow as pa
 
-from recast.pipeline.bulk.completed import Settled
-from recast.pipeline.bulk.inventory_counts import Seen
+from recast.pipeline.bulk.completed import Completed
+from recast.pipeline.bulk.inventory_counts import InventoryCounts
 from recast.pipeline.sources.inputs import Input
 
-CHUNK = 8192
+COMPARED_AT_ONCE = 8192
 """Inputs compared with the index at once."""
-LEG_INPUTS = 1 << 20
+CHUNK_INPUTS = 1 << 20
 """Inputs planned before work on them begins; the plan held in memory never grows beyond this."""
 UNITS_PER_WORKER = 6
 """At least so many units for each worker, so that none idles long at the end while others finish theirs."""
@@ -27,37 +27,37 @@ _TYPES = {str: pa.string(), bytes: pa.binary(), int: pa.int64()}
 _SCHEMA = pa.schema([(name, _TYPES.get(kind, pa.string())) for name, kind in get_type_hints(Input).items()])
 
 
-def todo(inputs: Iterable[Input], settled: Settled, seen: Seen) -> Iterator[Input]:
+def pending(inputs: Iterable[Input], settled: Completed, seen: InventoryCounts) -> Iterator[Input]:
     """The inventory minus what the index has; `seen` counts what went by."""
     left = iter(inputs)
-    while chunk := list(islice(left, CHUNK)):
+    while chunk := list(islice(left, COMPARED_AT_ONCE)):
         new = settled.unsettled(chunk)
         seen.note(chunk, settled=len(chunk) - len(new))
         yield from new
 
 
-def legs(inputs: Iterable[Input]) -> Iterator[pa.Table]:
+def chunks(inputs: Iterable[Input]) -> Iterator[pa.Table]:
     """The inputs in stretches that are planned, and then worked on, together; packed, at some 250 bytes an input."""
     left = iter(inputs)
-    while chunks := list(_packed(islice(left, LEG_INPUTS))):
+    while chunks := list(_packed(islice(left, CHUNK_INPUTS))):
         yield pa.concat_tables(chunks)
 
 
-def by_key(leg: pa.Table) -> pa.Table:
+def by_key(chunk: pa.Table) -> pa.Table:
     """A leg in the order of its keys, so that nothing tells the order of the listing where keys are hidden."""
-    return leg.sort_by("key")
+    return chunk.sort_by("key")
 
 
 def _packed(inputs: Iterator[Input]) -> Iterator[pa.Table]:
-    while chunk := list(islice(inputs, CHUNK)):
+    while chunk := list(islice(inputs, COMPARED_AT_ONCE)):
         yield pack_unit(chunk)
 
 
-def units(leg: pa.Table, workers: int, shard_images: int) -> Iterator[pa.Table]:
+def units(chunk: pa.Table, workers: int, shard_images: int) -> Iterator[pa.Table]:
     """A leg cut into units of at most `shard_images` inputs, small enough that all workers have several."""
-    size = min(shard_images, max(LEAST_UNIT, -(-len(leg) // (workers * UNITS_PER_WORKER))))
-    for start in range(0, len(leg), size):
-        unit = leg.slice(start, size)
+    size = min(shard_images, max(LEAST_UNIT, -(-len(chunk) // (workers * UNITS_PER_WORKER))))
+    for start in range(0, len(chunk), size):
+        unit = chunk.slice(start, size)
         yield unit.take(pa.array(range(len(unit))))  # a copy: the slice itself would drag the whole leg along
 
 

@@ -5,12 +5,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 16
+COMPARED_AT_ONCE = 1 << 16
 """On a CPU values are converted so many at a time, which stay in a core's cache from step to step."""
 LANES = 64
 """OpenCV rounds the last few values of an array by other instructions than the rest; no array has such a rest here."""
 
-_ZEROS = np.zeros(CHUNK, np.float32)
+_ZEROS = np.zeros(COMPARED_AT_ONCE, np.float32)
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
 
@@ -30,7 +30,7 @@ def to_values(
     if device.type != "cpu":
         return (torch.from_numpy(pixels).to(device, non_blocking=True).float() * float(factor) + low).permute(2, 0, 1)
     values = np.empty(pixels.shape, np.float32) if room is None else room
-    for start in range(0, len(pixels), step := max(1, CHUNK // max(pixels[0].size, 1))):
+    for start in range(0, len(pixels), step := max(1, COMPARED_AT_ONCE // max(pixels[0].size, 1))):
         chunk = np.multiply(pixels[start : start + step], factor, out=values[start : start + step])
         if low:
             chunk += np.float32(low)
@@ -61,8 +61,8 @@ def _rounded(values: np.ndarray, factor: float, offset: float, depth: np.dtype) 
     rest[: given.size - whole] = given[whole:]
     rounded_rest = np.empty(LANES, depth)
     total, depth_code = 0.0, _DEPTHS[np.dtype(depth).name]
-    stops = [*range(CHUNK, whole, CHUNK), whole] if whole else []
-    pieces = [(given[s:stop], pixels[s:stop]) for s, stop in zip(range(0, whole, CHUNK), stops, strict=True)]
+    stops = [*range(COMPARED_AT_ONCE, whole, COMPARED_AT_ONCE), whole] if whole else []
+    pieces = [(given[s:stop], pixels[s:stop]) for s, stop in zip(range(0, whole, COMPARED_AT_ONCE), stops, strict=True)]
     for values_piece, pixels_piece in [*pieces, (rest, rounded_rest)]:
         row = values_piece[None]
         cv2.addWeighted(row, factor, row, 0, offset, dst=pixels_piece[None], dtype=depth_code)

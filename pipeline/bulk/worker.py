@@ -12,8 +12,8 @@ import torch
 
 from recast.pipeline import events, storage
 from recast.pipeline.ahead import ahead
-from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, Attempts, Ledger
-from recast.pipeline.bulk.operation import Kit
+from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, AttemptLog, Attempts
+from recast.pipeline.bulk.operation import OperationPayload
 from recast.pipeline.bulk.sample import Sample
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.units import unit_id, unpack_unit
@@ -23,7 +23,7 @@ from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Claim, LeaseError
 from recast.pipeline.output.shards import Container, ScratchError
 from recast.pipeline.precision import Precision
@@ -45,7 +45,7 @@ OVERTAKEN_PIXELS = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class WorkerSettings:
     """Everything a worker must know; the same for all workers of a run."""
 
     output: str
@@ -73,23 +73,29 @@ class Work:
     """For the fragments' metadata: the names behind `model` and `spec`."""
 
 
-_CRASH = Fault("crash", f"{FATAL_DEATHS} processes died while this image was in hand, and it alone")
+_CRASH = InputError("crash", f"{FATAL_DEATHS} processes died while this image was in hand, and it alone")
 
 
-class ShardMaker:
+class UnitWorker:
     """Pure unit -> results, once built; Ray calls it, a test can too."""
 
-    def __init__(self, work: Work, kit: Kit, collector: Any | None = None, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        work: WorkerSettings,
+        payload: OperationPayload,
+        collector: Any | None = None,
+        ledger: AttemptLog | None = None,
+    ) -> None:
         torch.set_num_threads(1 if work.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
         self._work = work
-        self._mapper = kit.mapper(work)
+        self._mapper = payload.operator(work)
         self._fetchers = ThreadPoolExecutor(FETCH_AHEAD, "fetch")
         self._codecs = ThreadPoolExecutor(2 * work.threads, "codec") if work.threads else None
         self._streams = _streams(work.device)
         self._tally = Tally(collector)
         self._ledger = ledger or Attempts()
         self._log = events.log(run=work.run, output=work.output)
-        self._committer = Committer(work, self._ledger, self._tally, kit.seal_key)
+        self._committer = Committer(work, self._ledger, self._tally, payload.seal_key)
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
@@ -109,7 +115,7 @@ class ShardMaker:
                 raise
             self._tally.count(run_fault=f"writing {self._work.output} failed: {storage.sentence(fault)}")
             self._log.error("shard not written", shard=name, error=storage.sentence(fault))
-        self._ledger.done(name)
+        self._ledger.finish(name)
         return pa.Table.from_pylist([self._tally.report()])
 
     def _settle(self, unit: list[Input], name: str, attempt: Attempt) -> None:
@@ -135,7 +141,7 @@ class ShardMaker:
             if item.key in attempt.condemned:
                 yield Sample(item, place, fault=_CRASH)
                 continue
-            self._ledger.take(name, item.key)
+            self._ledger.start(name, item.key)
             yield from map(self._encode, self._generate([self._decode(self._fetch(Sample(item, place)))]))
 
     def _fetch_ahead(self, sample: Sample) -> Sample:
@@ -146,7 +152,7 @@ class ShardMaker:
             with self._tally.timed("fetch"):
                 sample.data = read(sample.item, self._work.max_input_bytes)
             self._tally.count(bytes_read=len(sample.data))
-        except Fault as fault:
+        except InputError as fault:
             sample.fault = fault
         except Exception as fault:  # whatever it is, it is no reason to end the run
             sample.untried = storage_sentence_of(fault, sample.item)
@@ -161,7 +167,7 @@ class ShardMaker:
                 with self._tally.timed("decode"):
                     sample.picture = self._work.encoder.fitted(self._coloured(decode(data, self._work.max_pixels)))
                 sample.source_size = (sample.picture.width, sample.picture.height)
-            except Fault as fault:
+            except InputError as fault:
                 sample.fault = fault
         return sample
 
@@ -219,10 +225,10 @@ class ShardMaker:
             return group
         for sample, result in zip(group, results, strict=True):
             sample.picture = result if isinstance(result, Picture) else None
-            sample.fault = result if isinstance(result, Fault) else None
+            sample.fault = result if isinstance(result, InputError) else None
         return group
 
-    def _results(self, pictures: list[tuple[Input, Picture]]) -> list[Picture | Fault]:
+    def _results(self, pictures: list[tuple[Input, Picture]]) -> list[Picture | InputError]:
         """What the generator gives; where it fails, the pictures are tried alone, so that one spoils no other."""
         try:
             return self._mapper([picture for _, picture in pictures], [item for item, _ in pictures])
@@ -233,7 +239,7 @@ class ShardMaker:
                 raise
             if len(pictures) > 1:
                 return [self._results([picture])[0] for picture in pictures]
-            return [Fault("generator", str(fault).partition("\n")[0] or type(fault).__name__)]
+            return [InputError("generator", str(fault).partition("\n")[0] or type(fault).__name__)]
 
     def _encode(self, sample: Sample) -> Sample:
         if sample.picture is not None:
@@ -242,7 +248,7 @@ class ShardMaker:
                     # A restored original may be deeper than what was published in its place.
                     sample.picture = self._work.encoder.fitted(sample.picture)
                     sample.data = self._work.encoder.encode(sample.picture)
-                except Fault as fault:
+                except InputError as fault:
                     sample.fault = fault
         return sample
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from recast.pipeline import events, storage
-from recast.pipeline.bulk.attempts import Attempt, Ledger
+from recast.pipeline.bulk.attempts import Attempt, AttemptLog
 from recast.pipeline.bulk.sample import Sample, in_order
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.deidentify.secrets import seal
@@ -18,14 +18,14 @@ from recast.pipeline.output.shards import Shard, shard, shard_facts
 from recast.pipeline.urls import without_secrets
 
 if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import WorkerSettings
 
 
 class Committer:
     """Writes what a worker's stages give. What has no fragment did not happen, and before each fragment it is asked
     whether this run still holds the output's lease and this attempt its unit."""
 
-    def __init__(self, work: "Work", ledger: Ledger, tally: Tally, seal_key: seal.Secret | None) -> None:
+    def __init__(self, work: "WorkerSettings", ledger: AttemptLog, tally: Tally, seal_key: seal.Secret | None) -> None:
         self._work, self._ledger, self._tally, self._seal_key = work, ledger, tally, seal_key
         self._fs, self._output = storage.filesystem(work.output)
         self._epoch = work.claim.epoch if work.claim else 0

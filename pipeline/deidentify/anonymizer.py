@@ -15,10 +15,10 @@ from recast.pipeline.deidentify.replacement.classical import covered_share, grow
 from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
 from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
-from recast.pipeline.input_errors import Fault, Held
+from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.regions.detectors import Detector, NotFiniteError, numbered
 from recast.pipeline.regions.region import Region, union
-from recast.pipeline.regions.tables import Brought, misplaced
+from recast.pipeline.regions.tables import RegionTable, misplaced
 from recast.pipeline.sources.inputs import Input
 
 FACE = "face"
@@ -55,7 +55,7 @@ class Anonymizer:
     """Detect, replace, detect again."""
 
     detectors: Sequence[Detector]
-    brought: Brought | None = None
+    table: RegionTable | None = None
     replacement: Replacement = field(default_factory=Replacement)
     policy: Policy = field(default_factory=Policy)
     painter: FacePainter | None = None
@@ -63,18 +63,18 @@ class Anonymizer:
     keep_originals: bool = False
     """Whether results bring the pixels that were replaced with them, to be sealed."""
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
-        """Pictures of one shape -> each without its regions, or `Held`."""
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+        """Pictures of one shape -> each without its regions, or `HeldError`."""
         try:
             return self._anonymized(pictures, items)
         except NotFiniteError as fault:
             if len(pictures) > 1:  # one picture's numbers spoil no other's
                 return [self([picture], [item])[0] for picture, item in zip(pictures, items, strict=True)]
-            return [Held("not-finite", f"{fault}: nobody knows what is there")]
+            return [HeldError("not-finite", f"{fault}: nobody knows what is there")]
 
-    def _anonymized(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+    def _anonymized(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
         found = self._found([looks(picture.pixels, picture.alpha) for picture in pictures])
-        results: list[Picture | Fault | None] = []
+        results: list[Picture | InputError | None] = []
         drafts: dict[int, tuple[_Draft, list[Region]]] = {}
         for n, (picture, item, regions) in enumerate(zip(pictures, items, found, strict=True)):
             decided = self._decided(picture, item.alias or item.key, regions)
@@ -101,28 +101,28 @@ class Anonymizer:
                     found[n] += [region for region in map(numbered, more) if region.score >= self.policy.doubt]
         return [union([regions]) for regions in found]
 
-    def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Picture | Fault:
+    def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Picture | InputError:
         """What is to be replaced in a picture; or the picture as it is; or why it is held."""
-        if not self.detectors and not (self.brought is not None and key in self.brought):
-            return Held("no-entry", "no detector looks at it, and no table of boxes has an entry for it")
-        brought = self.brought.of(key) if self.brought is not None else []
-        for region in brought:
+        if not self.detectors and not (self.table is not None and key in self.table):
+            return HeldError("no-entry", "no detector looks at it, and no table of boxes has an entry for it")
+        table = self.table.of(key) if self.table is not None else []
+        for region in table:
             if unfit := misplaced(region, picture.width, picture.height):
                 return unfit
         sure, doubtful = self._sorted(found)
-        regions = self._distinct(union([brought, sure]))
+        regions = self._distinct(union([table, sure]))
         doubtful = [region for region in doubtful if self._covered(region, regions) < MOSTLY]
         beside = [region for region in doubtful if self._covered(region, regions) >= BESIDE]
         if alone := [region for region in doubtful if region not in beside]:
             worst = max(alone, key=lambda r: r.score)
-            return Held(
+            return HeldError(
                 "doubtful",
                 f"{worst.detector} gives a {worst.kind} {worst.score:.2f}, between {self.policy.doubt} and "
                 f"{self.policy.threshold}",
             )
         regions += beside
         if len(regions) > self.policy.most_regions:
-            return Held("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
+            return HeldError("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
         return regions or self._without(picture, key)
 
     def _distinct(self, regions: Sequence[Region]) -> list[Region]:
@@ -188,7 +188,7 @@ class Anonymizer:
             for draft, regions in zip(drafts, found, strict=True)
         ]
 
-    def _finished(self, draft: _Draft, left: list[Region]) -> Picture | Fault:
+    def _finished(self, draft: _Draft, left: list[Region]) -> Picture | InputError:
         """The picture, once nothing is found in it that should not be."""
         for stronger in self._stronger():
             if not left:
@@ -197,7 +197,7 @@ class Anonymizer:
             self._replace_in(draft, left, stronger)
             (left,) = self._left([draft])
         if left:
-            return Held("still-found", "a detector still finds something in what was to be published")
+            return HeldError("still-found", "a detector still finds something in what was to be published")
         original = with_alpha(draft.picture.pixels, draft.picture.alpha)
         return dataclasses.replace(
             draft.picture,
@@ -224,11 +224,11 @@ class Anonymizer:
         sure = [region for region in found if region.score >= self.policy.threshold]
         return sure, [region for region in found if region.score < self.policy.threshold]
 
-    def _without(self, picture: Picture, key: str) -> Picture | Fault:
+    def _without(self, picture: Picture, key: str) -> Picture | InputError:
         if self.policy.without == "hold":
-            return Held("nothing-found", "no detector finds anything in it, and the policy is to hold such images")
+            return HeldError("nothing-found", "no detector finds anything in it, and the policy is to hold such images")
         if self.policy.without == "sample" and _share(key) < self.policy.sample_share:
-            return Held("review", "nothing is found in it; it is of the sample that a person should look at")
+            return HeldError("review", "nothing is found in it; it is of the sample that a person should look at")
         return picture
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recast.models.bundle import BundleError
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
@@ -17,13 +17,13 @@ from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
 from recast.pipeline.deidentify.settings import Deidentification
 from recast.pipeline.regions.detectors import Detector
 from recast.pipeline.regions.registry import built_detectors
-from recast.pipeline.regions.tables import BoxesError, Brought, Compared
+from recast.pipeline.regions.tables import BoxesError, Compared, RegionTable
 
 if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import WorkerSettings
 
 
-def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Maker:
+def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Operation:
     """The maker of a de-identification into an output.
 
     Raises:
@@ -33,11 +33,11 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
     """
     hides = asked.names == "hmac"
     assert passcode or not (asked.seal or asked.model or hides)
-    brought = Brought(asked.boxes) if asked.boxes else None
-    if brought is not None and not asked.looks and not brought.images:
+    table = RegionTable(asked.boxes) if asked.boxes else None
+    if table is not None and not asked.looks and not table.images:
         raise BoxesError(f"the boxes {asked.boxes} name no image, and no detector looks: nothing could be published")
     packed = {name: bundles.fetch(name) for name in asked.bundles()}
-    names = [detector.name for detector in _built(asked, packed, "cpu")] + ([brought.name] if brought else [])
+    names = [detector.name for detector in _built(asked, packed, "cpu")] + ([table.name] if table else [])
     deciding, how = list(names), str(asked.replacement.method)
     if asked.model:
         painter = FacePainter(packed[asked.model], Secret(b""), consistent_by=asked.consistent_by)
@@ -47,35 +47,35 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
         deciding, how = [*names, described.digest], f"{described.name} ({described.digest})"
     digest = "sha256:" + hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:16]
 
-    def kit() -> AnonymizerKit:
+    def payload() -> AnonymizerPayload:
         fs, path = storage.filesystem(output)
-        return AnonymizerKit(
+        return AnonymizerPayload(
             asked,
-            brought,
+            table,
             packed,
             sealing_key(fs, path, passcode) if passcode and (asked.seal or hides) else None,
             codes_key(fs, path, passcode, fresh=True) if asked.model and passcode else None,
         )
 
     name = f"{how} over {' and '.join(names)}"
-    compared = Compared(brought) if brought else None
+    compared = Compared(table) if table else None
     if not (passcode and hides):
-        return Maker(name, digest, asked.model, kit, compared=compared)
+        return Operation(name, digest, asked.model, payload, compared=compared)
     hidden = HiddenNames(output, passcode)
-    return Maker(name, digest, asked.model, kit, hidden.renamed, hidden.hidden, compared)
+    return Operation(name, digest, asked.model, payload, hidden.renamed, hidden.hidden, compared)
 
 
 @dataclass(frozen=True)
-class AnonymizerKit:
+class AnonymizerPayload:
     """Settings, the user's boxes, bundles and keys."""
 
     asked: Deidentification
-    brought: Brought | None
+    table: RegionTable | None
     packed: dict[str, Packed]
     seal_key: Secret | None
     codes_key: Secret | None
 
-    def mapper(self, work: "Work") -> Anonymizer:
+    def operator(self, work: "WorkerSettings") -> Anonymizer:
         painter = None
         if self.codes_key is not None:
             painter = FacePainter(
@@ -86,7 +86,7 @@ class AnonymizerKit:
             )
         return Anonymizer(
             detectors=_built(self.asked, self.packed, work.device),
-            brought=self.brought,
+            table=self.table,
             replacement=self.asked.replacement,
             policy=self.asked.policy,
             painter=painter,

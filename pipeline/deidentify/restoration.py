@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.replacement.painter import FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import revealing
 from recast.pipeline.deidentify.secrets.seal import Lock, SealError, Secret, opened, read_lock
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import fragments
 from recast.pipeline.output.seals import SEALS, read_seals, seals_of
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 
 if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import Work
+    from recast.pipeline.bulk.worker import WorkerSettings
 
 Box = tuple[int, int, int, int]
 TABLES_HELD = 4
 """Shards whose rows a worker keeps at hand."""
 
 
-def restoring(output: str, passcode: Secret, model: str = "") -> Maker:
+def restoring(output: str, passcode: Secret, model: str = "") -> Operation:
     """The maker that restores a de-identified output: by its seals, or, with a model, from the images themselves.
 
     Raises:
@@ -48,12 +48,12 @@ def restoring(output: str, passcode: Secret, model: str = "") -> Maker:
     if lock is None:
         raise SealError(f"nothing is sealed in {output}; only `recast deidentify --seal` leaves a way back")
     key = lock.key(passcode)
-    return Maker(
-        "sealed originals", _digest(key, "restored"), output, lambda: SealsKit(output, key), revealing(output, key)
+    return Operation(
+        "sealed originals", _digest(key, "restored"), output, lambda: SealsPayload(output, key), revealing(output, key)
     )
 
 
-def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, model: str) -> Maker:
+def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, model: str) -> Operation:
     """Names come back, too, if the passcode opens the lock; if it doesn't, what comes back are others' faces."""
     packed = bundles.fetch(model)
     FacePainter(packed, codes, back=True)
@@ -63,7 +63,7 @@ def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, m
     except SealError:
         names = None
     digest = _digest(codes, described.digest)
-    return Maker(f"{described.name} back", digest, model, lambda: TransformerKit(output, packed, codes), names)
+    return Operation(f"{described.name} back", digest, model, lambda: TransformerPayload(output, packed, codes), names)
 
 
 def _digest(key: Secret, of: str) -> str:
@@ -71,19 +71,19 @@ def _digest(key: Secret, of: str) -> str:
 
 
 @dataclass(frozen=True)
-class SealsKit:
+class SealsPayload:
     """Where the seals lie, and what opens them."""
 
     output: str
     key: Secret
     seal_key: Secret | None = None
 
-    def mapper(self, work: "Work") -> "Unsealer":
+    def operator(self, work: "WorkerSettings") -> "Unsealer":
         return Unsealer(self.output, self.key)
 
 
 @dataclass(frozen=True)
-class TransformerKit:
+class TransformerPayload:
     """The transformer, the output whose index says where the faces are, and what their codes come from."""
 
     output: str
@@ -91,7 +91,7 @@ class TransformerKit:
     codes: Secret
     seal_key: Secret | None = None
 
-    def mapper(self, work: "Work") -> "Repainter":
+    def operator(self, work: "WorkerSettings") -> "Repainter":
         return Repainter(self.output, FacePainter(self.packed, self.codes, device=work.device, back=True))
 
 
@@ -104,16 +104,16 @@ class Unsealer:
         self._seals = BesideShards(lambda stem: read_seals(self._fs, self._output, stem))
         self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
-        """Pictures as published -> as they were; one whose seal doesn't open is a Fault."""
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+        """Pictures as published -> as they were; one whose seal doesn't open is an InputError."""
         return [self._restored(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
-    def _restored(self, picture: Picture, item: Input) -> Picture | Fault:
+    def _restored(self, picture: Picture, item: Input) -> Picture | InputError:
         pixels, alpha = picture.pixels.copy(), picture.alpha
         try:
             found = self._opened(item)
         except (SealError, storage.StorageError) as fault:
-            return Fault("seal", str(fault))
+            return InputError("seal", str(fault))
         for (left, top, right, bottom), original in found:
             if original.shape[2] in (2, 4):
                 alpha = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else alpha.copy()
@@ -167,7 +167,7 @@ class Repainter:
         self._painter = painter
         self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
         """Pictures as published -> with faces as they were, or with others if the passcode is wrong."""
         faces = [self._faces(item) for item in items]
         made = self._painter([picture.pixels for picture in pictures], faces, items)
@@ -196,7 +196,7 @@ class BesideShards:
         self._tables: OrderedDict[str, dict[str, list[dict[str, Any]]]] = OrderedDict()
 
     def of(self, item: Input) -> list[dict[str, Any]]:
-        stem = PurePosixPath(item.holder.decode("utf-8", "surrogateescape")).name.rpartition(".")[0]
+        stem = PurePosixPath(item.container.decode("utf-8", "surrogateescape")).name.rpartition(".")[0]
         if stem not in self._tables:
             by_key: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for row in self._read(stem):

@@ -22,11 +22,11 @@ from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import current, image_bytes
 from recast.pipeline.regions.detectors import Detector
 from recast.pipeline.regions.region import Region, overlap
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import Source, inventory
@@ -127,7 +127,7 @@ class Images:
             }
 
     def pixels(self, key: str) -> np.ndarray | None:
-        """Raises Fault or a fault of storage for bytes that are no image any more."""
+        """Raises InputError or a fault of storage for bytes that are no image any more."""
         row = self.rows.get(key)
         if row is None or row["status"] != "ok":
             return None
@@ -135,7 +135,7 @@ class Images:
 
 
 def evaluate(
-    originals: str, output: str, faces: Brought, instruments: Instruments, restored: Mapping[str, str]
+    originals: str, output: str, faces: RegionTable, instruments: Instruments, restored: Mapping[str, str]
 ) -> Evaluation:
     """Measure an output of `recast deidentify` against its source and a table of the faces in it.
 
@@ -162,7 +162,7 @@ def evaluate(
             for name, images in {"after": published, **back}.items():
                 if (pixels := images.pixels(item.key)) is not None:
                     versions[name] = pixels
-        except (Fault, storage.StorageError, OSError) as fault:
+        except (InputError, storage.StorageError, OSError) as fault:
             why = storage.sentence(fault) if isinstance(fault, OSError) else fault
             result.unreadable.append(f"{item.key}: {why}")
             continue

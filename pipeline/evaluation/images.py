@@ -18,7 +18,7 @@ from recast.models.metrics.ssim import SIDE_PX, ssim
 from recast.pipeline import storage
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.reasons import plural
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.endings import is_hidden, is_no_image, without_ending
@@ -114,7 +114,7 @@ class Comparison:
         """uint8 [H, W, 3]; None of what can't be read, which is remembered."""
         try:
             picture = decode(read(item, MAX_BYTES), MAX_PIXELS)
-        except (Fault, StorageError, OSError) as fault:
+        except (InputError, StorageError, OSError) as fault:
             self.unreadable.append(f"{item.source}: {storage.sentence(fault) if isinstance(fault, OSError) else fault}")
             return None
         if picture.pixels.dtype == np.uint16:

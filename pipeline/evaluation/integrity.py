@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.images.decode import decode
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import OWN_NAME, SHARDS, current, fragments, mark_damaged
 from recast.pipeline.storage import FileSystem
 
@@ -155,7 +155,7 @@ def _fault(found: tuple[dict[str, Any], bytes]) -> str:
         return f"{where}: the bytes don't match their sha256"
     try:
         picture = decode(data, MAX_PIXELS)
-    except Fault as fault:
+    except InputError as fault:
         return f"{where}: {fault}"
     if (picture.width, picture.height) != (row["width"], row["height"]):
         return f"{where}: is {picture.width} x {picture.height}, the row says {row['width']} x {row['height']}"

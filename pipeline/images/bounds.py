@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 
 from recast.pipeline.images import png
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 MOST_SCANS = 1000
 """A progressive JPEG with more passes over its pixels takes minutes by intent; real ones have about ten."""
@@ -25,17 +25,17 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse an image of too many pixels.
 
     Raises:
-        Fault: `too-large`.
+        InputError: `too-large`.
     """
     if width * height > max_pixels:
-        raise Fault("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
+        raise InputError("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
 
 
 def check_header(data: bytes, max_pixels: int) -> None:
     """Refuse a file whose header alone asks for too much.
 
     Raises:
-        Fault: `too-large`, `corrupt`, `unsupported`.
+        InputError: `too-large`, `corrupt`, `unsupported`.
     """
     for magic, check in _CHECKS.items():
         if data.startswith(magic):
@@ -62,13 +62,13 @@ def _icon(data: bytes, max_pixels: int) -> None:
 
 def _jpeg(data: bytes, max_pixels: int) -> None:
     if (scans := data.count(b"\xff\xda")) > MOST_SCANS:
-        raise Fault("too-large", f"{scans:,} passes over a JPEG's pixels; the limit is {MOST_SCANS:,}")
+        raise InputError("too-large", f"{scans:,} passes over a JPEG's pixels; the limit is {MOST_SCANS:,}")
     at = 2
     for _ in range(MOST_SEGMENTS):
         if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] == 0xDA:
             return
         at += 1 if data[at + 1] == 0xFF else 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise Fault("corrupt", f"more than {MOST_SEGMENTS:,} segments before a JPEG's pixels")
+    raise InputError("corrupt", f"more than {MOST_SEGMENTS:,} segments before a JPEG's pixels")
 
 
 def _gif(data: bytes, max_pixels: int) -> None:
@@ -78,7 +78,7 @@ def _gif(data: bytes, max_pixels: int) -> None:
         if at >= len(data) or (not inside and data[at] != 0x21):
             return
         at, inside = (at + 1 + data[at], data[at] != 0) if inside else (at + 2, True)
-    raise Fault("corrupt", f"more than {MOST_BLOCKS:,} blocks before a GIF's first frame")
+    raise InputError("corrupt", f"more than {MOST_BLOCKS:,} blocks before a GIF's first frame")
 
 
 def _jpeg_2000(data: bytes, max_pixels: int) -> None:
@@ -95,17 +95,17 @@ def _jpeg_2000(data: bytes, max_pixels: int) -> None:
         if kind == b"jp2h" and size > (MOST_BOXES << 10):
             break
         at += size
-    raise Fault("corrupt", f"more than {MOST_BOXES:,} boxes, or too large a header, before a JPEG 2000's pixels")
+    raise InputError("corrupt", f"more than {MOST_BOXES:,} boxes, or too large a header, before a JPEG 2000's pixels")
 
 
 def _pnm(data: bytes, max_pixels: int) -> None:
     if data[1:2] in b"123456fF" and data[2:3] in b" \t\r\n\v\f#" and not _PNM_HEADER.match(data[:PNM_HEADER_BYTES]):
-        raise Fault("corrupt", "its size isn't said where a PNM file begins")
+        raise InputError("corrupt", "its size isn't said where a PNM file begins")
 
 
 def _dds(data: bytes, max_pixels: int) -> None:
     if data[84:88] == b"DX10" and len(data) >= 132 and struct.unpack_from("<I", data, 128)[0] in _BC6H:
-        raise Fault("unsupported", "a DDS file in floating point (BC6H), which is not read; convert it first")
+        raise InputError("unsupported", "a DDS file in floating point (BC6H), which is not read; convert it first")
 
 
 _CHECKS: dict[bytes, Callable[[bytes, int], None]] = {

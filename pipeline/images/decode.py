@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels as a person would see them; what can't be decoded is a Fault with its kind."""
+"""Encoded bytes to pixels as a person would see them; what can't be decoded is an InputError with its kind."""
 
 import functools
 import io
@@ -20,7 +20,7 @@ from recast.pipeline.images.png import PngFile
 from recast.pipeline.images.ranges import stored
 from recast.pipeline.images.signatures import ADVICE, refuse_unread, unopened
 from recast.pipeline.images.tiff import TiffFile
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA", "DDS")
 """What is decoded. Pillow's other readers (PostScript among them) start programs or take anything for an image."""
@@ -35,20 +35,20 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     """An image file's bytes as a Picture.
 
     Raises:
-        Fault: `empty`, `not-an-image`, `unsupported`, `too-large` (from the header, before any pixels), `truncated`,
-            `corrupt`. Nothing else is raised, whatever the bytes.
+        InputError: `empty`, `not-an-image`, `unsupported`, `too-large` (from the header, before any pixels),
+            `truncated`, `corrupt`. Nothing else is raised, whatever the bytes.
     """
     if not data:
-        raise Fault("empty", "the file has no bytes")
+        raise InputError("empty", "the file has no bytes")
     try:
         refuse_unread(data)
         return _picture(data, max_pixels)
-    except Fault:
+    except InputError:
         raise
     except UnidentifiedImageError as fault:
         raise unopened(data) from fault
     except MemoryError as fault:
-        raise Fault("too-large", "decoding it takes more memory than there is") from fault
+        raise InputError("too-large", "decoding it takes more memory than there is") from fault
     except Exception as fault:  # decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, …
         raise _damage(fault, len(data)) from fault
 
@@ -59,11 +59,11 @@ def _available() -> tuple[str, ...]:
     return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
-def _damage(fault: Exception, length: int) -> Fault:
+def _damage(fault: Exception, length: int) -> InputError:
     text = re.sub(r"<[^>]*>", "", str(fault)).strip() or type(fault).__name__
     if "truncated" in text.lower() or isinstance(fault, EOFError):
-        return Fault("truncated", f"the image ends early, after {length:,} bytes ({text})")
-    return Fault("corrupt", f"the image can't be decoded: {text}")
+        return InputError("truncated", f"the image ends early, after {length:,} bytes ({text})")
+    return InputError("corrupt", f"the image can't be decoded: {text}")
 
 
 @dataclass(kw_only=True)
@@ -85,7 +85,7 @@ def _picture(data: bytes, max_pixels: int) -> Picture:
     check_header(data, max_pixels)
     found, png_file = tiff.parsed(data), png.parsed(data)
     if found and (packing := found.first.number(tiff.COMPRESSION, 1)) not in COMPRESSION_INFO:
-        raise Fault("unsupported", f"a TIFF with compression {packing}, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF with compression {packing}, {ADVICE}")
     if found and tiff_samples.wants_own_reader(found.first):
         decoded = _by_samples(found, data, max_pixels)
     else:

@@ -12,7 +12,7 @@ from PIL import Image
 from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
 from recast.pipeline.images.metadata import exif_of_size
 from recast.pipeline.images.pictures import Picture, laid_on
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 Format = Literal["png", "jpeg", "webp"]
 Metadata = Literal["keep", "safe", "strip"]
@@ -60,11 +60,11 @@ class Encoder:
         """A Picture as an image file. Alpha is kept where the format has it (png, webp), else laid on white.
 
         Raises:
-            Fault: `too-large` for the format; `encoder` where the encoder refuses the image for another reason.
+            InputError: `too-large` for the format; `encoder` where the encoder refuses the image for another reason.
         """
         limit = MAX_SIDE_PX[self.format]
         if max(picture.width, picture.height) > limit:
-            raise Fault(
+            raise InputError(
                 "too-large", f"{picture.width:,} x {picture.height:,} px; {self.format} holds {limit:,} px a side"
             )
         more = self._embedded(picture)
@@ -73,7 +73,7 @@ class Encoder:
                 return into_jpeg(self._jpeg(picture), more)
             return into_png(_png(picture), more) if self.format == "png" else self._webp(picture, more)
         except (OSError, ValueError, cv2.error) as fault:
-            raise Fault("encoder", f"{self.format} can't hold this image: {fault}") from fault
+            raise InputError("encoder", f"{self.format} can't hold this image: {fault}") from fault
 
     def channels(self, picture: Picture) -> int:
         """Channels of the encoded image. Grey with alpha becomes colour with alpha, which every reader knows."""

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000
@@ -40,7 +40,7 @@ def parsed(data: bytes) -> PngFile | None:
     """A PNG file's chunks; None if it doesn't begin as one.
 
     Raises:
-        Fault: `corrupt`: there are too many.
+        InputError: `corrupt`: there are too many.
     """
     if not data.startswith(SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 33:
         return None
@@ -80,7 +80,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at += 12 + length
-    raise Fault("corrupt", f"more than {MOST_CHUNKS:,} chunks in a PNG")
+    raise InputError("corrupt", f"more than {MOST_CHUNKS:,} chunks in a PNG")
 
 
 def _note_down(file: PngFile, kind: bytes, body: bytes) -> None:

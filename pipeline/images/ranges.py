@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 OUTLIERS = 0.001
 """At each end of a range, the share of values that may lie far from all the others."""
@@ -14,7 +14,7 @@ PLAINLY_ABOVE_UNIT = 32.0
 """Floating-point values up to 255 are 8-bit values if they reach this."""
 SAMPLED = 1 << 20
 """Values that decide what outliers are."""
-CHUNK = 1 << 20
+COMPARED_AT_ONCE = 1 << 20
 
 
 def stored(values: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -24,7 +24,7 @@ def stored(values: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray,
         nodata: the value that stands for "not measured"; it decides no range, and becomes black.
 
     Raises:
-        Fault: `unsupported` where no value is a finite number.
+        InputError: `unsupported` where no value is a finite number.
     """
     if values.dtype in (np.uint8, np.uint16):
         return values, ()
@@ -35,7 +35,7 @@ def stored(values: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray,
         valid &= ~absent
     seen = values[valid] if lost else values.reshape(-1)
     if not seen.size:
-        raise Fault("unsupported", "none of its values is a finite number that was measured")
+        raise InputError("unsupported", "none of its values is a finite number that was measured")
     integers = values.dtype.kind in "iu"
     low, high, depth, how = _integers(seen) if integers else _floats(seen)
     clipped = int(np.count_nonzero(seen < low) + np.count_nonzero(seen > high))
@@ -115,7 +115,7 @@ def _scaled(values: np.ndarray, valid: np.ndarray | None, low: float, high: floa
     factor = top / (float(high) - float(low)) if high > low else 0.0
     exact = values.dtype.kind == "f" and values.itemsize <= 4 and low == 0 and high in (1, 255)
     pixels = np.empty(values.shape, depth)
-    for start in range(0, len(values), step := max(1, CHUNK // max(values[0].size, 1))):
+    for start in range(0, len(values), step := max(1, COMPARED_AT_ONCE // max(values[0].size, 1))):
         rows = slice(start, start + step)
         with np.errstate(invalid="ignore", over="ignore"):
             part: np.ndarray = values[rows].astype(np.float32 if exact else np.float64)

@@ -2,7 +2,7 @@
 
 import re
 
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 READ = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP",
@@ -46,7 +46,7 @@ def refuse_unread(data: bytes) -> None:
     """Say what a file is, if it is of a known format that is not read.
 
     Raises:
-        Fault: `unsupported` for images, camera raw among them; `not-an-image` for the rest.
+        InputError: `unsupported` for images, camera raw among them; `not-an-image` for the rest.
     """
     head = data[:600]
     if name := _named(head, _RAW) or ("Canon CR3" if head[4:12] == b"ftypcrx " else ""):
@@ -54,28 +54,30 @@ def refuse_unread(data: bytes) -> None:
     if head[6:14] == b"HEAPCCDR":
         raise camera_raw("Canon CRW")
     if name := _named(head, _IMAGES) or _image_further_in(head):
-        raise Fault("unsupported", f"{name}, {ADVICE}")
+        raise InputError("unsupported", f"{name}, {ADVICE}")
     if name := _named(head, _OTHERS) or _other_further_in(head):
-        raise Fault("not-an-image", name if name.endswith("not the file") else f"{name}, which is not read as an image")
+        raise InputError(
+            "not-an-image", name if name.endswith("not the file") else f"{name}, which is not read as an image"
+        )
 
 
-def camera_raw(name: str) -> Fault:
-    return Fault("unsupported", f"camera raw ({name}), {ADVICE}, to TIFF or JPEG")
+def camera_raw(name: str) -> InputError:
+    return InputError("unsupported", f"camera raw ({name}), {ADVICE}, to TIFF or JPEG")
 
 
-def unopened(data: bytes) -> Fault:
+def unopened(data: bytes) -> InputError:
     """Why a file is refused that no decoder claims and that is of no known other format."""
     if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"):
-        return Fault("corrupt", "the AVIF image can't be read: its header is damaged, or this Pillow has no AVIF")
+        return InputError("corrupt", "the AVIF image can't be read: its header is damaged, or this Pillow has no AVIF")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Fault("corrupt", "the WebP image can't be read: its header is damaged")
+        return InputError("corrupt", "the WebP image can't be read: its header is damaged")
     if data[:3] == b"\xff\xd8\xff" and (kind := _jpeg_kind(data)):
-        return Fault("unsupported", f"{kind}, {ADVICE}")
+        return InputError("unsupported", f"{kind}, {ADVICE}")
     if name := _named(data[:16], READ):
-        return Fault(
+        return InputError(
             "not-an-image" if name in ("BMP", "ICO") else "corrupt", f"begins as {name} and can't be read as such"
         )
-    return Fault("not-an-image", f"{len(data):,} bytes that no image format claims")
+    return InputError("not-an-image", f"{len(data):,} bytes that no image format claims")
 
 
 def _named(head: bytes, table: dict[bytes, str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from recast.pipeline.images.frames import first_of
 from recast.pipeline.images.signatures import camera_raw
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 MOST_PAGES = 100_000
 """Pages are counted so far."""
@@ -119,8 +119,8 @@ def parsed(data: bytes) -> TiffFile | None:
     """A TIFF file's directories; None if it doesn't begin as one, or its first can't be read.
 
     Raises:
-        Fault: `unsupported`: it is camera raw, or its first picture is a thumbnail of another; `corrupt`: it declares
-            too many strips, or too large tiles.
+        InputError: `unsupported`: it is camera raw, or its first picture is a thumbnail of another; `corrupt`: it
+            declares too many strips, or too large tiles.
     """
     head = _header(data)
     if head is None:
@@ -135,14 +135,16 @@ def parsed(data: bytes) -> TiffFile | None:
     largest = max(others, key=lambda other: other.pixels, default=first)
     if first.reduced and largest.pixels > first.pixels:
         size = f"{largest.number(WIDTH, 0):,} x {largest.number(LENGTH, 0):,}"
-        raise Fault("unsupported", f"its first picture is a thumbnail of one of {size} pixels; save that by itself")
+        raise InputError(
+            "unsupported", f"its first picture is a thumbnail of one of {size} pixels; save that by itself"
+        )
     if largest.below and largest.pixels > first.pixels:
-        raise Fault("unsupported", "a larger picture lies below its first one (SubIFDs); save that by itself")
+        raise InputError("unsupported", "a larger picture lies below its first one (SubIFDs); save that by itself")
     area = first.number(TILE_WIDTH, 0) * first.number(TILE_LENGTH, 0)
     if area > max(MAX_TILE_PIXELS, 4 * first.pixels):
-        raise Fault("corrupt", f"its tiles are said to have {area:,} pixels each")
+        raise InputError("corrupt", f"its tiles are said to have {area:,} pixels each")
     if max(first.entries.get(tag, (0, 0, 0))[1] for tag in (STRIP_OFFSETS, TILE_OFFSETS)) > MOST_STRIPS:
-        raise Fault("corrupt", f"its first picture is said to have more than {MOST_STRIPS:,} strips or tiles")
+        raise InputError("corrupt", f"its first picture is said to have more than {MOST_STRIPS:,} strips or tiles")
     below = [_directory(data, order, big, first.number(tag, 0)) for tag in (EXIF, GPS) if tag in first.entries]
     small = all(sum(count for _, count, _ in d.entries.values()) <= MOST_EXIF_VALUES for d in below if d)
     return TiffFile(first, pages, whole, others, small)

@@ -14,7 +14,7 @@ from recast.pipeline.images import tiff
 from recast.pipeline.images.ranges import stored
 from recast.pipeline.images.signatures import ADVICE
 from recast.pipeline.images.tiff import Directory
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 MOST_BANDS = 64
 MAX_SAMPLE_BYTES = 32
@@ -40,16 +40,16 @@ def read(directory: Directory, max_pixels: int) -> tuple[np.ndarray, np.ndarray 
     """uint8 or uint16 [H, W, 1 or 3] as stored (not yet upright), opacity uint8 [H, W], and notes.
 
     Raises:
-        Fault: `unsupported`, `too-large`, `corrupt`, `truncated`.
+        InputError: `unsupported`, `too-large`, `corrupt`, `truncated`.
     """
     height, width = directory.number(tiff.LENGTH, 0), directory.number(tiff.WIDTH, 0)
     if height < 1 or width < 1:
-        raise Fault("corrupt", "the TIFF's size is not said")
+        raise InputError("corrupt", "the TIFF's size is not said")
     if height * width > max_pixels:
-        raise Fault("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
+        raise InputError("too-large", f"{width:,} x {height:,} pixels; the limit is {max_pixels:,} in all")
     dtype, bands = _dtype(directory), len(directory.bits)
     if height * width * bands * dtype.itemsize > MAX_SAMPLE_BYTES * max_pixels:
-        raise Fault("too-large", f"{width:,} x {height:,} pixels of {bands} bands of {8 * dtype.itemsize} bits")
+        raise InputError("too-large", f"{width:,} x {height:,} pixels of {bands} bands of {8 * dtype.itemsize} bits")
     colours, opacity = _meaning(directory, bands)
     samples = _samples(directory, height, width, bands, dtype)
     shown = samples[..., :colours]
@@ -76,7 +76,9 @@ def _dtype(directory: Directory) -> np.dtype:
     if form and size in ((16, 32, 64) if form == 3 else (8, 16, 32, 64)):
         return np.dtype(f"{_KINDS[form]}{size // 8}")
     kind = {0: "mixed or complex", 1: "unsigned", 2: "signed", 3: "floating-point"}[form]
-    raise Fault("unsupported", f"a TIFF of {kind} samples of {', '.join(map(str, directory.bits[:4]))} bits, {ADVICE}")
+    raise InputError(
+        "unsupported", f"a TIFF of {kind} samples of {', '.join(map(str, directory.bits[:4]))} bits, {ADVICE}"
+    )
 
 
 def _meaning(directory: Directory, bands: int) -> tuple[int, int | None]:
@@ -84,28 +86,28 @@ def _meaning(directory: Directory, bands: int) -> tuple[int, int | None]:
     photometric = directory.number(tiff.PHOTOMETRIC, 0)
     compression = directory.number(tiff.COMPRESSION, 1)
     if compression not in _LOSSLESS:
-        raise Fault("unsupported", f"a TIFF of {bands} bands with compression {compression}, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF of {bands} bands with compression {compression}, {ADVICE}")
     if directory.number(tiff.FILL_ORDER, 1) != 1:
-        raise Fault("unsupported", f"a TIFF with bits in reversed order, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF with bits in reversed order, {ADVICE}")
     extra = [int(kind) for kind in directory.values(tiff.EXTRA_SAMPLES)]
     if photometric == _RGB and bands >= 3:
         colours = 3
     elif photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and 1 <= bands <= 2:
         colours = 1
     else:
-        raise Fault("unsupported", f"a TIFF of {bands} bands of which it isn't said that they are RGB, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF of {bands} bands of which it isn't said that they are RGB, {ADVICE}")
     if bands == colours:
         return colours, None
     kind = extra[0] if extra else 2 if (colours, bands) == (3, 4) else 0
     if kind in _TRANSPARENCY and _format(directory) == 2:
-        raise Fault("unsupported", f"a TIFF with opacity in signed numbers, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF with opacity in signed numbers, {ADVICE}")
     return colours, kind if kind in _TRANSPARENCY else None
 
 
 def _samples(directory: Directory, height: int, width: int, bands: int, dtype: np.dtype) -> np.ndarray:
     """[H, W, bands]"""
     if bands > MOST_BANDS:
-        raise Fault("unsupported", f"a TIFF of more than {MOST_BANDS} bands, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF of more than {MOST_BANDS} bands, {ADVICE}")
     if directory.number(tiff.PLANAR, 1) != 2 or bands == 1:
         return _plane(directory, height, width, bands, dtype, 0, 1)
     planes = [_plane(directory, height, width, 1, dtype, n, bands) for n in range(bands)]
@@ -117,7 +119,7 @@ def _plane(
 ) -> np.ndarray:
     tile = directory.number(tiff.TILE_WIDTH, 0) if tiff.TILE_OFFSETS in directory.entries else 0
     if tile % 16 or (tile and directory.number(tiff.TILE_LENGTH, 0) % 16):
-        raise Fault("corrupt", f"tiles {tile} pixels wide, which is no multiple of 16")
+        raise InputError("corrupt", f"tiles {tile} pixels wide, which is no multiple of 16")
     across = -(-width // tile) if tile else 1
     row = (tile or width) * bands
     stored_bytes = _unpacked(directory, height, across * row * dtype.itemsize, row * dtype.itemsize, number, of)
@@ -132,7 +134,7 @@ def _unpacked(directory: Directory, height: int, row_bytes: int, tile_bytes: int
     lengths = directory.values(tiff.TILE_BYTES if tiled else tiff.STRIP_BYTES)
     share = len(offsets) // of
     if not share or (len(lengths) != len(offsets) and directory.number(tiff.COMPRESSION, 1) != 1):
-        raise Fault("corrupt", "the TIFF doesn't say where its pixels lie")
+        raise InputError("corrupt", "the TIFF doesn't say where its pixels lie")
     part = slice(number * share, (number + 1) * share)
     tags: dict[int, np.ndarray | int] = {
         tiff.WIDTH: row_bytes, tiff.LENGTH: height, tiff.BITS: 8, tiff.PHOTOMETRIC: _BLACK_IS_ZERO, tiff.SAMPLES: 1,
@@ -175,7 +177,7 @@ def _unpredicted(rows: np.ndarray, directory: Directory, bands: int, dtype: np.d
     if predictor == 1:
         return values.astype(dtype, copy=False)
     if predictor != 2:
-        raise Fault("unsupported", f"a TIFF with predictor {predictor}, {ADVICE}")
+        raise InputError("unsupported", f"a TIFF with predictor {predictor}, {ADVICE}")
     unsigned = np.dtype(f"u{dtype.itemsize}")
     steps = values.view(unsigned.newbyteorder(directory.order)).astype(unsigned)
     return np.cumsum(steps.reshape(*rows.shape[:2], -1, bands), axis=2, dtype=unsigned).view(dtype)

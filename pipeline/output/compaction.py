@@ -32,12 +32,12 @@ from recast.pipeline.storage import FileSystem
 READERS = 8
 COLUMNS = ("key", "epoch", "finished_at", "shard", "length", "status", "model", "spec")
 
-Gone = Callable[[Sequence[str]], np.ndarray]
+KeyPredicate = Callable[[Sequence[str]], np.ndarray]
 """Keys -> bool for each: whether its image has to go."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FragmentState:
     """A fragment, and which of its rows stand in the current view."""
 
     name: str
@@ -76,11 +76,11 @@ def compact(fs: FileSystem, output: str, lease: Lease, *, shard_images: int, sha
 
     A crash on the way leaves images twice, old and new, and never none: the next call goes on.
     """
-    groups: dict[tuple[tuple[str, str], Container], list[Standing]] = defaultdict(list)
-    for standing in standings(fs, output):
-        small = 2 * len(standing.kept) < shard_images and 2 * standing.kept_bytes < shard_bytes
-        if small or len(standing.kept) < standing.rows:
-            groups[standing.maker, standing.container].append(standing)
+    groups: dict[tuple[tuple[str, str], Container], list[FragmentState]] = defaultdict(list)
+    for state in fragment_states(fs, output):
+        small = 2 * len(state.kept) < shard_images and 2 * state.kept_bytes < shard_bytes
+        if small or len(state.kept) < state.rows:
+            groups[state.maker, state.container].append(state)
     done = Compacted()
     for group in groups.values():
         for few in _binned(group, shard_images, shard_bytes):
@@ -89,19 +89,19 @@ def compact(fs: FileSystem, output: str, lease: Lease, *, shard_images: int, sha
     return done
 
 
-def drop(fs: FileSystem, output: str, lease: Lease, gone: Gone) -> Compacted:
+def delete_keys(fs: FileSystem, output: str, lease: Lease, gone: KeyPredicate) -> Compacted:
     """Make every shard anew that holds an image, current or superseded, of a key that has to go, without it.
 
     Only the lease's holder may call it. When it returns, the bytes are gone from the output.
     """
     done = Compacted()
-    for standing in standings(fs, output, gone):
-        if standing.gone:
-            _rewrite(fs, output, lease, [standing], done)
+    for state in fragment_states(fs, output, gone):
+        if state.gone:
+            _rewrite(fs, output, lease, [state], done)
     return done
 
 
-def standings(fs: FileSystem, output: str, gone: Gone | None = None) -> list[Standing]:
+def fragment_states(fs: FileSystem, output: str, gone: KeyPredicate | None = None) -> list[FragmentState]:
     """Every sound fragment, and what of it is current. Memory: some 50 bytes a row."""
     facts = [_facts(f.name, f.rows, gone) for f in fragments(fs, output, COLUMNS) if f.rows is not None and len(f.rows)]
     if not facts:
@@ -140,14 +140,14 @@ def _sound(fragment: Fragment) -> pa.Table:
     return fragment.rows
 
 
-def _standings(facts: list["_Facts"], current: np.ndarray) -> list[Standing]:
+def _standings(facts: list["_Facts"], current: np.ndarray) -> list[FragmentState]:
     found, start = [], 0
     for fact in facts:
         stays = current[start : start + len(fact.keys)] & ~fact.gone
         start += len(fact.keys)
         kept = np.flatnonzero(stays)
         found.append(
-            Standing(
+            FragmentState(
                 fact.name, len(fact.keys), kept, int(fact.lengths[kept].sum()), int(fact.results[kept].sum()),
                 fact.shard, fact.maker, gone=int(fact.gone.sum()),
             )
@@ -168,7 +168,7 @@ class _Facts:
     maker: tuple[str, str]
 
 
-def _facts(name: str, rows: pa.Table, gone: Gone | None) -> _Facts:
+def _facts(name: str, rows: pa.Table, gone: KeyPredicate | None) -> _Facts:
     keys, first = rows["key"].to_pylist(), rows.slice(0, 1).to_pylist()[0]
     shards = pc.drop_null(rows["shard"]).slice(0, 1).to_pylist()
     return _Facts(
@@ -184,21 +184,21 @@ def _facts(name: str, rows: pa.Table, gone: Gone | None) -> _Facts:
     )
 
 
-def _binned(group: list[Standing], shard_images: int, shard_bytes: int) -> Iterator[list[Standing]]:
+def _binned(group: list[FragmentState], shard_images: int, shard_bytes: int) -> Iterator[list[FragmentState]]:
     """Neighbours that fill a shard together."""
-    few: list[Standing] = []
+    few: list[FragmentState] = []
     images = size = 0
-    for standing in group:
-        if few and (images + len(standing.kept) > shard_images or size + standing.kept_bytes > shard_bytes):
+    for state in group:
+        if few and (images + len(state.kept) > shard_images or size + state.kept_bytes > shard_bytes):
             yield few
             few, images, size = [], 0, 0
-        few.append(standing)
-        images, size = images + len(standing.kept), size + standing.kept_bytes
+        few.append(state)
+        images, size = images + len(state.kept), size + state.kept_bytes
     if few:
         yield few
 
 
-def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[Standing], done: Compacted) -> None:
+def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[FragmentState], done: Compacted) -> None:
     """One shard and fragment in place of several: the new ones first, then the old fragments, then the old shards."""
     rows, about = _rows(fs, output, few)
     if rows:
@@ -208,32 +208,32 @@ def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[Standing], don
         done.fragments_after += 1
         done.names.append(stem)
     lease.confirm()
-    old = [standing for standing in few if not rows or standing.stem != stem]
-    for standing in old:
-        storage.remove(fs, storage.join(output, INDEX, standing.name))
-    for standing in old:
-        if standing.shard:
-            storage.remove(fs, storage.join(output, SHARDS, standing.shard))
-        remove_seals(fs, output, standing.stem)
+    old = [state for state in few if not rows or state.stem != stem]
+    for state in old:
+        storage.remove(fs, storage.join(output, INDEX, state.name))
+    for state in old:
+        if state.shard:
+            storage.remove(fs, storage.join(output, SHARDS, state.shard))
+        remove_seals(fs, output, state.stem)
     done.fragments_before += len(few)
-    done.rows += sum(standing.rows - len(standing.kept) for standing in few)
+    done.rows += sum(state.rows - len(state.kept) for state in few)
 
 
-def _move_seals(fs: FileSystem, output: str, few: list[Standing], stem: str) -> None:
+def _move_seals(fs: FileSystem, output: str, few: list[FragmentState], stem: str) -> None:
     """The seals of what is kept, beside the new shard: of each old one those of the rows that are kept of it. The seals
     of an earlier version of an image, in another fragment, open nothing any more, and go with it."""
     moved = []
-    for standing in few:
-        keys = _keys(fs, output, standing.name)
-        moved += read_seals(fs, output, standing.stem, [keys[place] for place in standing.kept])
+    for state in few:
+        keys = _keys(fs, output, state.name)
+        moved += read_seals(fs, output, state.stem, [keys[place] for place in state.kept])
     if moved:
         write_seals(fs, output, stem, moved)
 
 
-def _rows(fs: FileSystem, output: str, few: list[Standing]) -> tuple[list[Row], dict[str, str]]:
+def _rows(fs: FileSystem, output: str, few: list[FragmentState]) -> tuple[list[Row], dict[str, str]]:
     rows: list[Row] = []
     about: dict[str, str] = {}
-    wanted = {standing.name: standing.kept for standing in few}
+    wanted = {state.name: state.kept for state in few}
     for fragment in fragments(fs, output, SCHEMA.names, names=sorted(wanted)):
         rows += [Row(**row) for row in _sound(fragment).take(wanted[fragment.name]).to_pylist()]
         about = {k: v for k, v in fragment.about.items() if not k.startswith("recast.shard")}

@@ -40,7 +40,7 @@ def shard_of(fragment: Fragment) -> str | None:
     return ANY if fragment.rows is None else fragment.about.get("recast.shard")
 
 
-def sweep(
+def collect_garbage(
     fs: FileSystem, output: str, lease: Lease, before: Shards, damaged: Sequence[Fragment],
     replaced: Collection[str], began_at: datetime.datetime,
 ) -> int:  # fmt: skip

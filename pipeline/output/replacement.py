@@ -4,18 +4,18 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from recast.pipeline.output.compaction import standings
+from recast.pipeline.output.compaction import fragment_states
 from recast.pipeline.output.index import fragments
 from recast.pipeline.storage import FileSystem
 
-Maker = tuple[str, str]
+Operation = tuple[str, str]
 """(model, spec): whose rows they are."""
 Unreached = Callable[[Sequence[str]], np.ndarray]
 """Keys -> bool for each: whether it may be an input's that the run did not come to."""
 
 
 def replaced(
-    fs: FileSystem, output: str, makers: Collection[Maker], unreached: Unreached | None
+    fs: FileSystem, output: str, makers: Collection[Operation], unreached: Unreached | None
 ) -> tuple[set[str], int]:
     """The fragments to remove, by name, and how many results of these makers stay.
 
@@ -28,12 +28,12 @@ def replaced(
     """
     if unreached is None:
         return _made_by(fs, output, makers), 0
-    found = standings(fs, output, lambda keys: ~unreached(keys))
-    theirs = [standing for standing in found if standing.maker in makers]
-    return {standing.name for standing in theirs if not standing.results}, sum(s.results for s in theirs)
+    found = fragment_states(fs, output, lambda keys: ~unreached(keys))
+    theirs = [state for state in found if state.maker in makers]
+    return {state.name for state in theirs if not state.results}, sum(s.results for s in theirs)
 
 
-def _made_by(fs: FileSystem, output: str, makers: Collection[Maker]) -> set[str]:
+def _made_by(fs: FileSystem, output: str, makers: Collection[Operation]) -> set[str]:
     """Fragments whose rows are all by these makers."""
     found = set()
     for fragment in fragments(fs, output, ["model", "spec"]):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recast.models.faces import LANDMARKS
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Held
+from recast.pipeline.input_errors import HeldError
 from recast.pipeline.regions.box_tables import CORNERS, rows_of
 from recast.pipeline.regions.region import BROUGHT, Region
 from recast.pipeline.sources.inputs import Input
@@ -29,7 +29,7 @@ class BoxesError(Exception):
     exit_status = 2
 
 
-class Brought:
+class RegionTable:
     """Regions by image key, from Parquet, CSV or JSON.
 
     Columns: `key`; `left`, `top`, `right`, `bottom` in pixels of the upright image, or one `box` of the four; perhaps
@@ -85,7 +85,7 @@ class Brought:
 class Compared:
     """A listing on its way past a table: which keys of the table are an input's."""
 
-    def __init__(self, table: Brought) -> None:
+    def __init__(self, table: RegionTable) -> None:
         self._table, self._unmatched = table, set(table._regions)
         self.complete = False
         """Whether the listing was seen to its end."""
@@ -107,17 +107,17 @@ class Compared:
         return sorted(self._unmatched)
 
 
-def misplaced(region: Region, width: int, height: int) -> Held | None:
+def misplaced(region: Region, width: int, height: int) -> HeldError | None:
     """Why an image of this size must not be published, if a user's box can't be meant for it."""
     left, top, right, bottom = region.box
     across, down = min(right, width) - max(left, 0), min(bottom, height) - max(top, 0)
     box = ", ".join(f"{side:g}" for side in region.box)
     if across <= 0 or down <= 0:
-        return Held("box-outside", f"the box {box} lies outside of {width} x {height} px")
+        return HeldError("box-outside", f"the box {box} lies outside of {width} x {height} px")
     if across * down < LEAST_INSIDE * region.width * region.height:
-        return Held("box-outside", f"most of the box {box} lies outside of {width} x {height} px")
+        return HeldError("box-outside", f"most of the box {box} lies outside of {width} x {height} px")
     if min(across, down) < min(LEAST_SIDE_PX, width, height):
-        return Held("box-sliver", f"the box {box} is less than {LEAST_SIDE_PX} px wide or high in the image")
+        return HeldError("box-sliver", f"the box {box} is less than {LEAST_SIDE_PX} px wide or high in the image")
     return None
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from recast.pipeline import storage
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output import index
 from recast.pipeline.report.embed import Embedded, embed, embed_file, visible
 from recast.pipeline.report.output import Output
@@ -106,12 +106,12 @@ def inspected(output: Output, row: Mapping[str, Any]) -> Shown:
     key, sha256 = str(row["key"]), str(row["sha256"])
     try:
         if (row["length"] or 0) > MOST_BYTES:
-            raise Fault("too-large", f"its file has {row['length']:,} bytes, more than a page can open")
+            raise InputError("too-large", f"its file has {row['length']:,} bytes, more than a page can open")
         data = output.read(f"{index.SHARDS}/{row['shard']}", row["offset"], row["length"])
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise Fault("damaged", "its bytes are not those that the index tells of")
+            raise InputError("damaged", "its bytes are not those that the index tells of")
         return _shown(key, sha256, data, decode(data, MOST_PIXELS), row)
-    except Fault as fault:
+    except InputError as fault:
         why = fault.sentence
     except Exception as fault:
         if not storage.is_storage_fault(fault) and not isinstance(fault, (ValueError, MemoryError, TypeError)):

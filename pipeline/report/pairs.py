@@ -10,7 +10,7 @@ from PIL import Image
 
 from recast.pipeline import storage
 from recast.pipeline.images.decode import decode
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output import index
 from recast.pipeline.report.embed import Embedded, embed, embed_file, image_of
 from recast.pipeline.report.output import Output
@@ -83,8 +83,8 @@ def read_sources(sources_of_rows: Sequence[str], places: Sequence[str]) -> dict[
     """What can still be read of some sources that lie in one of the places, those of one archive by listing it once."""
     found: dict[str, bytes] = {}
     uris = [uri for uri in sources_of_rows if is_inside(uri, places)]
-    for holder in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
-        of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == holder]
+    for container in dict.fromkeys(uri.split("::", 1)[-1] for uri in uris):
+        of_holder = [uri for uri in uris if uri.split("::", 1)[-1] == container]
         tried(lambda wanted: found.update(inventory.read_sources(wanted, MOST_BYTES)), of_holder)
     return found
 
@@ -93,7 +93,7 @@ def tried(read: Callable[..., T], *arguments: Any) -> T | None:
     """What `read` returns, or None where an image or the storage is at fault: one picture less is no failed report."""
     try:
         return read(*arguments)
-    except (Fault, storage.StorageError):
+    except (InputError, storage.StorageError):
         return None
     except Exception as fault:
         if not storage.is_storage_fault(fault):

@@ -16,7 +16,7 @@ from recast.pipeline.report.curves import Chart, chart
 from recast.pipeline.report.output import Output, number, part, text
 from recast.pipeline.report.samples import Grid, read_grids
 from recast.pipeline.report.scalars import History, read_history
-from recast.pipeline.training.health import STARVED, WAITING, Trouble, seen
+from recast.pipeline.training.health import STARVED, WAITING, HealthWarning, seen
 from recast.pipeline.wording import moment
 
 RATE = "images_per_s"
@@ -62,7 +62,7 @@ class TrainingFacts:
     """Whether that is what limits the pace."""
     problem: str
     """Why it failed, if it did."""
-    troubles: tuple[Trouble, ...]
+    troubles: tuple[HealthWarning, ...]
     """What the scalars tell of trouble."""
     broken: Mapping[str, int]
     """The first step at which a scalar was NaN or infinite, for those that were."""

@@ -10,7 +10,7 @@ from typing import Any
 from recast.pipeline import storage
 from recast.pipeline.sources import passed_over, tar_headers, zip_directory
 from recast.pipeline.sources.compressed import is_damage, unpacked
-from recast.pipeline.sources.inputs import Input, Keys, Packing, readable
+from recast.pipeline.sources.inputs import Input, Keys, Layout, readable
 from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.storage import FileSystem, StorageError
 
@@ -68,7 +68,7 @@ def members(
         if times > 1:
             problem = f"duplicate-member: the archive holds this name {times} times; the first one counts"
         yield Input(
-            key=prefix + key, root=root, holder=path.encode("utf-8", "surrogateescape"), problem=problem, **facts
+            key=prefix + key, root=root, container=path.encode("utf-8", "surrogateescape"), problem=problem, **facts
         )
 
 
@@ -77,7 +77,7 @@ def _misplaced(facts: dict[str, Any], size: int) -> str:
     if not all(0 <= facts[name] < LARGEST for name in ("offset", "length", "size")):
         facts.update(offset=0, length=0, size=0)
         return "corrupt: the member's header tells of more bytes than any file has"
-    if facts["packing"] != "passing" and facts["offset"] + facts["length"] > size:
+    if facts["layout"] != "compressed-stream" and facts["offset"] + facts["length"] > size:
         return f"truncated: the archive ends at {size:,} bytes, inside this member"
     return ""
 
@@ -113,7 +113,7 @@ def _tar_members(fs: FileSystem, path: str, url: str) -> Iterator[Member]:
             if member is None:
                 break
             if not member.isdir():
-                yield readable(member.name), _tar_facts(member, url, "passing" if passing else "range")
+                yield readable(member.name), _tar_facts(member, url, "compressed-stream" if passing else "range")
             end = member.offset_data + member.size
         if not passing and end > fs.size(path):
             yield _damaged(
@@ -125,14 +125,14 @@ def _no_tar(fs: FileSystem, path: str, fault: Exception) -> str:
     return "is empty, not a tar archive" if fs.size(path) == 0 else f"is not a readable tar archive: {fault}"
 
 
-def _tar_facts(member: tarfile.TarInfo, url: str, packing: Packing) -> dict[str, Any]:
+def _tar_facts(member: tarfile.TarInfo, url: str, layout: Layout) -> dict[str, Any]:
     problem = ""
     if not member.isreg() or member.issparse():
         problem = "not-a-file: the archive member is a link, a device or a sparse file, which are never followed"
     return {
         "source": f"tar://{readable(member.name)}::{readable(url)}",
         "fingerprint": f"tar:{member.offset_data}+{member.size}+{member.chksum}",
-        "packing": packing,
+        "layout": layout,
         "offset": member.offset_data,
         "length": member.size,
         "size": member.size,
@@ -146,7 +146,7 @@ def _damaged(path: str, url: str, end: int, sentence: str) -> Member:
     return name, {
         "source": readable(url),
         "fingerprint": f"damaged:{end}",
-        "packing": "file",
+        "layout": "file",
         "offset": 0,
         "length": 0,
         "size": 0,
@@ -181,18 +181,18 @@ def _is_folder(entry: zip_directory.Entry) -> bool:
 
 
 def _zip_facts(entry: zip_directory.Entry, url: str) -> dict[str, Any]:
-    packing = {0: "zip-stored", 8: "zip-deflate"}.get(entry.method, "")
+    layout = {0: "zip-stored", 8: "zip-deflate"}.get(entry.method, "")
     problem = ""
     if entry.mode & 0o170000 not in (0, 0o100000):
         problem = "not-a-file: the archive member is a link or a device, which are never followed"
     elif entry.flags & 1:
         problem = "encrypted: the zip member is encrypted"
-    elif not packing:
+    elif not layout:
         problem = f"unsupported: the zip member is packed by method {entry.method}; only 0 and 8 are read"
     return {
         "source": f"zip://{readable(entry.name)}::{readable(url)}",
         "fingerprint": f"crc:{entry.crc:08x}+{entry.bytes}",
-        "packing": packing or "zip-stored",
+        "layout": layout or "zip-stored",
         "offset": entry.offset,
         "length": entry.packed_bytes,
         "size": entry.bytes,

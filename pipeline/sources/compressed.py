@@ -13,7 +13,7 @@ from typing import Any
 import zstandard
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.storage import FileSystem
 
 CHUNK_BYTES = 1 << 20
@@ -40,10 +40,10 @@ def unpacked(fs: FileSystem, path: str) -> Any:
     """A compressed file's content as a file that is read forwards; any other file as it is."""
     file = storage.open_read(fs, path)
     unpack = next((u for ending, u in _UNPACKERS.items() if path.lower().endswith(ending)), None)
-    return Forwards(unpack(file)) if unpack else file
+    return ForwardStream(unpack(file)) if unpack else file
 
 
-class Forwards(io.RawIOBase):
+class ForwardStream(io.RawIOBase):
     """An unpacker's output as it comes: what could be unpacked before damage comes before the fault."""
 
     def __init__(self, file: Any) -> None:
@@ -66,7 +66,7 @@ def is_damage(fault: BaseException) -> bool:
     return isinstance(fault, DAMAGE) or (type(fault) is OSError and fault.errno is None)
 
 
-class Passing:
+class ForwardReader:
     """A compressed file going by. Ranges are of its unpacked content, asked for in about their order."""
 
     def __init__(self, fs: FileSystem, path: str) -> None:
@@ -79,7 +79,7 @@ class Passing:
         self._kept, self._start = bytearray(), 0
 
     def read(self, offset: int, length: int) -> bytes:
-        """Fewer bytes than `length` where the content ends before. Raises Fault `corrupt` or `truncated`."""
+        """Fewer bytes than `length` where the content ends before. Raises InputError `corrupt` or `truncated`."""
         with self._lock:
             if offset < self._start:
                 self._begin()
@@ -89,7 +89,7 @@ class Passing:
                 if not is_damage(fault):
                     raise
                 kind = "truncated" if isinstance(fault, EOFError) else "corrupt"
-                raise Fault(kind, f"the compressed archive can't be unpacked this far: {fault}") from fault
+                raise InputError(kind, f"the compressed archive can't be unpacked this far: {fault}") from fault
             return bytes(self._kept[offset - self._start : offset - self._start + length])
 
     def _pass(self, start: int, stop: int) -> None:
@@ -105,7 +105,7 @@ class Passing:
                 self._start += surplus
 
 
-_open: OrderedDict[tuple[str, str], Passing] = OrderedDict()
+_open: OrderedDict[tuple[str, str], ForwardReader] = OrderedDict()
 _opening = threading.Lock()
 
 
@@ -116,7 +116,7 @@ def read_range(fs: FileSystem, path: str, root: str, offset: int, length: int) -
         root: what gives the file system again (`storage.root`).
     """
     with _opening:
-        passing = _open.pop((root, path), None) or Passing(fs, path)
+        passing = _open.pop((root, path), None) or ForwardReader(fs, path)
         _open[root, path] = passing
         while len(_open) > OPEN_AT_ONCE:
             _open.popitem(last=False)

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import compressed, parquet, tables
 from recast.pipeline.sources.inputs import Input
 
@@ -18,43 +18,43 @@ def read(item: Input, max_bytes: int) -> bytes:
     """An input's encoded image. No more than `max_bytes` and what a read needs around them is ever asked for.
 
     Raises:
-        Fault: the input may not or can't be unpacked, or isn't there; trying again would change nothing.
+        InputError: the input may not or can't be unpacked, or isn't there; trying again would change nothing.
         OSError: and what else storage libraries raise, where storage is at fault.
     """
     if item.problem:
         kind, _, sentence = item.problem.partition(": ")
-        raise Fault(kind, sentence)
+        raise InputError(kind, sentence)
     _check_size(item.size, max_bytes)
     try:
         fs, path = item.place()
         data = _unpacked(fs, path, item, max_bytes)
-    except Fault:
+    except InputError:
         raise
     except Exception as fault:
-        lasting = _lasting(fault, item)
-        if lasting is None:
+        driver_node_options = _lasting(fault, item)
+        if driver_node_options is None:
             raise
-        raise lasting from fault
+        raise driver_node_options from fault
     _check_size(len(data), max_bytes)
     if item.sha256 and hashlib.sha256(data).hexdigest() != item.sha256:
-        raise Fault("corrupt", "the bytes are not those that the output's index tells of")
+        raise InputError("corrupt", "the bytes are not those that the output's index tells of")
     return data
 
 
-def _lasting(fault: Exception, item: Input) -> Fault | None:
+def _lasting(fault: Exception, item: Input) -> InputError | None:
     """What a read was stopped by, if the input is to blame for it; None if storage is, and may do better later."""
-    named, sentence = item.packing == "named", str(fault).partition("\n")[0]
+    named, sentence = item.layout == "named", str(fault).partition("\n")[0]
     if isinstance(fault, storage.StorageError):
-        return Fault("unsupported", sentence)
+        return InputError("unsupported", sentence)
     if isinstance(fault, (storage.NotAFileError, IsADirectoryError)):
-        return Fault("not-a-file", "a folder, a pipe or a device lies there, which is never read")
+        return InputError("not-a-file", "a folder, a pipe or a device lies there, which is never read")
     if isinstance(fault, MemoryError):
-        return Fault("too-large", "there is no memory for its bytes")
+        return InputError("too-large", "there is no memory for its bytes")
     if named and isinstance(fault, (FileNotFoundError, NotADirectoryError)):
-        return Fault("missing", "nothing lies where the inventory says")
+        return InputError("missing", "nothing lies where the inventory says")
     if named and _is_refused_name(fault):
-        return Fault("unsafe-name", f"the storage can hold no such name ({sentence})")
-    return None if storage.is_storage_fault(fault) else Fault("unreadable", f"{type(fault).__name__}: {sentence}")
+        return InputError("unsafe-name", f"the storage can hold no such name ({sentence})")
+    return None if storage.is_storage_fault(fault) else InputError("unreadable", f"{type(fault).__name__}: {sentence}")
 
 
 def _is_refused_name(fault: Exception) -> bool:
@@ -65,35 +65,35 @@ def _is_refused_name(fault: Exception) -> bool:
 
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
-        raise Fault("too-large", f"{size:,} bytes; the limit is {limit:,}")
+        raise InputError("too-large", f"{size:,} bytes; the limit is {limit:,}")
 
 
 def _unpacked(fs: storage.FileSystem, path: str, item: Input, max_bytes: int) -> bytes:
-    match item.packing:
+    match item.layout:
         case "file":
             return storage.read_up_to(fs, path, max_bytes, item.size)
         case "named":
             if "http" in fs.protocol and tables.is_link_local(path, resolve=True):
-                raise Fault("unsafe-name", "the address is one of this machine's surroundings (link-local)")
+                raise InputError("unsafe-name", "the address is one of this machine's surroundings (link-local)")
             return storage.read_up_to(fs, path, max_bytes)
         case "range":
             return _whole(storage.read_bytes(fs, path, item.offset, item.length), item.length)
-        case "passing":
+        case "compressed-stream":
             return _whole(compressed.read_range(fs, path, item.root, item.offset, item.length), item.length)
         case "parquet":
             return parquet.read_row(fs, path, item, max_bytes)
         case "zip-stored" | "zip-deflate":
             _check_size(item.length, max_bytes)
             packed = _zip_member(fs, path, item)
-            data = _inflated(packed, item.size) if item.packing == "zip-deflate" else packed
+            data = _inflated(packed, item.size) if item.layout == "zip-deflate" else packed
             if zlib.crc32(data) != item.crc:
-                raise Fault("corrupt", "the zip member's bytes don't match their CRC")
+                raise InputError("corrupt", "the zip member's bytes don't match their CRC")
             return data
 
 
 def _whole(data: bytes, length: int) -> bytes:
     if len(data) < length:
-        raise Fault("truncated", f"the archive ends {length - len(data):,} bytes too early")
+        raise InputError("truncated", f"the archive ends {length - len(data):,} bytes too early")
     return data
 
 
@@ -102,7 +102,7 @@ def _zip_member(fs: storage.FileSystem, path: str, item: Input) -> bytes:
     guess = 30 + len(item.source) + ZIP_HEADER_SLACK_BYTES + item.length
     data = storage.read_bytes(fs, path, item.offset, guess)
     if data[:4] != b"PK\x03\x04" or len(data) < 30:
-        raise Fault("corrupt", "the zip member's local header is damaged")
+        raise InputError("corrupt", "the zip member's local header is damaged")
     name_length, extra_length = struct.unpack("<HH", data[26:30])
     start = 30 + name_length + extra_length
     if start + item.length > guess:
@@ -116,7 +116,7 @@ def _inflated(data: bytes, size: int) -> bytes:
     try:
         unpacked = stream.decompress(data, size + 1)
     except zlib.error as fault:
-        raise Fault("corrupt", f"the zip member does not inflate: {fault}") from fault
+        raise InputError("corrupt", f"the zip member does not inflate: {fault}") from fault
     if len(unpacked) != size:
-        raise Fault("corrupt", f"the zip member holds other than the {size:,} bytes it declares")
+        raise InputError("corrupt", f"the zip member holds other than the {size:,} bytes it declares")
     return unpacked

@@ -7,7 +7,7 @@ from typing import Literal
 from recast.pipeline import storage
 from recast.pipeline.storage import FileSystem
 
-Packing = Literal["file", "named", "range", "passing", "zip-stored", "zip-deflate", "parquet"]
+Layout = Literal["file", "named", "range", "compressed-stream", "zip-stored", "zip-deflate", "parquet"]
 """How a file holds an image: it is one; it is one that a table names and nobody has seen; a range of its bytes is one;
 a range of what it unpacks to; a zip member; a row.
 """
@@ -23,14 +23,14 @@ class Input:
     """Full URI: `s3://…`, `file://…`, `tar://member::s3://…`, `zip://member::…`, `parquet://row::…`."""
     fingerprint: str
     """Identifies the content without reading it."""
-    holder: bytes
+    container: bytes
     """Path of the file that holds the bytes, as its listing had it, in the file system of `root`; bytes, since a file
     name need not be UTF-8. Empty where `root` names the file itself.
     """
     root: str = "file://"
     """URL that gives the file system: what a person typed, or its scheme where that is enough. Only that is ever read
-    as a chain of file systems; `holder` is not."""
-    packing: Packing = "file"
+    as a chain of file systems; `container` is not."""
+    layout: Layout = "file"
     """How the holder holds it."""
     offset: int = 0
     """Where the bytes begin; for zip, where the member's local header does; for Parquet, the row."""
@@ -55,9 +55,9 @@ class Input:
         Raises:
             StorageError: an unknown protocol, or one whose package is missing.
         """
-        if not self.holder:
+        if not self.container:
             return storage.located(self.root)
-        return storage.filesystem(self.root)[0], self.holder.decode("utf-8", "surrogateescape")
+        return storage.filesystem(self.root)[0], self.container.decode("utf-8", "surrogateescape")
 
 
 def readable(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import key_hashes
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inputs import Input, unreadable
@@ -113,20 +113,20 @@ def read_sources(
         allowed: kinds of storage that are read (`storage.PLAIN`); the index may be a stranger's.
 
     Raises:
-        Fault, StorageError, OSError: what the first that can't be read is stopped by.
+        InputError, StorageError, OSError: what the first that can't be read is stopped by.
     """
     inside: dict[str, set[str]] = {}
     for uri in uris:
-        within, holder = _parted(uri, allowed)
+        within, container = _parted(uri, allowed)
         if within.startswith("range://"):
-            yield uri, _range(within, *_reopened(holder, allowed), max_bytes)
+            yield uri, _range(within, *_reopened(container, allowed), max_bytes)
         elif within:
-            inside.setdefault(holder, set()).add(uri)
+            inside.setdefault(container, set()).add(uri)
         else:
             yield uri, storage.read_up_to(*_reopened(uri, allowed), max_bytes)
-    for holder, wanted in inside.items():
-        fs, path = _reopened(holder, allowed)
-        for item in contained(fs, described(fs.info(path)), f"{holder.partition('://')[0]}://"):
+    for container, wanted in inside.items():
+        fs, path = _reopened(container, allowed)
+        for item in contained(fs, described(fs.info(path)), f"{container.partition('://')[0]}://"):
             if item.source in wanted:
                 yield item.source, read(item, max_bytes)
 
@@ -164,5 +164,5 @@ def _reopened(uri: str, allowed: Collection[str]) -> tuple[FileSystem, str]:
 def _range(within: str, fs: FileSystem, path: str, max_bytes: int) -> bytes:
     numbers = re.fullmatch(r"range://(\d{1,18})\+(\d{1,18})", within)
     if not numbers or int(numbers[2]) > max_bytes:
-        raise Fault("corrupt", f"{within} is no range of bytes that is read")
+        raise InputError("corrupt", f"{within} is no range of bytes that is read")
     return storage.read_bytes(fs, path, int(numbers[1]), int(numbers[2]))

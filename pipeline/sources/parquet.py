@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.compressed import is_damage
 from recast.pipeline.sources.inputs import Input, Keys, readable
 from recast.pipeline.sources.listing import File
@@ -90,8 +90,8 @@ def rows(fs: FileSystem, file: File, prefix: str, *, root: str, keys: Keys | Non
                 source=f"parquet://{number}::{readable(url)}",
                 fingerprint=f"{file.fingerprint}#{number}",
                 root=root,
-                holder=file.path.encode("utf-8", "surrogateescape"),
-                packing="parquet",
+                container=file.path.encode("utf-8", "surrogateescape"),
+                layout="parquet",
                 offset=number,
                 problem="unsafe-name: the row's name leads outside" if ".." in plain.split("/") else "",
             )
@@ -194,7 +194,7 @@ class _Table:
 
     def image(self, row: int) -> bytes | None:
         if not 0 <= row < self._ends[-1]:
-            raise Fault("truncated", f"the file has {self._ends[-1]:,} rows; this was row {row:,}")
+            raise InputError("truncated", f"the file has {self._ends[-1]:,} rows; this was row {row:,}")
         with self._lock:
             group = bisect_right(self._ends, row) - 1
             pieces = self._held.pop(group, None)
@@ -238,7 +238,7 @@ class _Pieces:
         while row >= self._end:
             batch = next(self._batches, None)
             if batch is None:
-                raise Fault("truncated", "the row group ends before this row")
+                raise InputError("truncated", "the row group ends before this row")
             images = batch.column(0)
             images = pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
             self._held.append((self._end, images))
@@ -255,7 +255,7 @@ def read_row(fs: FileSystem, path: str, item: Input, max_bytes: int) -> bytes:
     """The encoded image in a row. Neighbouring rows share one read of their row group.
 
     Raises:
-        Fault: `corrupt`, `too-large`, or `empty` where the row has no bytes.
+        InputError: `corrupt`, `too-large`, or `empty` where the row has no bytes.
     """
     name = (item.root, path, item.column)
     try:
@@ -266,12 +266,12 @@ def read_row(fs: FileSystem, path: str, item: Input, max_bytes: int) -> bytes:
                 _tables.popitem(last=False)
         data = table.image(item.offset)
     except TooLargeError as fault:
-        raise Fault("too-large", str(fault)) from fault
+        raise InputError("too-large", str(fault)) from fault
     except Exception as fault:
-        if isinstance(fault, Fault) or (storage.is_storage_fault(fault) and not is_damage(fault)):
+        if isinstance(fault, InputError) or (storage.is_storage_fault(fault) and not is_damage(fault)):
             raise
         why = str(fault).partition("\n")[0] or type(fault).__name__
-        raise Fault("corrupt", f"the Parquet file can't be read: {why}") from fault
+        raise InputError("corrupt", f"the Parquet file can't be read: {why}") from fault
     if not data:
-        raise Fault("empty", "the row has no bytes")
+        raise InputError("empty", "the row has no bytes")
     return data

@@ -145,14 +145,14 @@ class _Reader:
         uri = f"file://{given}" if given.startswith("/") else given
         problem = self._problem(key, uri) if given else "no-uri: the inventory's row names no image"
         size = _size(row.get("size"))
-        root, holder = (self._root, "") if problem else self._place(uri)
+        root, container = (self._root, "") if problem else self._place(uri)
         return Input(
             key=readable(key[:LONGEST_URI]) or f"(row {number})",
             source=readable((uri if "://" in uri else storage.uri(self._fs, f"{self._folder}/{uri}"))[:LONGEST_URI]),
             fingerprint=_fingerprint(row, size),
             root=root,
-            holder=holder.encode("utf-8", "surrogateescape"),
-            packing="named",
+            container=container.encode("utf-8", "surrogateescape"),
+            layout="named",
             size=size,
             problem=problem,
         )

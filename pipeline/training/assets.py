@@ -8,22 +8,22 @@ import numpy as np
 from torch import Tensor, nn
 
 from recast.models import foreign
-from recast.models.recipes.recipe import Product, Supplies
+from recast.models.recipes.recipe import Product, RecipeAssets
 from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8, laid_on
-from recast.pipeline.input_errors import Fault
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.input_errors import InputError
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 
 STYLE_MAX_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provisions:
+class TrainingAssets:
     """What workers are sent once."""
 
-    supplies: Supplies
+    assets: RecipeAssets
     start_from: Packed | None = None
     """The bundle whose weights the product begins with."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Provisions:
             raise TrainingError(f"can't start from {self.start_from.url}: {reason}") from fault
 
 
-def fetched(plan: TrainingPlan, classes: tuple[str, ...], *, faces: str = "") -> Provisions:
+def fetched(plan: TrainingSpec, classes: tuple[str, ...], *, faces: str = "") -> TrainingAssets:
     """Everything that a plan names; `faces` is what its table of faces calls itself.
 
     Raises:
@@ -62,8 +62,8 @@ def fetched(plan: TrainingPlan, classes: tuple[str, ...], *, faces: str = "") ->
         digests["start_from"] = start_from.unpack()[0].digest
     if classes:
         digests["classes"] = ", ".join(classes)
-    supplies = Supplies(loss_network=loss_network, style_image=style_image, classes=classes)
-    return Provisions(supplies=supplies, start_from=start_from, digests=digests)
+    assets = RecipeAssets(loss_network=loss_network, style_image=style_image, classes=classes)
+    return TrainingAssets(assets=assets, start_from=start_from, digests=digests)
 
 
 def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:
@@ -82,7 +82,7 @@ def _image(url: str) -> tuple[np.ndarray, str]:
     data = _bytes(url, "the style image")
     try:
         picture = decode(data, STYLE_MAX_PIXELS)
-    except Fault as fault:
+    except InputError as fault:
         raise TrainingError(f"the style image {url} can't be used: {fault}") from fault
     shown = picture.pixels if picture.alpha is None else laid_on(1, picture.pixels, picture.alpha)
     return as_rgb8(shown), _digest(data)

@@ -12,10 +12,10 @@ import ray
 from recast.models.faces import FACE_COLUMNS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8, laid_on
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.reasons import plural
 from recast.pipeline.regions.region import Region
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources import inventory
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inputs import Input
@@ -99,7 +99,7 @@ def _looked_at(examples: Sequence[Example]) -> str:
     for example in few:
         try:
             height, width = _decoded(example.inputs[0])[0].shape[:2]
-        except Fault:
+        except InputError:
             continue  # counted and named with all others that can't be read
         sizes.append(f"{width}x{height}")
         unfit += [] if shows_two(height, width) else [f"{example.key} ({width}x{height})"]
@@ -122,7 +122,7 @@ def not_side_by_side(unfit: Sequence[str], among: int) -> str:
     )
 
 
-def listed_faces(url: str, table: Brought, *, each: bool, labelled: bool = False, output: str = "") -> Listing:
+def listed_faces(url: str, table: RegionTable, *, each: bool, labelled: bool = False, output: str = "") -> Listing:
     """The examples at a URL whose faces a table knows: one a face, or one an image with all its faces (or none).
 
     Labelled, each identity is a class.
@@ -185,7 +185,7 @@ def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = Fal
     """Decode a row's images; what can't be decoded becomes a row with a problem, for the workers to count."""
     try:
         decoded = [_decoded(Input(**item)) for item in row["inputs"]]
-    except (Fault, FileNotFoundError) as fault:  # it may have gone since it was listed
+    except (InputError, FileNotFoundError) as fault:  # it may have gone since it was listed
         return {**_named(row), "shapes": [], "pixels": b"", "problem": str(fault), "notes": [], "unfit": ""}
     images = [pixels for pixels, _ in decoded]
     notes = sorted({note for _, noted in decoded for note in noted})

@@ -36,7 +36,7 @@ class _Place(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
 
 
-class Shard:
+class ExampleCache:
     """One worker's examples, decoded: in memory as far as it goes, the others in a scratch file on the local disk."""
 
     def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int, *, with_faces: bool = False) -> None:
@@ -127,11 +127,11 @@ def _unpacked(pixels: bytes, shapes: Sequence[Sequence[int]]) -> Iterator[np.nda
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class ExampleSampler:
     """Which examples a worker sees at which step. All randomness follows from (seed, step, rank), so a resumed
     training sees what an undisturbed one would have."""
 
-    shard: Shard
+    shard: ExampleCache
     recipe: Recipe
     seed: int
     rank: int
@@ -154,7 +154,7 @@ class Draw:
         return self.shard.example(self.recipe, index, rng)
 
 
-def fixed_samples(recipe: Recipe, shard: Shard, rows: int) -> Batch:
+def fixed_samples(recipe: Recipe, shard: ExampleCache, rows: int) -> Batch:
     """The same few examples at every checkpoint, and after every restart."""
     indices = [row * len(shard) // rows for row in range(rows)]
     return _stacked(

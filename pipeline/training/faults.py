@@ -5,12 +5,12 @@ import re
 from ray.exceptions import RayError
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import LeaseError
 from recast.pipeline.training.plan import TrainingError
 
 LASTING = (
-    TrainingError, LeaseError, Fault, ValueError, TypeError, LookupError, ArithmeticError, AssertionError,
+    TrainingError, LeaseError, InputError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError,
     AttributeError, NameError, NotImplementedError, ImportError,
 )  # fmt: skip
 OF_OTHERS = re.compile(

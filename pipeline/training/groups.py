@@ -16,10 +16,10 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from recast.pipeline import cluster, events
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 
 
-def scaling(plan: TrainingPlan) -> ScalingConfig:
+def scaling(plan: TrainingSpec) -> ScalingConfig:
     """What to ask the cluster for, as it is now: nodes may have been lost since the training began."""
     cpus, gpus = cpus_per_worker(plan.workers), plan.gpus_per_worker
     return ScalingConfig(
@@ -42,7 +42,7 @@ def run_config(scratch: str) -> RunConfig:
     return RunConfig(storage_path=scratch, failure_config=FailureConfig(max_failures=0, controller_failure_limit=0))
 
 
-def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingPlan, watch: Any) -> None:
+def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingSpec, watch: Any) -> None:
     """Replace lost workers as often as it takes, as long as they reach another checkpoint in between.
 
     Args:

@@ -29,7 +29,7 @@ STARVED = 0.2
 
 
 @dataclass(frozen=True)
-class Trouble:
+class HealthWarning:
     """Something that a person should know of before the training ends."""
 
     kind: str
@@ -42,19 +42,19 @@ class Trouble:
 
 
 @dataclass
-class Lookout:
+class HealthMonitor:
     """Looks at each logged line, and says each kind of trouble once."""
 
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[HealthWarning] = field(default_factory=list)
     _lines: int = 0
     _first: dict[str, float] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
 
-    def look(self, step: int, scalars: Mapping[str, float]) -> list[Trouble]:
+    def look(self, step: int, scalars: Mapping[str, float]) -> list[HealthWarning]:
         """What this line, the next of the training, makes certain that was not said before."""
         self._lines += 1
         found = [
-            Trouble(kind, step, sentence)
+            HealthWarning(kind, step, sentence)
             for kind, sentence, lines in (
                 self._exploding(scalars),
                 self._overpowered(scalars),
@@ -69,9 +69,9 @@ class Lookout:
 
     def ending(self) -> str:
         """Why the training should end, if it should."""
-        for trouble in self.troubles:
-            if self._rows[trouble.kind] >= ENDING_LINES.get(trouble.kind, np.inf):
-                return f"the training was ended: from step {trouble.step:,} on, {trouble.sentence}"
+        for warning in self.troubles:
+            if self._rows[warning.kind] >= ENDING_LINES.get(warning.kind, np.inf):
+                return f"the training was ended: from step {warning.step:,} on, {warning.sentence}"
         return ""
 
     def _lasts(self, kind: str, shows: bool, lines: int) -> bool:
@@ -124,9 +124,9 @@ class Lookout:
         ) if waiting > STARVED else "", LINES  # fmt: skip
 
 
-def seen(history: Mapping[str, np.ndarray], steps: np.ndarray) -> list[Trouble]:
+def seen(history: Mapping[str, np.ndarray], steps: np.ndarray) -> list[HealthWarning]:
     """What a lookout would have said of a training's whole history: scalars [N] by name, NaN where there is none."""
-    lookout = Lookout()
+    monitor = HealthMonitor()
     for row, step in enumerate(steps.tolist()):
-        lookout.look(step, {n: float(v[row]) for n, v in history.items() if np.isfinite(v[row])})
-    return lookout.troubles
+        monitor.look(step, {n: float(v[row]) for n, v in history.items() if np.isfinite(v[row])})
+    return monitor.troubles

@@ -212,17 +212,17 @@ def _said_of(sides: _Sides, count: int, *, paired: bool) -> tuple[str, ...]:
 
 def _in_one(inputs: Sequence[Input], url: str) -> tuple[list[Example], str]:
     """Pairs that lie in one place each: two columns of a row, or side by side in one image."""
-    tables = [item for item in inputs if item.packing == "parquet"]
+    tables = [item for item in inputs if item.layout == "parquet"]
     if tables and len(tables) < len(inputs):
-        other = next(item.key for item in inputs if item.packing != "parquet")
+        other = next(item.key for item in inputs if item.layout != "parquet")
         raise TrainingError(
             f"{url} has pairs in Parquet files and images beside them ({other} among them); train on one or the other"
         )
     if tables:
-        files = {item.holder: item for item in inputs}
-        columns = {holder: parquet.pair_columns(item) for holder, item in files.items()}
+        files = {item.container: item for item in inputs}
+        columns = {container: parquet.pair_columns(item) for container, item in files.items()}
         made = [
-            Example(key=item.key, inputs=tuple(dataclasses.replace(item, column=c) for c in columns[item.holder]))
+            Example(key=item.key, inputs=tuple(dataclasses.replace(item, column=c) for c in columns[item.container]))
             for item in inputs
         ]
         named = {names for names in columns.values() if len(names) == 2}

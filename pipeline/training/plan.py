@@ -19,7 +19,7 @@ class TrainingError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
+class TrainingSpec:
     """One training. Running the same plan again goes on from its newest checkpoint.
 
     Raises:

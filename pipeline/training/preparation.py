@@ -7,12 +7,12 @@ from recast.models import recipes
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig
 from recast.pipeline import storage
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.training import example_files
-from recast.pipeline.training.assets import Provisions, fetched
+from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import Listing
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
 
 
@@ -20,11 +20,11 @@ from recast.pipeline.training.spec import Start, placed, resolved, same_data, sa
 class Prepared:
     """A training that may begin, or go on."""
 
-    plan: TrainingPlan
+    plan: TrainingSpec
     config: RecipeConfig
     start: Start
     listing: Listing
-    provisions: Provisions
+    assets: TrainingAssets
     said: tuple[str, ...]
     """Sentences: what was taken for what, and where the training goes on."""
 
@@ -34,7 +34,7 @@ class Prepared:
         return self.start.run
 
 
-def prepared(plan: TrainingPlan) -> Prepared | Start:
+def prepared(plan: TrainingSpec) -> Prepared | Start:
     """Everything looked at and fetched; of a training that is finished, only where it ended.
 
     Raises:
@@ -52,26 +52,26 @@ def prepared(plan: TrainingPlan) -> Prepared | Start:
     listing, table = _listed(plan, config)
     start = same_data(start, plan, listing)
     classes = example_files.classes(listing.examples) if recipe.labelled else ()
-    provisions = fetched(plan, classes, faces=table.name if table else "")
-    start = same_provisions(start, plan, provisions.digests)
-    built = _built(plan, config, provisions)
+    assets = fetched(plan, classes, faces=table.name if table else "")
+    start = same_provisions(start, plan, assets.digests)
+    built = _built(plan, config, assets)
     if start.changes:
         _fitting(built, plan, start)
     parameters = {name: sum(p.numel() for p in network.parameters()) for name, network in built.networks.items()}
     counts = {"examples": len(listing.examples), "parameters": parameters}
-    run = start.run | {"status": "running", "counts": counts, "provisions": dict(provisions.digests)}
+    run = start.run | {"status": "running", "counts": counts, "provisions": dict(assets.digests)}
     run["columns"] = list(recipe.columns)
     return Prepared(
         plan=plan,
         config=config,
         start=replace(start, run=run),
         listing=listing,
-        provisions=provisions,
+        assets=assets,
         said=(*listing.said, *start.said),
     )
 
 
-def _refuse_useless(plan: TrainingPlan) -> None:
+def _refuse_useless(plan: TrainingSpec) -> None:
     """Raises SettingError for what the recipe has no use for, and for a table of faces that is missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     for name in ("loss_network", "style_image"):
@@ -88,7 +88,7 @@ def _refuse_useless(plan: TrainingPlan) -> None:
         raise SettingError(f"{plan.recipe} needs --{missing[0].replace('_', '-')}")
 
 
-def _listed(plan: TrainingPlan, config: RecipeConfig) -> tuple[Listing, Brought | None]:
+def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTable | None]:
     """The examples, and the table of faces where they come with one."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     if not recipe.faces:
@@ -97,19 +97,19 @@ def _listed(plan: TrainingPlan, config: RecipeConfig) -> tuple[Listing, Brought 
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
         return listing, None
-    table, each = Brought(plan.faces), recipe.faces == "each"
+    table, each = RegionTable(plan.faces), recipe.faces == "each"
     listing = example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
 
 
-def _built(plan: TrainingPlan, config: RecipeConfig, provisions: Provisions) -> Recipe:
+def _built(plan: TrainingSpec, config: RecipeConfig, assets: TrainingAssets) -> Recipe:
     """The recipe as every worker will build it: what can't be built is found out now."""
-    recipe = recipes.build(plan.recipe, config, provisions.supplies)
-    provisions.begin(recipe.networks[recipe.product.part], recipe.product)
+    recipe = recipes.build(plan.recipe, config, assets.assets)
+    assets.begin(recipe.networks[recipe.product.part], recipe.product)
     return recipe
 
 
-def _fitting(recipe: Recipe, plan: TrainingPlan, start: Start) -> None:
+def _fitting(recipe: Recipe, plan: TrainingSpec, start: Start) -> None:
     """Raises TrainingError if the newest checkpoint is of networks that the changed settings don't make."""
     with storage.faults_as_sentences(f"reading {plan.output}"):
         state = Checkpoints(plan.output).load(start.step)

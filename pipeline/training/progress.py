@@ -9,7 +9,7 @@ import ray
 
 from recast.pipeline import events
 from recast.pipeline.progress import Progress
-from recast.pipeline.training.health import Trouble
+from recast.pipeline.training.health import HealthWarning
 
 POLL_EVERY_S = 0.5
 
@@ -24,10 +24,10 @@ class ProgressActor:
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
 
-    def warn(self, trouble: Trouble) -> None:
+    def warn(self, warning: HealthWarning) -> None:
         """Keep the first of each kind; a replaced worker may see it again."""
-        if trouble.kind not in {known.kind for known in self._facts["warnings"]}:
-            self._facts["warnings"].append(trouble)
+        if warning.kind not in {known.kind for known in self._facts["warnings"]}:
+            self._facts["warnings"].append(warning)
 
     def facts(self) -> dict[str, Any]:
         return self._facts
@@ -56,7 +56,7 @@ def _follow(actor: Any, progress: Progress, output: str, done: threading.Event) 
                 progress.says(facts["room"])
             room = facts["room"]
             progress.reached(facts["step"], facts["scalars"])
-            for trouble in facts["warnings"][warned:]:
-                log.warning("trouble", kind=trouble.kind, step=trouble.step, sentence=trouble.sentence)
-                progress.says(f"warning: step {trouble.step:,}: {trouble.sentence}")
+            for warning in facts["warnings"][warned:]:
+                log.warning("trouble", kind=warning.kind, step=warning.step, sentence=warning.sentence)
+                progress.says(f"warning: step {warning.step:,}: {warning.sentence}")
             warned = len(facts["warnings"])

@@ -17,10 +17,10 @@ from recast.models.bundle import Bundle
 from recast.models.preview import sample_grid
 from recast.models.recipes.recipe import Batch, Recipe, RecipeConfig
 from recast.pipeline import bundles, storage
-from recast.pipeline.training.assets import Provisions
+from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 
 
@@ -29,20 +29,20 @@ class Records:
 
     def __init__(
         self,
-        plan: TrainingPlan,
+        plan: TrainingSpec,
         config: RecipeConfig,
         recipe: Recipe,
         road: WorkerRoad,
         checkpoints: Checkpoints,
         samples: Batch,
         versions: Mapping[str, str],
-        provisions: Provisions,
+        assets: TrainingAssets,
         confirmed: Callable[[], None],
     ) -> None:
         """`confirmed` raises if the output isn't this training's any more."""
         self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
         self._checkpoints, self._versions, self._confirmed = checkpoints, versions, confirmed
-        self._provisions = dict(provisions.digests) | {"classes": list(provisions.supplies.classes)}
+        self._provisions = dict(assets.digests) | {"classes": list(assets.assets.classes)}
         self._samples = {name: images.to(road.device) for name, images in samples.items()}
         self._log = TrainingLog(plan.output)
         self._writer = ThreadPoolExecutor(1, "records")

@@ -15,9 +15,9 @@ from recast.pipeline.output.lease import Lease
 from recast.pipeline.progress import Progress, Silent
 from recast.pipeline.training import example_files, groups
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.health import Trouble
+from recast.pipeline.training.health import HealthWarning
 from recast.pipeline.training.log import now, write_run
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.progress import ProgressActor, followed
 from recast.pipeline.training.spec import Start
@@ -34,14 +34,14 @@ class Outcome:
     """Of training alone, over all runs of it."""
     scalars: dict[str, float]
     """The last logged line."""
-    warnings: tuple[Trouble, ...] = ()
+    warnings: tuple[HealthWarning, ...] = ()
     """What was seen to go wrong without ending the training."""
     unreadable: tuple[str, ...] = ()
     """Images of the data that could not be trained on, each with its fault."""
     already_done: bool = False
 
 
-def train(plan: TrainingPlan, progress: Progress | None = None) -> Outcome:
+def train(plan: TrainingSpec, progress: Progress | None = None) -> Outcome:
     """Train to the last step, going on from the newest checkpoint in the output; a finished training is left alone.
 
     Args:
@@ -87,7 +87,7 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
-    finished["warnings"] = [asdict(trouble) for trouble in facts["warnings"]]
+    finished["warnings"] = [asdict(warning) for warning in facts["warnings"]]
     lease.check()
     write_run(plan.output, {**run, **finished, "status": "finished"})
     log.info("run finished", **finished)
@@ -107,11 +107,11 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progre
     least = plan.least_workers or plan.workers
     cpus = groups.cpus_per_worker(plan.workers)
     cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
-    watch = ray.remote(ProgressActor).options(**cluster.lasting()).remote(asked.start.step)
+    watch = ray.remote(ProgressActor).options(**cluster.driver_node_options()).remote(asked.start.step)
     job = Job(
         plan=plan,
         config=config,
-        provisions=ray.put(asked.provisions),
+        assets=ray.put(asked.assets),
         threads=run["threads_per_worker"],
         watch=watch,
         claim=lease.claim,
@@ -148,7 +148,7 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
     return facts
 
 
-def _threads(plan: TrainingPlan, run: Mapping[str, Any]) -> dict[str, int]:
+def _threads(plan: TrainingSpec, run: Mapping[str, Any]) -> dict[str, int]:
     """Tensor threads of each worker: as before with as many, or as asked for, or for workers that share all cores."""
     workers = plan.least_workers or plan.workers
     before = run.get("threads_per_worker") if run.get("least_workers") == workers else None

@@ -13,7 +13,7 @@ from recast.pipeline import storage
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.example_files import Listing
 from recast.pipeline.training.log import now, read_run
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.urls import shown
 from recast.pipeline.versions import versions
 
@@ -24,7 +24,7 @@ OF_ONE_RUN = ("problem", "warnings")
 PLACES = ("data", "output", "loss_network", "style_image", "faces", "start_from")
 
 
-def placed(plan: TrainingPlan) -> TrainingPlan:
+def placed(plan: TrainingSpec) -> TrainingSpec:
     """The plan with its preset named, and local paths absolute, for workers have working directories of their own."""
     named: dict[str, Any] = {"preset": plan.preset or next(iter(recipes.RECIPES[plan.recipe].presets))}
     for name in PLACES:
@@ -33,7 +33,7 @@ def placed(plan: TrainingPlan) -> TrainingPlan:
     return dataclasses.replace(plan, **named)
 
 
-def resolved(plan: TrainingPlan) -> RecipeConfig:
+def resolved(plan: TrainingSpec) -> RecipeConfig:
     """The recipe's settings: the preset, what the plan overrides, and its steps. Raises SettingError."""
     steps = {} if plan.steps is None else {"steps": plan.steps}
     config = recipes.configured(plan.recipe, plan.preset, {**plan.overrides, **steps})
@@ -45,7 +45,7 @@ def resolved(plan: TrainingPlan) -> RecipeConfig:
     return config
 
 
-def spec(plan: TrainingPlan, config: RecipeConfig) -> dict[str, Any]:
+def spec(plan: TrainingSpec, config: RecipeConfig) -> dict[str, Any]:
     """The plan with everything resolved, as run.json keeps it: without secrets of URLs."""
     return shown(json.loads(json.dumps({**dataclasses.asdict(plan), "config": dataclasses.asdict(config)})))
 
@@ -68,7 +68,7 @@ class Start:
     """Sentences."""
 
 
-def started(plan: TrainingPlan, config: RecipeConfig, reached: int) -> Start:
+def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     """What an output with a checkpoint of step `reached` (0: none) has to say. One without any locks nothing.
 
     Raises:
@@ -97,7 +97,7 @@ def started(plan: TrainingPlan, config: RecipeConfig, reached: int) -> Start:
     return _noted(start, changes) if changes else start
 
 
-def same_data(start: Start, plan: TrainingPlan, listing: Listing) -> Start:
+def same_data(start: Start, plan: TrainingSpec, listing: Listing) -> Start:
     """The start, with its data looked at: in another place they may be the same, in the same place they may be others.
 
     Raises:
@@ -124,7 +124,7 @@ def same_data(start: Start, plan: TrainingPlan, listing: Listing) -> Start:
     return replace(start, run=looked_at.run | {"data_changed_at_steps": changed}, said=(*start.said, said))
 
 
-def same_provisions(start: Start, plan: TrainingPlan, digests: Mapping[str, str]) -> Start:
+def same_provisions(start: Start, plan: TrainingSpec, digests: Mapping[str, str]) -> Start:
     """Raises TrainingError if a training was begun with other supplies than these."""
     before = start.run.get("provisions", digests) if start.step else digests
     changes = {n: (before.get(n), digests.get(n)) for n in {**before, **digests} if before.get(n) != digests.get(n)}
@@ -142,7 +142,7 @@ def _noted(start: Start, changes: Mapping[str, tuple[Any, Any]]) -> Start:
     return replace(start, run=run, changes={**start.changes, **changes}, said=said)
 
 
-def _other(plan: TrainingPlan, reached: int, changes: Mapping[str, tuple[Any, Any]]) -> TrainingError:
+def _other(plan: TrainingSpec, reached: int, changes: Mapping[str, tuple[Any, Any]]) -> TrainingError:
     words = ", ".join(f"{name} was {before}, now {after}" for name, (before, after) in changes.items())
     onward = "" if "recipe" in changes else f", add --resume-with to go on from step {reached:,} with the new ones"
     return TrainingError(

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from recast.models.recipes.recipe import Batch, Recipe
 from recast.pipeline.precision import Precision
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.sync_norm import synchronised
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,7 +23,7 @@ class WorkerRoad:
     def __init__(
         self,
         recipe: Recipe,
-        plan: TrainingPlan,
+        plan: TrainingSpec,
         *,
         device: torch.device,
         ema_decay: float,

@@ -95,13 +95,13 @@ def _below(output: str, url: str) -> Callable[[Input], bool]:
     (fs, path), (_, data) = storage.filesystem(output), storage.filesystem(url)
     if not storage.is_local(fs):
         homes = _homes(f"{path}/", f"{data}/")
-        return lambda item: item.holder.decode("utf-8", "surrogateescape").startswith(homes)
+        return lambda item: item.container.decode("utf-8", "surrogateescape").startswith(homes)
     real = cache(os.path.realpath)
     homes_here = _homes(f"{os.path.realpath(path)}/", f"{os.path.realpath(data)}/")
 
     def lies(item: Input) -> bool:
-        holder = item.holder.decode("utf-8", "surrogateescape")
-        return item.root == "file://" and f"{real(os.path.dirname(holder))}/".startswith(homes_here)
+        container = item.container.decode("utf-8", "surrogateescape")
+        return item.root == "file://" and f"{real(os.path.dirname(container))}/".startswith(homes_here)
 
     return lies
 

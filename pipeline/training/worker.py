@@ -20,15 +20,15 @@ from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import events, storage
 from recast.pipeline.output.lease import Claim, LeaseError, confirm
 from recast.pipeline.reasons import plural
-from recast.pipeline.training.assets import Provisions
+from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side
-from recast.pipeline.training.examples import Draw, Shard, fixed_samples
+from recast.pipeline.training.examples import ExampleCache, ExampleSampler, fixed_samples
 from recast.pipeline.training.faults import comes_again
-from recast.pipeline.training.health import WAITING, Lookout, Trouble
+from recast.pipeline.training.health import WAITING, HealthMonitor, HealthWarning
 from recast.pipeline.training.idle import Idle
 from recast.pipeline.training.metrics import TrainingMetrics
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.step import WorkerRoad
 
@@ -43,10 +43,10 @@ STEP_SEED_STRIDE = 1_000_003
 class Job:
     """What every worker is told."""
 
-    plan: TrainingPlan
+    plan: TrainingSpec
     config: RecipeConfig
-    provisions: Any
-    """A reference to the training's `Provisions`."""
+    assets: Any
+    """A reference to the training's `TrainingAssets`."""
     threads: int
     """Of one worker's tensor operations on a CPU."""
     watch: Any
@@ -82,10 +82,10 @@ class Worker:
         torch.set_num_threads(job.threads)
         torch.manual_seed(self.plan.seed)
         device = ray.train.torch.get_device()
-        self.provisions: Provisions = ray.get(job.provisions)
-        self.recipe = recipes.build(self.plan.recipe, self.config, self.provisions.supplies)
+        self.assets: TrainingAssets = ray.get(job.assets)
+        self.recipe = recipes.build(self.plan.recipe, self.config, self.assets.assets)
         product = self.recipe.product
-        self.provisions.begin(self.recipe.networks[product.part], product)
+        self.assets.begin(self.recipe.networks[product.part], product)
         self.road = WorkerRoad(
             self.recipe,
             self.plan,
@@ -112,7 +112,7 @@ class Worker:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
             self._train(draw, start, records)
 
-    def _records(self, shard: Shard) -> Records:
+    def _records(self, shard: ExampleCache) -> Records:
         samples = fixed_samples(self.recipe, shard, self.plan.sample_rows)
         return Records(
             self.plan,
@@ -122,16 +122,16 @@ class Worker:
             self.checkpoints,
             samples,
             self.job.versions,
-            self.provisions,
+            self.assets,
             partial(confirm, *storage.filesystem(self.plan.output), self.job.claim),
         )
 
-    def _draw(self) -> Draw | None:
+    def _draw(self) -> ExampleSampler | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
         shard, problem = None, ""
         try:
             rows = ray.train.get_dataset_shard("examples").iter_rows()
-            shard = Shard(rows, self.plan.cache_bytes, with_faces=bool(self.recipe.faces))
+            shard = ExampleCache(rows, self.plan.cache_bytes, with_faces=bool(self.recipe.faces))
             shard.try_out(self.recipe)
         except TrainingError as fault:
             problem = str(fault)
@@ -145,7 +145,7 @@ class Worker:
         noted = sum(self._gathered(shard.notes), Counter())
         if noted:
             self._warn("pixels", 0, "; ".join(f"{plural(noted[note], 'example')}: {note}" for note in sorted(noted)))
-        return Draw(
+        return ExampleSampler(
             shard=shard,
             recipe=self.recipe,
             seed=self.plan.seed,
@@ -203,10 +203,10 @@ class Worker:
             raise damages[0]
         return 0
 
-    def _train(self, draw: Draw, start: int, records: Records | None) -> None:
+    def _train(self, draw: ExampleSampler, start: int, records: Records | None) -> None:
         plan, last = self.plan, self.config.steps
         sums: dict[str, Tensor] = {}
-        idle, lookout = Idle(self.road.device), Lookout()
+        idle, monitor = Idle(self.road.device), HealthMonitor()
         steps, began = 0, time.monotonic()
         for step, batch in enumerate(draw.batches(start, last), start):
             torch.manual_seed(((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank) % SEEDS)
@@ -226,9 +226,9 @@ class Worker:
             means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
             means[WAITING] = self._largest(idle.seconds() / elapsed)
             self._tell(step=done, seconds=self.seconds, scalars=means)
-            for trouble in lookout.look(done, means):
-                self._warn(trouble.kind, trouble.step, trouble.sentence)
-            if ending := lookout.ending():
+            for warning in monitor.look(done, means):
+                self._warn(warning.kind, warning.step, warning.sentence)
+            if ending := monitor.ending():
                 self._tell(problem=ending)
                 return
             self.newest = done if checkpoint else self.newest
@@ -277,7 +277,7 @@ class Worker:
 
     def _warn(self, kind: str, step: int, sentence: str) -> None:
         if self.rank == 0:
-            self.job.watch.warn.remote(Trouble(kind, step, sentence))
+            self.job.watch.warn.remote(HealthWarning(kind, step, sentence))
             self.log.warning("trouble", kind=kind, step=step, sentence=sentence)
 
     def _tell(self, **facts: Any) -> None:

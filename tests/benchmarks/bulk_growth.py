@@ -25,8 +25,8 @@ from ray.cluster_utils import Cluster
 from recast.pipeline import storage
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob, Summary
-from recast.pipeline.bulk.operation import Maker
-from recast.pipeline.bulk.units import LEG_INPUTS
+from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.units import CHUNK_INPUTS
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.output.index import current
 from recast.pipeline.sources.inputs import Input
@@ -51,7 +51,7 @@ class SleepingKit:
 
     seal_key = None
 
-    def mapper(self, work: object) -> "SleepingKit":
+    def operator(self, work: object) -> "SleepingKit":
         return self
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture]:
@@ -106,7 +106,7 @@ def _run(source: Path, output: Path, workers: int) -> Summary:
         job="translate", source=Source(urls=(str(source),)), output=str(output), model="", actors=workers,
         shard_images=UNIT_INPUTS,
     )  # fmt: skip
-    return road.run(job, Silent(), Maker("sleeping", "sha256:0", "", SleepingKit))
+    return road.run(job, Silent(), Operation("sleeping", "sha256:0", "", SleepingKit))
 
 
 def _working_seconds(output: Path) -> float:
@@ -140,11 +140,11 @@ class Law:
         seconds, left = self.start_s, inputs
         unit_s = SHARD_INPUTS / GPU_IMAGES_S
         while left:
-            leg = min(left, LEG_INPUTS)
-            units = -(-leg // min(SHARD_INPUTS, max(4, -(-leg // (6 * gpus)))))
-            each = unit_s * leg / units / SHARD_INPUTS
-            seconds += PLANNING_S * leg + self._leg(units, each, gpus)
-            left -= leg
+            chunk = min(left, CHUNK_INPUTS)
+            units = -(-chunk // min(SHARD_INPUTS, max(4, -(-chunk // (6 * gpus)))))
+            each = unit_s * chunk / units / SHARD_INPUTS
+            seconds += PLANNING_S * chunk + self._leg(units, each, gpus)
+            left -= chunk
         return seconds
 
     def _leg(self, units: int, each_s: float, gpus: int) -> float:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from recast.models import recipes
 from recast.models.bundle import Bundle, write
-from recast.models.recipes.recipe import Supplies
+from recast.models.recipes.recipe import RecipeAssets
 from recast.pipeline import bundles, cluster
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
@@ -68,7 +68,7 @@ def ceiling(folder: str, bundle: str) -> float:
 def face_bundle(folder: Path) -> str:
     """A generator of faces with fresh weights, of the `base` preset's size."""
     torch.manual_seed(0)
-    recipe = recipes.build("deidentify", recipes.configured("deidentify", "base"), Supplies())
+    recipe = recipes.build("deidentify", recipes.configured("deidentify", "base"), RecipeAssets())
     product = recipe.product
     described = Bundle(
         name="benchmark", recipe="none", network=product.network, arguments=product.arguments,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.regions.centerface import CenterFace
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
@@ -76,9 +76,9 @@ def grained(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def outcome(anonymizer: Anonymizer, image: np.ndarray, box: np.ndarray) -> str:
     """`found`, `held`, or `PUBLISHED` with the share of the face that is covered."""
-    item = Input(key="a.png", source="", fingerprint="", holder=b"")
+    item = Input(key="a.png", source="", fingerprint="", container=b"")
     (result,) = anonymizer([Picture(pixels=image)], [item])
-    if isinstance(result, Fault):
+    if isinstance(result, InputError):
         return "held"
     height, width = image.shape[:2]
     left, top, right, bottom = box
@@ -89,7 +89,7 @@ def outcome(anonymizer: Anonymizer, image: np.ndarray, box: np.ndarray) -> str:
     return "found" if black.mean() >= COVERED else f"PUBLISHED {black.mean():.2f}"
 
 
-def sweep(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
+def collect_garbage(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
     """Every height and number of megapixels in which the face fits, and what came of it."""
     anonymizer, face = Anonymizer(detectors=[CenterFace(threads=1)]), None
     face = face_of(photograph, CenterFace(threads=1))
@@ -106,7 +106,7 @@ def sweep(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
 def main() -> None:
     photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sys.argv[1:]] or [skimage.data.astronaut()]
     for photograph in photographs:
-        for height_px, megapixels, came in sweep(photograph):
+        for height_px, megapixels, came in collect_garbage(photograph):
             print(f"{height_px:5} px {megapixels:5g} MP  {came}", flush=True)
 
 

@@ -1,6 +1,6 @@
 """The generator's actor against bare forwards, without Ray: `python -m tests.benchmarks.generator_actor [cuda|cpu]`.
 
-For machines with an accelerator (it runs on a CPU too). The actor is the road's own `ShardMaker`: JPEG files in,
+For machines with an accelerator (it runs on a CPU too). The actor is the road's own `UnitWorker`: JPEG files in,
 decoded, generated and encoded in their threads, shards out. Bare: batches of resident data through the same network in
 the same precision. Then bf16's pixels against fp32's.
 """
@@ -18,9 +18,9 @@ from recast.models.networks import NETWORKS
 from recast.pipeline import bundles
 from recast.pipeline.bulk.generator import DTYPES, Generator
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import BundleKit
+from recast.pipeline.bulk.operation import BundlePayload
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.pictures import Picture
@@ -49,17 +49,17 @@ def bare(device: str, precision: Precision, batch_size: int, count: int) -> floa
 def actor(root: Path, archive: str, bundle: str, device: str, precision: Precision, batch_size: int) -> float:
     """Images per second of the actor, once it is warm."""
     job = BulkJob(job="translate", source=Source(urls=(archive,)), output=str(root / f"out-{precision}"), model=bundle)
-    work = Work(
+    work = WorkerSettings(
         output=job.output, run="benchmark", model="m", spec="s", encoder=Encoder(format="jpeg"), precision=precision,
         device=device, batch_size=batch_size,
         threads=0 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2), shards="tar", shard_images=10**6,
         shard_bytes=1 << 40, max_pixels=10**9, max_input_bytes=1 << 30, about={},
     )  # fmt: skip
-    maker = ShardMaker(work, BundleKit(bundles.fetch(bundle)))
+    operation = UnitWorker(work, BundlePayload(bundles.fetch(bundle)))
     items = list(inventory(job.source))
-    maker(pack_unit(items[: 2 * batch_size]))
+    operation(pack_unit(items[: 2 * batch_size]))
     began = time.perf_counter()
-    maker(pack_unit(items))
+    operation(pack_unit(items))
     return len(items) / (time.perf_counter() - began)
 
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recast.models import recipes
 from recast.models.recipes import NOTHING
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 from tests.benchmarks.training_step import batch_of
@@ -45,7 +45,7 @@ def synchronise(device: str) -> None:
 def measured(recipe: str, batch_size: int, device: str, rounds: int, *, compiled: bool) -> None:
     torch.manual_seed(0)
     config = recipes.configured(recipe, "paper", {"batch_size": batch_size})
-    plan = TrainingPlan(recipe=recipe, data="data", output="out", precision="bf16", compile=compiled)
+    plan = TrainingSpec(recipe=recipe, data="data", output="out", precision="bf16", compile=compiled)
     road = WorkerRoad(
         recipes.build(recipe, config, NOTHING), plan, device=torch.device(device), ema_decay=0.0, batch_size=batch_size
     )

@@ -25,8 +25,8 @@ from recast.models.recipes import NOTHING
 from recast.models.recipes.recipe import Batch
 from recast.pipeline import cluster
 from recast.pipeline.training import example_files, road
-from recast.pipeline.training.examples import Draw, Shard
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.examples import ExampleCache, ExampleSampler
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 
 WORKERS, STEPS, LINE_STEPS, EXAMPLES = 2, 160, 20, 64
@@ -40,14 +40,16 @@ def bare(rank: int, folder: str, data: str) -> None:
     config = recipes.configured(RECIPE, PRESET)
     recipe = recipes.build(RECIPE, config, NOTHING)
     bare_road = WorkerRoad(
-        recipe, TrainingPlan(recipe=RECIPE, data="data", output="out"), device=torch.device("cpu"),
+        recipe, TrainingSpec(recipe=RECIPE, data="data", output="out"), device=torch.device("cpu"),
         ema_decay=config.ema_decay, batch_size=config.batch_size, world=WORKERS,
     )  # fmt: skip
     share, steps, rates = config.batch_size // WORKERS, STEPS // 2, []
     images = torch.randint(256, (share, 3, config.size_px, config.size_px), dtype=torch.uint8)
     batches: Iterator[Batch] = itertools.repeat({"x": images, "y": images.flip(0)}, steps)
     if data:
-        batches = Draw(shard=shard(data, rank), recipe=recipe, seed=0, rank=rank, batch_size=share).batches(0, steps)
+        batches = ExampleSampler(shard=shard(data, rank), recipe=recipe, seed=0, rank=rank, batch_size=share).batches(
+            0, steps
+        )
     began = time.monotonic()
     for step, batch in enumerate(batches, 1):
         bare_road.step(batch, step)
@@ -59,10 +61,10 @@ def bare(rank: int, folder: str, data: str) -> None:
     dist.destroy_process_group()
 
 
-def shard(data: str, rank: int) -> Shard:
+def shard(data: str, rank: int) -> ExampleCache:
     """A worker's part of the examples, without Ray Data."""
     found = example_files.listed(data, 2).examples[rank::WORKERS]
-    return Shard((example_files.read_row(row, 2) for row in example_files.rows(found)), 1 << 30)
+    return ExampleCache((example_files.read_row(row, 2) for row in example_files.rows(found)), 1 << 30)
 
 
 def processes(data: str = "") -> float:
@@ -72,7 +74,7 @@ def processes(data: str = "") -> float:
 
 
 def product(data: str, output: str) -> float:
-    plan = TrainingPlan(
+    plan = TrainingSpec(
         recipe=RECIPE, preset=PRESET, data=data, output=output, workers=WORKERS, steps=STEPS, log_every=LINE_STEPS,
         checkpoint_every=STEPS // 2,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from PIL import Image
 from recast.jobs.samples.facades import write_facades
 from recast.models.recipes import NOTHING, cyclegan, pix2pix
 from recast.pipeline.precision import Precision
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 
@@ -46,7 +46,7 @@ def ours(recipe: str, batch_size: int, precision: Precision = "fp32", norm: str 
         made = pix2pix.Pix2Pix(config, NOTHING)
     else:
         made = cyclegan.CycleGAN(dataclasses.replace(cyclegan.PAPER, batch_size=batch_size), NOTHING)
-    plan = TrainingPlan(recipe=recipe, data="data", output="out", precision=precision)
+    plan = TrainingSpec(recipe=recipe, data="data", output="out", precision=precision)
     return WorkerRoad(made, plan, device=torch.device("cpu"), ema_decay=0.0, batch_size=batch_size)
 
 
@@ -106,7 +106,7 @@ def curve(steps: int = 150) -> None:
     for precision in get_args(Precision)[:2]:
         torch.manual_seed(0)
         made = pix2pix.Pix2Pix(config, NOTHING)
-        plan = TrainingPlan(recipe="pix2pix", data="data", output="out", precision=precision)
+        plan = TrainingSpec(recipe="pix2pix", data="data", output="out", precision=precision)
         road = WorkerRoad(made, plan, device=torch.device("cpu"), ema_decay=0.0, batch_size=config.batch_size)
         losses = []
         for step in range(steps):

@@ -14,7 +14,7 @@ from recast.jobs.samples.faces import write_faces
 from recast.pipeline import storage
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from tests.conftest import bulk_runs_here
 from tests.jobs.test_deidentify import everything_below
 from tests.pipeline.bulk.bundle_operation import begun
@@ -132,7 +132,7 @@ def test_what_was_done_is_measured(drawn, secrets, tmp_path, worker_here, capsys
     ]
     assert cli._status([*measure, *more]) == 0
     facts = json.loads(capsys.readouterr().out)
-    known = len(Brought(str(faces)))
+    known = len(RegionTable(str(faces)))
     assert (facts["faces"]["faces"], facts["faces"]["found"], facts["faces"]["recall"]) == (known, known, 1.0)
     assert facts["exact"] == {"after": 0.0, "restored": 1.0}
     assert facts["psnr_db"]["after"] < 30

@@ -105,7 +105,7 @@ def test_old_logs_make_room(logs, monkeypatch):
 
 def test_what_a_worker_raised_is_said_as_if_it_were_raised_here(logs, monkeypatch, capsys):
     """Ray wraps it, and Ray Data once more; a sentence of ours keeps its status."""
-    wrapped = ray.exceptions.RayTaskError("f", "Traceback…", MismatchLike("made by another bundle"))
+    wrapped = ray.exceptions.RayTaskError("f", "Traceback…", MismatchLikeError("made by another bundle"))
     assert ended_by(wrapped.as_instanceof_cause(), monkeypatch) == 2
     assert capsys.readouterr().err == "error: made by another bundle\n"
     user_code = ray.data.exceptions.UserCodeException("UDF failed")
@@ -114,7 +114,7 @@ def test_what_a_worker_raised_is_said_as_if_it_were_raised_here(logs, monkeypatc
     assert capsys.readouterr().err == "error: the disk is full\n"
 
 
-class MismatchLike(StorageError):
+class MismatchLikeError(StorageError):
     exit_status = 2
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from recast.models.networks.vgg import vgg_of
 from recast.models.recipes import cgan, gan, pix2pix, srgan, style_transfer
-from recast.models.recipes.recipe import Supplies
+from recast.models.recipes.recipe import RecipeAssets
 from tests.models.originals import MSR, Style, Unet
 from tests.models.test_recipes import PlainRoad, batch_of, photograph
 from tests.models.test_vgg import by_hand, published
@@ -55,7 +55,7 @@ def test_pix2pix():
         pix2pix.PAPER, size_px=64, load_px=70, num_downs=6, ngf=4, ndf=4, batch_size=2, learning_rate=lr
     )
     torch.manual_seed(0)
-    recipe = pix2pix.Pix2Pix(config, Supplies())
+    recipe = pix2pix.Pix2Pix(config, RecipeAssets())
     batch = batch_of(recipe, (photograph(), photograph(seed=1)), 2)
     G, D = Unet(downs=6, ngf=4), patch_discriminator(4)
     G.load_state_dict(recipe.networks["G"].state_dict())
@@ -111,7 +111,7 @@ def test_srgan(preset):
     )  # fmt: skip
     state = published(19, divide=8)
     torch.manual_seed(0)
-    recipe = srgan.SRGAN(config, Supplies(loss_network=state))
+    recipe = srgan.SRGAN(config, RecipeAssets(loss_network=state))
     batch = batch_of(recipe, (photograph(),), 2)
     G, D = MSR(4), PaperDiscriminator(32, 4)
     G.load_state_dict(recipe.networks["G"].state_dict())
@@ -150,7 +150,9 @@ def test_style_transfer():
     config = dataclasses.replace(style_transfer.PAPER, size_px=32, style_px=0, batch_size=2, learning_rate=lr)
     state = published(16, divide=8)
     torch.manual_seed(0)
-    recipe = style_transfer.StyleTransfer(config, Supplies(loss_network=state, style_image=photograph(40, 48, seed=5)))
+    recipe = style_transfer.StyleTransfer(
+        config, RecipeAssets(loss_network=state, style_image=photograph(40, 48, seed=5))
+    )
     batch = batch_of(recipe, (photograph(),), 2)
     G = Style()
     G.load_state_dict(recipe.networks["G"].state_dict())
@@ -195,7 +197,7 @@ def test_gan(adversarial, labelled):
     config = dataclasses.replace(gan.TINY, adversarial=adversarial, norm="instance", batch_size=8, learning_rate=1e-3)
     torch.manual_seed(0)
     kind = cgan.CGAN if labelled else gan.GAN
-    recipe = kind(config, Supplies(classes=("a", "b", "c") if labelled else ()))
+    recipe = kind(config, RecipeAssets(classes=("a", "b", "c") if labelled else ()))
     batch = batch_of(recipe, (photograph(),), 8)
     G, D = copy.deepcopy(recipe.networks["G"]), copy.deepcopy(recipe.networks["D"])
     adam = {name: torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999)) for name, net in (("G", G), ("D", D))}
@@ -231,7 +233,7 @@ def test_the_loss_network_stays_as_it_is():
     state = published(16, divide=16)
     recipe = style_transfer.StyleTransfer(
         dataclasses.replace(style_transfer.TINY, style_layers="relu1_1"),
-        Supplies(loss_network=state, style_image=photograph(seed=5)),
+        RecipeAssets(loss_network=state, style_image=photograph(seed=5)),
     )
     recipe.step(batch_of(recipe, (photograph(),), 2), PlainRoad(recipe))
     fresh = vgg_of(state).state_dict()

@@ -14,7 +14,7 @@ from recast.models.preview import sample_grid
 from recast.models.recipes import NOTHING
 from recast.models.recipes.pix2pix import TINY as PIX2PIX
 from recast.models.recipes.pix2pix import Pix2Pix
-from recast.models.recipes.recipe import Supplies
+from recast.models.recipes.recipe import RecipeAssets
 from recast.models.recipes.srresnet import TINY as SRRESNET
 from recast.models.recipes.srresnet import SRResNet
 
@@ -23,7 +23,7 @@ def supplies_for(name, classes=3):
     """What any recipe may need, small: a VGG of random weights, a style image, names of classes."""
     torch.manual_seed(7)
     network = VGG(blocks=[[4], [8], [8]], classes=classes)
-    return Supplies(
+    return RecipeAssets(
         loss_network=network.state_dict(), style_image=photograph(seed=9), classes=tuple("abcdefgh"[:classes])
     )
 

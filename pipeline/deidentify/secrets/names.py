@@ -17,7 +17,7 @@ from typing import Any
 
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
-from recast.pipeline.input_errors import Fault, Held
+from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.output.seals import read_seals, sealed_stems
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import ClashError
@@ -115,12 +115,12 @@ def is_hidden(item: Input) -> bool:
     return item.source.startswith(MARK)
 
 
-def sentence_of(fault: Fault, item: Input) -> str:
+def sentence_of(fault: InputError, item: Input) -> str:
     """What is said of an input's fault; where its name is hidden, in words that are the same for all of that kind.
 
     What a policy holds is said as ever: such sentences are about pixels, scores and limits, and never quote.
     """
-    if not is_hidden(item) or isinstance(fault, Held):
+    if not is_hidden(item) or isinstance(fault, HeldError):
         return fault.sentence
     return SENTENCES.get(fault.kind, UNSAID)
 

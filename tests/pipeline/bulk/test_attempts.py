@@ -12,7 +12,7 @@ def test_a_first_attempt_is_fast_and_the_next_is_careful():
 def test_a_unit_that_was_done_starts_afresh():
     ledger = Attempts()
     ledger.begin("u")
-    ledger.done("u")
+    ledger.finish("u")
     assert not ledger.begin("u").careful
 
 
@@ -21,8 +21,8 @@ def test_the_image_in_hand_at_two_deaths_is_condemned_and_no_other():
     ledger.begin("u")
     for _ in range(FATAL_DEATHS):
         assert not ledger.begin("u").condemned
-        ledger.take("u", "innocent")
-        ledger.take("u", "poison")
+        ledger.start("u", "innocent")
+        ledger.start("u", "poison")
     assert ledger.begin("u").condemned == {"poison"}
 
 
@@ -31,7 +31,7 @@ def test_several_poisonous_images_are_found_one_after_the_other():
     for _ in range(20):
         attempt = ledger.begin("u")
         for key in sorted({"a", "b", "c", "d"} - attempt.condemned):
-            ledger.take("u", key)
+            ledger.start("u", key)
             if key in poison:
                 break
         else:

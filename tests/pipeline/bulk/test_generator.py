@@ -15,7 +15,7 @@ from recast.pipeline.bulk import tiles
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.tiles import Tiling, lay
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.inputs import Input
 
 
@@ -65,7 +65,7 @@ def generator(network, descriptor, batch_size=1):
 
 
 def item(key):
-    return Input(key=key, source=key, fingerprint="", holder=b"")
+    return Input(key=key, source=key, fingerprint="", container=b"")
 
 
 def picture(height, width, channels=3, seed=0, **rest):
@@ -183,7 +183,7 @@ def test_every_value_of_eight_bits_comes_back(task):
 
 def test_values_that_are_not_finite_are_a_fault_not_a_black_image():
     (result,) = generator(Broken(), STRICT)([picture(8, 8)])
-    assert isinstance(result, Fault)
+    assert isinstance(result, InputError)
     assert result.kind == "generator"
 
 

@@ -277,7 +277,7 @@ class TestRunsInThisProcess:
         image(source / "new.png", 77)
         assert road.run(job(source, tmp_path / "out", model, shards=container), Silent()).pruned == 0
         pruning = job(source, tmp_path / "out", model, prune=True, shards=container)
-        assert road.plan_only(pruning).pruned == 3
+        assert road.dry_run(pruning).pruned == 3
         assert road.run(pruning, Silent()).pruned == 3
         after = view(tmp_path / "out")
         assert after.keys() == {*before.keys(), "new.png"} - {"3.png", "empty.jpg", "text.png"}

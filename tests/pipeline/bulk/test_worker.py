@@ -14,9 +14,9 @@ from PIL import Image
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk import worker
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import BundleKit
+from recast.pipeline.bulk.operation import BundlePayload
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.output.index import current
@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def work(tmp_path: Path, name: str = "out", **changes) -> Work:
+def work(tmp_path: Path, name: str = "out", **changes) -> WorkerSettings:
     job = BulkJob(job="upscale", source=Source(urls=("x",)), output=str(tmp_path / name), model="x")
     facts = {
         "output": job.output,
@@ -54,13 +54,13 @@ def work(tmp_path: Path, name: str = "out", **changes) -> Work:
         "max_input_bytes": 10**7,
         "about": {"recast.settings": json.dumps(job.deciding())},
     }
-    return Work(**(facts | changes))
+    return WorkerSettings(**(facts | changes))
 
 
 def settle(tmp_path: Path, source: Path, **changes) -> dict:
     asked = work(tmp_path, **changes)
-    maker = ShardMaker(asked, BundleKit(bundles.fetch(upscaler(tmp_path / "bundle"))))
-    return maker(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
+    operation = UnitWorker(asked, BundlePayload(bundles.fetch(upscaler(tmp_path / "bundle"))))
+    return operation(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
 
 
 def rows(tmp_path: Path, name: str = "out") -> list[dict]:
@@ -166,13 +166,13 @@ class _Deepening:
 
     seal_key = None
 
-    def mapper(self, work: Work):
+    def operator(self, work: WorkerSettings):
         return lambda pictures, items: [p.with_pixels(p.pixels.astype(np.uint16) * 257, p.alpha) for p in pictures]
 
 
 def test_results_deeper_than_their_format_are_brought_to_it_with_a_note(tmp_path, source):
     asked = work(tmp_path, encoder=Encoder(format="jpeg"))
-    report = ShardMaker(asked, _Deepening())(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
+    report = UnitWorker(asked, _Deepening())(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
     assert report["ok"] == 9
     fs, path = storage.filesystem(asked.output)
     notes = {

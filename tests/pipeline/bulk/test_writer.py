@@ -18,10 +18,10 @@ from recast.jobs import index as commands
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk import road, writer
 from recast.pipeline.bulk.attempts import Attempts
-from recast.pipeline.bulk.operation import BundleKit
+from recast.pipeline.bulk.operation import BundlePayload
 from recast.pipeline.bulk.road import BulkError
 from recast.pipeline.bulk.units import pack_unit, unit_id
-from recast.pipeline.bulk.worker import ShardMaker
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.output import housekeeping, index, shards
@@ -50,8 +50,8 @@ def source(tmp_path):
 
 
 def settle(tmp_path, source, model, ledger=None, **changes):
-    maker = ShardMaker(work(tmp_path, **changes), BundleKit(bundles.fetch(model)), ledger=ledger)
-    return maker(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
+    operation = UnitWorker(work(tmp_path, **changes), BundlePayload(bundles.fetch(model)), ledger=ledger)
+    return operation(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
 
 
 def files(folder):
@@ -115,7 +115,7 @@ def test_a_worker_that_was_given_up_and_lives_leaves_its_unit_to_the_next(tmp_pa
     ledger = Attempts()
     ledger.begin("u")
     ledger.begin("u")
-    ledger.done("u")
+    ledger.finish("u")
     assert not ledger.may_commit("u", 1)
 
 

@@ -17,11 +17,11 @@ from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.deidentify.replacement.classical import replaced
 from recast.pipeline.deidentify.settings import Deidentification, Policy, Replacement
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Held
+from recast.pipeline.input_errors import HeldError
 from recast.pipeline.regions.cascades import Cascades
 from recast.pipeline.regions.centerface import CenterFace
 from recast.pipeline.regions.region import Region, overlap, union
-from recast.pipeline.regions.tables import BoxesError, Brought, Compared
+from recast.pipeline.regions.tables import BoxesError, Compared, RegionTable
 from tests.pipeline.bulk.test_generator import item
 
 
@@ -132,7 +132,7 @@ def test_a_real_face_is_gone_for_every_detector(astronaut, centerface):
     for method in ("solid", "pixelate", "blur"):
         both = Anonymizer(detectors=[centerface, Cascades()], replacement=Replacement(method=method))
         (made,) = both([Picture(pixels=astronaut)], [item("a")])
-        if isinstance(made, Held):
+        if isinstance(made, HeldError):
             assert made.kind in ("still-found", "doubtful")
             continue
         (left,) = centerface([made.pixels])
@@ -152,7 +152,7 @@ def test_a_real_face_is_gone_for_every_detector(astronaut, centerface):
 )
 def test_what_a_policy_does_not_let_pass_is_held(found, policy, kind):
     (result,) = Anonymizer(detectors=[Told(found)], policy=policy)([picture()], [item("key")])
-    assert isinstance(result, Held)
+    assert isinstance(result, HeldError)
     assert (result.kind, result.status) == (kind, "held")
 
 
@@ -171,7 +171,7 @@ def test_what_is_found_again_is_replaced_more_strongly_and_then_held():
 def test_a_doubtful_find_inside_a_sure_one_is_no_doubt():
     found = [face((10, 10, 40, 40)), face((15, 15, 25, 25), 0.16)]
     (made,) = Anonymizer(detectors=[Told(found)])([picture()], [item("key")])
-    assert not isinstance(made, Held)
+    assert not isinstance(made, HeldError)
 
 
 def test_nothing_found_is_published_as_it_is():
@@ -179,7 +179,7 @@ def test_nothing_found_is_published_as_it_is():
     (made,) = Anonymizer(detectors=[Told([])])([given_picture], [item("key")])
     assert np.array_equal(made.pixels, given_picture.pixels)
     sample = Anonymizer(detectors=[Told()], policy=Policy(without="sample", sample_share=0.3))
-    held = [isinstance(sample([given_picture], [item(f"{n}.png")])[0], Held) for n in range(300)]
+    held = [isinstance(sample([given_picture], [item(f"{n}.png")])[0], HeldError) for n in range(300)]
     assert 0.2 < np.mean(held) < 0.4
 
 
@@ -195,17 +195,17 @@ def test_boxes_are_read_from_every_kind_of_table(tmp_path):
     pq.write_table(nested, tmp_path / "nested.parquet")
     (tmp_path / "t.csv").write_text("key,left,top,right,bottom,kind\na.png,1,2,30,40,plate\nb/c.png,5.5,0,9,9,\n")
     for name in ("list.json", "object.json", "t.parquet", "nested.parquet", "t.csv"):
-        brought = Brought(str(tmp_path / name))
-        assert len(brought) == 2
-        assert [(r.kind, r.box, r.score) for r in brought.of("a.png")] == [("plate", (1, 2, 30, 40), 1)]
-        assert [(r.kind, r.box) for r in brought.of("b/c.png")] == [("region", (5.5, 0, 9, 9))]
-        assert brought.of("other") == []
+        table = RegionTable(str(tmp_path / name))
+        assert len(table) == 2
+        assert [(r.kind, r.box, r.score) for r in table.of("a.png")] == [("plate", (1, 2, 30, 40), 1)]
+        assert [(r.kind, r.box) for r in table.of("b/c.png")] == [("region", (5.5, 0, 9, 9))]
+        assert table.of("other") == []
 
 
 def test_boxes_alone_replace_all_of_each_box_and_hold_what_the_table_does_not_name(tmp_path):
     """Corners of a plate don't stay; an image with an empty entry was looked at, one without an entry was not."""
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30]], "b.png": []}))
-    alone = Anonymizer(detectors=[], brought=Brought(str(tmp_path / "boxes.json")), replacement=Replacement(margin=0))
+    alone = Anonymizer(detectors=[], table=RegionTable(str(tmp_path / "boxes.json")), replacement=Replacement(margin=0))
     made, empty, unnamed = alone([picture()] * 3, [item("a.png"), item("b.png"), item("c.png")])
     assert not made.pixels[10:30, 10:30].any()
     assert np.array_equal(empty.pixels, picture().pixels)
@@ -217,9 +217,9 @@ def test_boxes_alone_replace_all_of_each_box_and_hold_what_the_table_does_not_na
 def test_a_box_that_misses_the_image_holds_it(tmp_path):
     """It was meant for other pixels (another size, not upright): what it should hide may be in plain view."""
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30], [500, 10, 530, 30]]}))
-    brought = Brought(str(tmp_path / "boxes.json"))
-    (held,) = Anonymizer(detectors=[], brought=brought)([picture()], [item("a.png")])
-    assert isinstance(held, Held)
+    table = RegionTable(str(tmp_path / "boxes.json"))
+    (held,) = Anonymizer(detectors=[], table=table)([picture()], [item("a.png")])
+    assert isinstance(held, HeldError)
     assert (held.kind, held.sentence) == ("box-outside", "the box 500, 10, 530, 30 lies outside of 80 x 60 px")
 
 
@@ -233,7 +233,7 @@ def test_a_box_that_misses_the_image_holds_it(tmp_path):
 def test_boxes_that_would_hide_next_to_nothing_hold_the_image(tmp_path, box, kind):
     """A box that shrinks to a sliver, or lies mostly outside, was meant in another unit or for another image."""
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [box], "b.png": [[1, 1, 50, 50]]}))
-    (held,) = Anonymizer(detectors=[], brought=Brought(str(tmp_path / "boxes.json")))([picture()], [item("a.png")])
+    (held,) = Anonymizer(detectors=[], table=RegionTable(str(tmp_path / "boxes.json")))([picture()], [item("a.png")])
     assert (held.kind, held.status) == (kind, "held")
 
 
@@ -245,24 +245,24 @@ def test_coco_is_read(tmp_path):
         "categories": [{"id": 7, "name": "plate"}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    brought = Brought(str(tmp_path / "coco.json"))
-    assert [(r.kind, r.box) for r in brought.of("a.png")] == [("plate", (10, 20, 40, 25))]
-    assert "b.png" in brought
-    assert "c.png" not in brought
+    table = RegionTable(str(tmp_path / "coco.json"))
+    assert [(r.kind, r.box) for r in table.of("a.png")] == [("plate", (10, 20, 40, 25))]
+    assert "b.png" in table
+    assert "c.png" not in table
 
 
 def test_names_of_a_table_match_however_accents_and_paths_are_written(tmp_path):
     """NFC against NFD, and `./`; a key that is the same wins over one that is written otherwise."""
     composed, decomposed = "M\u00fcller.png", "Mu\u0308ller.png"
     (tmp_path / "t.json").write_text(json.dumps({composed: [[1, 1, 9, 9]], "./b/c.png": [[2, 2, 9, 9]], "d.png": []}))
-    brought = Brought(str(tmp_path / "t.json"))
-    assert [r.box for r in brought.of(decomposed)] == [(1, 1, 9, 9)]
-    assert [r.box for r in brought.of("b/c.png")] == [(2, 2, 9, 9)]
-    compared = Compared(brought)
+    table = RegionTable(str(tmp_path / "t.json"))
+    assert [r.box for r in table.of(decomposed)] == [(1, 1, 9, 9)]
+    assert [r.box for r in table.of("b/c.png")] == [(2, 2, 9, 9)]
+    compared = Compared(table)
     assert len(list(compared([item(decomposed), item("x.png")]))) == 2
     assert (compared.complete, compared.keys, compared.unmatched) == (True, 3, ["./b/c.png", "d.png"])
     (tmp_path / "t.json").write_text(json.dumps({composed: [[1, 1, 9, 9]], decomposed: [[2, 2, 9, 9]]}))
-    assert [r.box for r in Brought(str(tmp_path / "t.json")).of(decomposed)] == [(2, 2, 9, 9)]
+    assert [r.box for r in RegionTable(str(tmp_path / "t.json")).of(decomposed)] == [(2, 2, 9, 9)]
 
 
 @pytest.mark.parametrize("wrong", [{"score": float("nan")}, {"box": (float("inf"), 1, 5, 5)}, {"box": (5, 5, 5, 9)}])
@@ -316,7 +316,7 @@ def test_networks_whose_numbers_overflow_hold_the_image(astronaut, centerface, m
 def test_boxes_that_make_no_sense_are_one_sentence(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(BoxesError, match=words):
-        Brought(str(tmp_path / name))
+        RegionTable(str(tmp_path / name))
 
 
 def test_settings_that_make_no_sense_are_refused():

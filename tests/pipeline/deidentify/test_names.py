@@ -17,7 +17,7 @@ from recast.jobs import cli, exit_status
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.deidentify.secrets.names import SENTENCES, UNSAID, sentence_of, storage_sentence_of, without_names
-from recast.pipeline.input_errors import Fault, Held
+from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.output.index import current
 from recast.pipeline.sources.inputs import Input
 
@@ -162,17 +162,17 @@ def test_nothing_tells_the_order_of_the_listing(tmp_path, worker_here, monkeypat
         assert keys == sorted(keys)
 
 
-HIDDEN = Input(key="0f", source="hmac:0f", fingerprint="hmac:0f", holder=b"file:///x/im.jpg", alias="im.jpg")
-PLAIN = Input(key="im.jpg", source="file:///x/im.jpg", fingerprint="1+1", holder=b"file:///x/im.jpg")
+HIDDEN = Input(key="0f", source="hmac:0f", fingerprint="hmac:0f", container=b"file:///x/im.jpg", alias="im.jpg")
+PLAIN = Input(key="im.jpg", source="file:///x/im.jpg", fingerprint="1+1", container=b"file:///x/im.jpg")
 
 
 def test_what_is_said_of_a_hidden_input_quotes_nothing():
     """The same sentence for all faults of a kind, so that not even a gap in a word tells; other inputs' stay whole."""
     for kind in (*SENTENCES, "of-a-later-version"):
-        fault = Fault(kind, "the image file:///x/im.jpg ends early, as %69m.jpg does")
+        fault = InputError(kind, "the image file:///x/im.jpg ends early, as %69m.jpg does")
         assert sentence_of(fault, HIDDEN) == SENTENCES.get(kind, UNSAID)
         assert sentence_of(fault, PLAIN) == fault.sentence
-    held = Held("doubtful", "centerface gives a face 0.17, between 0.15 and 0.2")
+    held = HeldError("doubtful", "centerface gives a face 0.17, between 0.15 and 0.2")
     assert sentence_of(held, HIDDEN) == held.sentence
     gone = FileNotFoundError(2, "No such file", "/x/im.jpg")
     assert storage_sentence_of(gone, HIDDEN) == f"no such file; {UNSAID}"

@@ -16,7 +16,7 @@ import pytest
 
 from recast.pipeline import storage
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import contents, parquet
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import Source, inventory
@@ -32,14 +32,14 @@ READS_ALL = f"""
 import json, resource, sys
 import pyarrow.compute
 from recast.pipeline.sources import contents
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.inventory import Source, inventory
 from recast.pipeline.storage import StorageError
 
 def outcome(item):
     try:
         return f"read {{len(contents.read(item, {LIMIT}))}}"
-    except Fault as fault:
+    except InputError as fault:
         return str(fault)
 
 def outcomes(path):
@@ -215,7 +215,7 @@ def test_sizes_of_64_bits_that_no_file_has_are_failed_rows(tmp_path, size):
     (tmp_path / "a.zip").write_bytes(data[:where] + bytes(record) + wide + bytes(end))
     items = list(inventory(Source(urls=(str(tmp_path / "a.zip"),))))
     assert pack_unit(items).num_rows == 1
-    with pytest.raises(Fault, match="corrupt|truncated"):
+    with pytest.raises(InputError, match="corrupt|truncated"):
         contents.read(items[0], LIMIT)
 
 
@@ -224,13 +224,13 @@ def test_a_file_that_grows_after_its_listing_is_read_no_further_than_the_limit(t
     (item,) = inventory(Source(urls=(str(tmp_path),)))
     with open(tmp_path / "a.png", "wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(Fault, match="too-large"):
+    with pytest.raises(InputError, match="too-large"):
         contents.read(item, LIMIT)
     fs, root = storage.filesystem(bucket)
     fs.pipe_file(f"{root}/a.png", b"x")
     (item,) = inventory(Source(urls=(bucket,)))
     fs.pipe_file(f"{root}/a.png", b"y" * (LIMIT + 10))
-    with pytest.raises(Fault, match="too-large"):
+    with pytest.raises(InputError, match="too-large"):
         contents.read(item, LIMIT)
     fs.pipe_file(f"{root}/a.png", b"yy")
     assert contents.read(item, LIMIT) == b"yy"
@@ -241,8 +241,8 @@ def test_what_has_no_end_is_not_begun(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     for path in ("pipe.png", "zero.png", ""):
-        item = Input(key="x", source="x", fingerprint="x", holder=os.fsencode(tmp_path / path))
-        with pytest.raises(Fault, match="not-a-file"):
+        item = Input(key="x", source="x", fingerprint="x", container=os.fsencode(tmp_path / path))
+        with pytest.raises(InputError, match="not-a-file"):
             contents.read(item, LIMIT)
 
 
@@ -252,7 +252,7 @@ def test_a_fetch_that_fails_for_any_reason_is_a_fault_or_left_for_later(tmp_path
     (item,) = inventory(Source(urls=(str(tmp_path),)))
     for fault, kind in ((TypeError("x"), "unreadable"), (MemoryError(), "too-large"), (KeyError("x"), "unreadable")):
         monkeypatch.setattr(storage, "read_up_to", _raising(fault))
-        with pytest.raises(Fault, match=kind):
+        with pytest.raises(InputError, match=kind):
             contents.read(item, LIMIT)
     for fault in (PermissionError(13, "no"), TimeoutError(), ConnectionResetError()):
         monkeypatch.setattr(storage, "read_up_to", _raising(fault))

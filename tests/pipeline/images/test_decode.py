@@ -11,7 +11,7 @@ from skimage import data
 
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 LIMIT = 10_000_000
 KINDS = {"empty", "not-an-image", "unsupported", "too-large", "truncated", "corrupt"}
@@ -25,7 +25,7 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def kind_of(raw: bytes, limit: int = LIMIT) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(InputError) as caught:
         decode(raw, limit)
     return caught.value.kind
 
@@ -38,11 +38,11 @@ def test_lossless_formats_give_their_pixels(kind):
 
 def test_exif_orientation_is_applied_and_not_passed_on():
     exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "Maker"
+    exif[0x0112], exif[0x010F] = 6, "Operation"
     picture = decode(encoded(CAT, "PNG", exif=exif), LIMIT)
     assert np.array_equal(picture.pixels, np.asarray(CAT.transpose(Image.Transpose.ROTATE_270)))
     kept = Image.open(io.BytesIO(Encoder(metadata="keep").encode(picture))).getexif()
-    assert kept.get(0x010F) == "Maker"
+    assert kept.get(0x010F) == "Operation"
     assert 0x0112 not in kept
 
 
@@ -103,7 +103,7 @@ def test_absurd_dimensions_are_refused_from_the_header():
 
 def test_a_result_too_large_for_its_format_is_a_fault():
     wide = decode(encoded(Image.new("L", (17_000, 2)), "PNG"), LIMIT)
-    with pytest.raises(Fault, match="too-large: 17,000 x 2 px; webp holds 16,383"):
+    with pytest.raises(InputError, match="too-large: 17,000 x 2 px; webp holds 16,383"):
         Encoder(format="webp").encode(wide)
 
 
@@ -129,7 +129,7 @@ def test_mutated_images_decode_or_fail_with_a_known_kind(kind, edits, keep):
     raw = raw[: max(int(keep * 1.5 * len(raw)), 1)]
     try:
         picture = decode(bytes(raw), LIMIT)
-    except Fault as fault:
+    except InputError as fault:
         assert fault.kind in KINDS
     else:
         assert picture.pixels.dtype in (np.uint8, np.uint16)

@@ -14,7 +14,7 @@ from skimage import data
 
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 LIMIT = 10_000_000
 CAT = data.chelsea()[60:124, 120:216]
@@ -49,7 +49,7 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes, *chunks: b
 
 
 def refused(file: bytes, limit: int = LIMIT) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(InputError) as caught:
         decode(file, limit)
     return str(caught.value)
 

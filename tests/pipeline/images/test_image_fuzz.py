@@ -19,7 +19,7 @@ from skimage import data
 
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 MUTATIONS = int(os.environ.get("RECAST_FUZZ", "250"))
 """Of each family of formats."""
@@ -50,7 +50,7 @@ def tiff(pixels: np.ndarray, **options) -> bytes:
 
 
 EXIF = Image.Exif()
-EXIF[0x0112], EXIF[0x010F] = 6, "Maker"
+EXIF[0x0112], EXIF[0x010F] = 6, "Operation"
 FAMILIES = {
     "png": lambda: [
         encoded("PNG", exif=EXIF, icc_profile=bytes(300)), encoded("PNG", Image.fromarray(CAT).convert("P")),
@@ -120,7 +120,7 @@ def outcome(file: bytes) -> str:
     """A fault's kind, or `ok` for a picture that is one."""
     try:
         picture = decode(file, LIMIT)
-    except Fault as fault:
+    except InputError as fault:
         assert fault.kind in KINDS
         assert "\n" not in fault.sentence
         return fault.kind

@@ -45,7 +45,7 @@ UNTRUE = [
 def taken(kind: str = "JPEG", orientation: int = 6) -> bytes:
     """As a camera and an editor leave it: size, place of the subject, thumbnail, maker's note, resolution, XMP."""
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = orientation, "Maker"
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = orientation, "Operation"
     exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = IFDRational(300)
     exif[ExifTags.Base.ResolutionUnit] = 2
     exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength] = 4000, 3000
@@ -81,7 +81,7 @@ def test_kept_metadata_is_true_of_an_upscaled_result(source, output):
     camera = exif.get_ifd(EXIF)
     assert (camera[0xA002], camera[0xA003]) == opened(file).size == (256, 384)
     assert exif[ExifTags.Base.XResolution] == exif[ExifTags.Base.YResolution] == 1200
-    assert (exif[ExifTags.Base.Make], float(camera[0x829D])) == ("Maker", 2.8)
+    assert (exif[ExifTags.Base.Make], float(camera[0x829D])) == ("Operation", 2.8)
     gone = {ExifTags.Base.Orientation, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength} & set(exif)
     assert not gone | ({0x9214, 0x927C, 0xA301, 0xA420, 0xA20E} & set(camera))
     assert not exif.get_ifd(ExifTags.IFD.IFD1)

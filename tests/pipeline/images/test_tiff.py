@@ -13,7 +13,7 @@ from skimage import data
 
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 
 LIMIT = 10_000_000
 CAT = data.chelsea()[60:124, 120:216]
@@ -28,7 +28,7 @@ def tiff(pixels: np.ndarray, **options) -> bytes:
 
 
 def refused(file: bytes) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(InputError) as caught:
         decode(file, LIMIT)
     return str(caught.value)
 

@@ -71,7 +71,7 @@ class Made:
 
     def drop(self, *keys):
         with Lease(self.fs, self.root, "drop") as lease:
-            return compaction.drop(self.fs, self.root, lease, lambda given: np.isin(given, keys))
+            return compaction.delete_keys(self.fs, self.root, lease, lambda given: np.isin(given, keys))
 
     def files(self, folder):
         return sorted(storage.sizes(self.fs, storage.join(self.root, folder)))
@@ -131,7 +131,7 @@ def test_whatever_the_history_the_view_stays_and_what_goes_is_gone(tmp_path_fact
     with Lease(made.fs, made.root, "both") as lease:
         made.compact_under(lease, images)
         assert made.view() == before
-        compaction.drop(made.fs, made.root, lease, lambda given: np.isin(given, list(gone)))
+        compaction.delete_keys(made.fs, made.root, lease, lambda given: np.isin(given, list(gone)))
     assert made.view() == {key: data for key, data in before.items() if key not in gone}
     assert not any(made.holds(image(f"{key}{n}")) for key in gone for n in (1, 2, 3))
     stems = {name.rpartition(".")[0] for name in made.files("index")}
@@ -224,9 +224,11 @@ def test_two_keys_of_one_hash_are_two_keys(tmp_path, monkeypatch):
     made.add({"a": image(4)}, epoch=1)
     for module in (compaction, completed):
         monkeypatch.setattr(module, "key_hashes", colliding)
-    inputs = [Input(key=key, source=key, fingerprint=mark, holder=b"x") for key in "abc" for mark in ("f", "another")]
+    inputs = [
+        Input(key=key, source=key, fingerprint=mark, container=b"x") for key in "abc" for mark in ("f", "another")
+    ]
     for _ in range(2):
-        found = completed.read_settled(made.fs, made.root, retry_failed=False)
+        found = completed.read_completed(made.fs, made.root, retry_failed=False)
         assert [i.key for i in found.unsettled(inputs) if i.fingerprint == "f"] == []
         assert [i.key for i in found.unsettled(inputs)] == ["a", "b", "c"]
         made.compact()
@@ -256,6 +258,6 @@ def test_a_compaction_that_has_lost_the_lease_removes_nothing(tmp_path):
         with pytest.raises(LeaseError):
             made.compact_under(slow)
         with pytest.raises(LeaseError):
-            compaction.drop(made.fs, made.root, slow, lambda keys: np.ones(len(keys), bool))
+            compaction.delete_keys(made.fs, made.root, slow, lambda keys: np.ones(len(keys), bool))
     assert made.files("index") == files
     assert made.view() == before

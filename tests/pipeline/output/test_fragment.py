@@ -166,7 +166,7 @@ def test_a_strangers_output_can_name_no_file_of_yours(tmp_path):
     assert len(verify(str(tmp_path / "out")).faults) == 3
     with Lease(fs, root, "compact") as lease:
         compaction.compact(fs, root, lease, shard_images=10, shard_bytes=1 << 20)
-        compaction.drop(fs, root, lease, lambda keys: np.ones(len(keys), bool))
+        compaction.delete_keys(fs, root, lease, lambda keys: np.ones(len(keys), bool))
     assert victim.read_text() == "the only copy"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.pipeline import storage
-from recast.pipeline.bulk.completed import read_settled
+from recast.pipeline.bulk.completed import read_completed
 from recast.pipeline.output import index, rows
 from recast.pipeline.sources.inputs import Input
 
@@ -23,7 +23,7 @@ def row(key: str, fingerprint: str = "f", status: str = "ok", minute: int = 0, m
 
 
 def item(key: str, fingerprint: str = "f") -> Input:
-    return Input(key=key, source=key, fingerprint=fingerprint, holder=b"x")
+    return Input(key=key, source=key, fingerprint=fingerprint, container=b"x")
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def test_the_newest_row_of_a_key_is_current(output):
 def test_an_output_that_is_not_there_is_empty(output):
     fs, path, _ = output
     assert len(index.current(fs, path, ["key"])) == 0
-    assert read_settled(fs, path, retry_failed=False).unsettled([item("k")]) == [item("k")]
+    assert read_completed(fs, path, retry_failed=False).unsettled([item("k")]) == [item("k")]
 
 
 def test_settled_inputs_are_those_with_the_current_fingerprint(output):
     fs, path, write = output
     write("a", row("same"), row("changed", "old"), row("reverted", "f", minute=1))
     write("b", row("reverted", "other", minute=2))
-    found = read_settled(fs, path, retry_failed=False)
+    found = read_completed(fs, path, retry_failed=False)
     inputs = [item("same"), item("changed"), item("reverted"), item("new")]
     assert [i.key for i in found.unsettled(inputs)] == ["changed", "reverted", "new"]
 
@@ -63,14 +63,14 @@ def test_failed_rows_are_settled_until_a_retry_asks(output):
     fs, path, write = output
     write("a", row("bad", status="failed"), row("good"))
     inputs = [item("bad"), item("good")]
-    assert read_settled(fs, path, retry_failed=False).unsettled(inputs) == []
-    assert [i.key for i in read_settled(fs, path, retry_failed=True).unsettled(inputs)] == ["bad"]
+    assert read_completed(fs, path, retry_failed=False).unsettled(inputs) == []
+    assert [i.key for i in read_completed(fs, path, retry_failed=True).unsettled(inputs)] == ["bad"]
 
 
 def test_only_one_makers_rows_count_when_the_rest_is_replaced(output):
     fs, path, write = output
     write("a", row("k", model="old"))
-    found = read_settled(fs, path, retry_failed=False, maker=("new", "s"))
+    found = read_completed(fs, path, retry_failed=False, made_by=("new", "s"))
     assert [i.key for i in found.unsettled([item("k")])] == ["k"]
     assert list(found.makers) == [("old", "s")]
 
@@ -82,7 +82,7 @@ def test_a_damaged_fragment_and_one_without_its_shard_do_not_count(output):
     write("cut", row("cut"), **{"recast.shard": "cut.tar", "recast.shard_bytes": "10"})
     storage.write_bytes(fs, storage.join(path, "shards", "cut.tar"), b"12345")
     storage.write_bytes(fs, storage.join(path, "index", "noise.parquet"), b"PAR1 but no more than that")
-    found = read_settled(fs, path, retry_failed=False)
+    found = read_completed(fs, path, retry_failed=False)
     assert [i.key for i in found.unsettled([item("sound"), item("lost"), item("cut")])] == ["lost", "cut"]
     assert sorted(f.name for f in found.damaged) == ["cut.parquet", "lost.parquet", "noise.parquet"]
     assert index.current(fs, path, ["key"])["key"].to_pylist() == ["sound"]
@@ -97,5 +97,5 @@ def test_settled_agrees_with_a_dictionary(tmp_path_factory, history):
         index.write_fragment(fs, path, f"{n}.tar", rows.table([row(key, fingerprint, minute=n)], {}))
     truth = dict(history)
     inputs = [item(k, f) for k in "abcde" for f in "xyz"]
-    found = read_settled(fs, path, retry_failed=False).unsettled(inputs)
+    found = read_completed(fs, path, retry_failed=False).unsettled(inputs)
     assert found == [i for i in inputs if truth.get(i.key) != i.fingerprint]

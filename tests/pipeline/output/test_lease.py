@@ -176,12 +176,12 @@ def test_whose_run_is_over_has_no_claim(tmp_path):
         confirm(*at(tmp_path), claim)
 
 
-class Outage(Exception):
+class OutageError(Exception):
     """A fault that is neither of storage nor expected."""
 
 
 @pytest.mark.parametrize(
-    "fault", [OSError("x"), botocore.exceptions.EndpointConnectionError(endpoint_url="http://x"), Outage("x")]
+    "fault", [OSError("x"), botocore.exceptions.EndpointConnectionError(endpoint_url="http://x"), OutageError("x")]
 )
 def test_an_outage_of_whatever_kind_neither_ends_the_renewer_nor_passes_unnoticed(tmp_path, quick, monkeypatch, fault):
     """Short, it is got over; as long as a lease lasts, it stops the run."""

@@ -12,9 +12,9 @@ import webdataset
 from PIL import Image
 
 from recast.pipeline import bundles
-from recast.pipeline.bulk.operation import BundleKit
+from recast.pipeline.bulk.operation import BundlePayload
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.bulk.worker import ShardMaker
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.sources import contents
 from recast.pipeline.sources.inventory import Source, inventory, read_sources
 from tests.pipeline.bulk.bundle_operation import upscaler
@@ -29,9 +29,9 @@ def made(tmp_path: Path, **changes) -> Path:
         (tmp_path / "in" / key).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (9, 7, 3), np.uint8)).save(tmp_path / "in" / key)
     (tmp_path / "in/bad.png").write_bytes(b"bad")
-    kit = BundleKit(bundles.fetch(upscaler(tmp_path / "bundle")))
-    maker = ShardMaker(work(tmp_path, shard_images=4, **changes), kit)
-    maker(pack_unit(list(inventory(Source(urls=(str(tmp_path / "in"),))))))
+    payload = BundlePayload(bundles.fetch(upscaler(tmp_path / "bundle")))
+    operation = UnitWorker(work(tmp_path, shard_images=4, **changes), payload)
+    operation(pack_unit(list(inventory(Source(urls=(str(tmp_path / "in"),))))))
     return tmp_path / "out"
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Maker
-from recast.pipeline.bulk.worker import Work
+from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.worker import WorkerSettings
 from recast.pipeline.deidentify.operation import deidentifying
 from recast.pipeline.deidentify.restoration import restoring
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.deidentify.settings import Deidentification
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import Source
 from tests.pipeline.protocol.store import PROTOCOL, Bucket
@@ -71,22 +71,22 @@ class Shade:
     """Keys that it can't do."""
     seal_key: Secret | None = None
 
-    def mapper(self, work: Work) -> "Shade":
+    def operator(self, work: WorkerSettings) -> "Shade":
         return self
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | Fault]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
         return [self._shaded(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
-    def _shaded(self, picture: Picture, item: Input) -> Picture | Fault:
+    def _shaded(self, picture: Picture, item: Input) -> Picture | InputError:
         if item.key in self.failing:
-            return Fault("generator", "it was told to fail")
+            return InputError("generator", "it was told to fail")
         return picture.with_pixels(255 - self.by - picture.pixels // 2, None)
 
 
-def shading(by: int = 0, failing: Sequence[str] = ()) -> Maker:
+def shading(by: int = 0, failing: Sequence[str] = ()) -> Operation:
     """The maker of shades; what fails is no part of its digest, as chance isn't."""
     digest = "sha256:" + hashlib.sha256(str(by).encode()).hexdigest()[:16]
-    return Maker(f"shade {by}", digest, "", lambda: Shade(by, frozenset(failing)))
+    return Operation(f"shade {by}", digest, "", lambda: Shade(by, frozenset(failing)))
 
 
 def job(**changes: object) -> BulkJob:
@@ -96,14 +96,14 @@ def job(**changes: object) -> BulkJob:
     return BulkJob(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def deidentification(*, hidden: bool = False, **changes: object) -> tuple[BulkJob, Maker]:
+def deidentification(*, hidden: bool = False, **changes: object) -> tuple[BulkJob, Operation]:
     """A job that blackens a box of every image and seals what was there. Called anew by each process that runs it."""
     asked = Deidentification(detectors=("none",), boxes=BOXES, seal=True, names="hmac" if hidden else "plain")
     made = dataclasses.replace(job(job="deidentify", **changes), making=asked.deciding())
     return made, deidentifying(asked, OUTPUT, PASSCODE)
 
 
-def restoration(passcode: Secret = PASSCODE) -> tuple[BulkJob, Maker]:
+def restoration(passcode: Secret = PASSCODE) -> tuple[BulkJob, Operation]:
     """The job that brings the sealed originals back, into an output of its own."""
     made = job(job="restore", source=Source(urls=(OUTPUT,), skip=BACK), output=BACK)
     return made, restoring(OUTPUT, passcode)

@@ -13,7 +13,7 @@ from recast.jobs import index
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.attempts import Attempts
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.worker import ShardMaker, Work
+from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
 from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relock
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError
@@ -121,11 +121,11 @@ class _Undone(Attempts):
 class _DyingWorkers(OneHere):
     """Every unit is done by one that dies at the end, and again by one that goes image by image."""
 
-    def map(self, work: Work, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         for unit in units:
             ledger = _Undone()
-            ShardMaker(work, self._kit, ledger=ledger)(unit)
-            yield from ShardMaker(work, self._kit, ledger=ledger)(unit).to_pylist()
+            UnitWorker(work, self._kit, ledger=ledger)(unit)
+            yield from UnitWorker(work, self._kit, ledger=ledger)(unit).to_pylist()
 
 
 def _with_deaths(asked: BulkJob) -> None:

@@ -152,8 +152,8 @@ def old_removed_before_new(patch: pytest.MonkeyPatch) -> None:
 
     def rows(fs: Any, output: str, few: Any) -> Any:
         found = real(fs, output, few)
-        for standing in few:
-            storage.remove(fs, storage.join(output, "index", standing.name))
+        for state in few:
+            storage.remove(fs, storage.join(output, "index", state.name))
         return found
 
     patch.setattr(compaction, "_rows", rows)
@@ -184,7 +184,7 @@ def seals_moved_by_key(patch: pytest.MonkeyPatch) -> None:
 
 def pruned_while_damaged(patch: pytest.MonkeyPatch) -> None:
     """What a damaged archive doesn't show is taken for gone."""
-    patch.setattr(inventory_counts.Seen, "gone", inventory_counts.Seen._missing)
+    patch.setattr(inventory_counts.InventoryCounts, "gone", inventory_counts.InventoryCounts._missing)
 
 
 def hashes_for_keys(patch: pytest.MonkeyPatch) -> None:
@@ -226,16 +226,16 @@ def replaced_removed_first(patch: pytest.MonkeyPatch) -> None:
 
 def retried_rows_lost(patch: pytest.MonkeyPatch) -> None:
     """A run with --retry-failed removes fragments with failed rows before it does them again."""
-    real = road.read_settled
+    real = road.read_completed
 
-    def read_settled(fs: Any, output: str, **options: Any) -> Any:
+    def read_completed(fs: Any, output: str, **options: Any) -> Any:
         found = real(fs, output, **options)
         for fragment in index.fragments(fs, output, ["status"]) if options["retry_failed"] else ():
             if fragment.rows is not None and "failed" in fragment.rows["status"].to_pylist():
                 storage.remove(fs, storage.join(output, "index", fragment.name))
         return found
 
-    patch.setattr(road, "read_settled", read_settled)
+    patch.setattr(road, "read_completed", read_completed)
 
 
 def old_checkpoints_first(patch: pytest.MonkeyPatch) -> None:

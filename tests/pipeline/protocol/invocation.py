@@ -7,7 +7,7 @@ from typing import Any
 
 from recast.pipeline.bulk import road
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Maker
+from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.progress import Silent
 from tests.pipeline.protocol import reader
 from tests.pipeline.protocol.store import Bucket, Process, Trouble
@@ -28,8 +28,8 @@ def at(bucket: Bucket, name: str, work: Callable[[], Any], trouble: Trouble | No
     return process
 
 
-def run(asked: BulkJob, maker: Maker) -> None:
-    road.run(asked, Silent(), maker)
+def run(asked: BulkJob, operation: Operation) -> None:
+    road.run(asked, Silent(), operation)
 
 
 def output(bucket: Bucket) -> reader.Reading:

@@ -55,10 +55,10 @@ def _records(checkpoints: Checkpoints, confirmed: Callable[[], None]) -> Records
     facts = {"preset": "", "seed": 0, "workers": 1, "precision": "fp32", "data": "data", "bundle_precision": "fp32"}
     plan = SimpleNamespace(output=TRAINING, recipe="srresnet", keep_checkpoints=KEPT, **facts)
     described = SimpleNamespace(network="edsr", arguments=ARGUMENTS, descriptor=Descriptor(task="upscale", scale=2))
-    provisions = SimpleNamespace(digests={}, supplies=SimpleNamespace(classes=()))
+    assets = SimpleNamespace(digests={}, assets=SimpleNamespace(classes=()))
     recipe, road = SimpleNamespace(product=described), SimpleNamespace(device="cpu")
     config = RecipeConfig(steps=LAST, batch_size=1, learning_rate=1e-3)
-    return Records(plan, config, recipe, road, checkpoints, {}, {}, provisions, confirmed)  # type: ignore[arg-type]
+    return Records(plan, config, recipe, road, checkpoints, {}, {}, assets, confirmed)  # type: ignore[arg-type]
 
 
 def _published(bucket: Bucket) -> Iterator[str]:

@@ -9,7 +9,7 @@ from recast.pipeline.deidentify.replacement.classical import grown
 from recast.pipeline.deidentify.restoration import Unsealer
 from recast.pipeline.deidentify.settings import Replacement
 from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
-from recast.pipeline.input_errors import Held
+from recast.pipeline.input_errors import HeldError
 from recast.pipeline.regions import views
 from recast.pipeline.regions.centerface import CenterFace
 from recast.pipeline.regions.views import levels, mosaics, suspected, tiles
@@ -70,7 +70,7 @@ def test_what_a_person_can_see_is_found_or_held(astronaut, quick, kind):
         if kind == "one hot pixel":
             pixels[0, 0] = 65535
     (made,) = quick([Picture(pixels=pixels, alpha=alpha)], [item("a")])
-    if isinstance(made, Held):
+    if isinstance(made, HeldError):
         return
     assert not made.pixels[80:160, 205:245].any()
     assert alpha is None or (made.alpha[80:160, 205:245] == 255).all()

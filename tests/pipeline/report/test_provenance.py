@@ -196,7 +196,7 @@ def test_an_interrupted_replacement_by_a_deidentification_shows_no_original(own,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("recast.pipeline.bulk.road.sweep", ends)
+        patch.setattr("recast.pipeline.bulk.road.collect_garbage", ends)
         how = ["--detector", "none", "--boxes", str(tmp_path / "boxes.json"), "--replace"]
         assert cli._status(["deidentify", str(tmp_path / "in"), str(own), *how]) == exit_status.INTERRUPTED
     assert len(list((own / "runs").glob("*.json"))) == 1

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import compressed, contents
 from recast.pipeline.sources.inventory import ClashError, Source, inventory, read_sources
 from recast.pipeline.sources.passed_over import PassedOver
@@ -66,8 +66,8 @@ def test_threads_that_fetch_at_once_share_one_pass(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(tar_bytes(IMAGES)))
     found = listed(path)
     begun = []
-    begin = compressed.Passing._begin
-    monkeypatch.setattr(compressed.Passing, "_begin", lambda self: (begun.append(1), begin(self)))
+    begin = compressed.ForwardReader._begin
+    monkeypatch.setattr(compressed.ForwardReader, "_begin", lambda self: (begun.append(1), begin(self)))
     with ThreadPoolExecutor(8) as pool:
         data = list(pool.map(lambda item: contents.read(item, LIMIT), found))
     assert data == list(IMAGES.values())
@@ -87,7 +87,7 @@ def test_a_compressed_tar_cut_short_accounts_for_itself(tmp_path, ending):
         try:
             assert contents.read(item, LIMIT) == IMAGES[item.key]
             sound += 1
-        except Fault as fault:
+        except InputError as fault:
             assert fault.kind in {"truncated", "corrupt"}
     assert sound >= 5
 
@@ -139,7 +139,7 @@ def test_parquet_with_plain_bytes_and_a_key(tmp_path):
 
 def test_a_null_image_is_an_empty_input(tmp_path):
     pq.write_table(pa.table({"image": pa.array([None, b"x"], pa.binary())}), tmp_path / "a.parquet")
-    with pytest.raises(Fault, match="empty"):
+    with pytest.raises(InputError, match="empty"):
         contents.read(listed(tmp_path / "a.parquet")[0], LIMIT)
 
 
@@ -160,7 +160,7 @@ def test_damaged_parquet_never_crashes(tmp_path_factory, place, noise):
     for item in found:
         try:
             contents.read(item, LIMIT)
-        except Fault as fault:
+        except InputError as fault:
             assert fault.kind in {"corrupt", "empty", "truncated", "too-large", "unsafe-name"}
 
 
@@ -202,7 +202,7 @@ def test_an_inventory_in_parquet_with_keys_and_etags(tmp_path):
     found = listed(tmp_path / "list.parquet")
     assert [(item.key, item.fingerprint) for item in found] == [("x", "etag:1"), ("y", "etag:2")]
     assert contents.read(found[0], LIMIT) == b"a.png"
-    with pytest.raises(Fault, match="missing: nothing lies where the inventory says"):
+    with pytest.raises(InputError, match="missing: nothing lies where the inventory says"):
         contents.read(found[1], LIMIT)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import contents
 from recast.pipeline.sources.inventory import Source, inventory, read_sources
 from recast.pipeline.storage import StorageError
@@ -140,7 +140,7 @@ def test_dangerous_tar_members_carry_their_problem(tmp_path):
         "hard.png": "not-a-file",
         "dev.png": "not-a-file",
     }
-    with pytest.raises(Fault, match="unsafe-name"):
+    with pytest.raises(InputError, match="unsafe-name"):
         contents.read(listed(path)[0], LIMIT)
 
 
@@ -158,9 +158,9 @@ def test_a_file_that_is_no_tar_is_one_sentence(tmp_path):
         listed(tmp_path / "a.tar")
 
 
-@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_zip_members_are_read_where_they_lie(tmp_path, packing):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", packing) as archive:
+@pytest.mark.parametrize("layout", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_zip_members_are_read_where_they_lie(tmp_path, layout):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", layout) as archive:
         archive.writestr("x/1.png", b"one" * 1000)
         archive.writestr("empty.png", b"")
         archive.writestr("../evil.png", b"x")
@@ -173,7 +173,7 @@ def test_zip_members_are_read_where_they_lie(tmp_path, packing):
 def test_a_zip_bomb_is_refused_by_its_declared_size(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", b"\0" * (LIMIT + 1))
-    with pytest.raises(Fault, match="too-large"):
+    with pytest.raises(InputError, match="too-large"):
         contents.read(listed(tmp_path / "a.zip")[0], LIMIT)
 
 
@@ -183,7 +183,7 @@ def test_a_zip_member_that_holds_more_than_it_declares_is_corrupt(tmp_path):
         archive.writestr("liar.png", b"\0" * 5000)
     data = path.read_bytes()
     path.write_bytes(data.replace((5000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
-    with pytest.raises(Fault, match="corrupt"):
+    with pytest.raises(InputError, match="corrupt"):
         contents.read(listed(path)[0], LIMIT)
 
 
@@ -208,5 +208,5 @@ def test_mutated_tars_never_crash_and_never_lead_outside(tmp_path_factory, conte
     for item in found:
         try:
             contents.read(item, LIMIT)
-        except Fault as fault:
+        except InputError as fault:
             assert fault.kind in {"unsafe-name", "not-a-file", "duplicate-member", "truncated", "too-large"}

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import contents
 from recast.pipeline.sources.inventory import Source, inventory
 from recast.pipeline.storage import StorageError
@@ -135,7 +135,7 @@ def test_mutated_archives_and_tables(tmp_path, ending, make, share):
             try:
                 contents.read(item, LIMIT)
                 read += 1
-            except Fault as fault:
+            except InputError as fault:
                 assert fault.kind in KINDS, fault
                 faults += 1
         assert time.monotonic() - began < SLOWEST_S

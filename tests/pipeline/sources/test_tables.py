@@ -9,7 +9,7 @@ import pytest
 
 from recast.pipeline import storage
 from recast.pipeline.bulk.units import pack_unit, unpack_unit
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources import contents, tables
 from recast.pipeline.sources.inventory import Source, inventory, read_sources
 from recast.pipeline.storage import StorageError
@@ -24,7 +24,7 @@ def listed(url, **options):
 def outcome(item):
     try:
         return contents.read(item, LIMIT)
-    except Fault as fault:
+    except InputError as fault:
         return fault.kind
 
 
@@ -154,7 +154,7 @@ def test_an_index_sends_no_reader_to_the_web():
         "reference://x::/y",
         "range://x::file:///a",
     ):
-        with pytest.raises((StorageError, Fault)):
+        with pytest.raises((StorageError, InputError)):
             list(read_sources([uri]))
 
 

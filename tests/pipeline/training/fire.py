@@ -19,8 +19,8 @@ KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))
 DRIVER = """
 import sys
 from recast.pipeline.training.road import train
-from recast.pipeline.training.plan import TrainingPlan
-train(TrainingPlan(**eval(sys.argv[1])))
+from recast.pipeline.training.plan import TrainingSpec
+train(TrainingSpec(**eval(sys.argv[1])))
 """
 
 

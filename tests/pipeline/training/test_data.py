@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.training import example_files, layouts
 from recast.pipeline.training.assets import fetched
-from recast.pipeline.training.examples import Shard
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.examples import ExampleCache
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 
 
 def put(path, pixels=None, size=(40, 40)):
@@ -44,7 +44,7 @@ def pairs_of(listing):
 
 def shard_of(listing, images=2):
     rows = example_files.rows(listing.examples)
-    return Shard((example_files.read_row(row, images) for row in rows), 1 << 26)
+    return ExampleCache((example_files.read_row(row, images) for row in rows), 1 << 26)
 
 
 @pytest.mark.parametrize(("name", "channels"), [("p.png", 3), ("p.png", 1), ("p.tif", 3), ("p.tif", 4)])
@@ -74,17 +74,17 @@ def test_sixteen_bits_of_a_style_image_and_of_faces(tmp_path):
     """The style image and images with faces come in 8 bits, too."""
     deep = np.full((50, 60, 3), 40000, np.uint16)
     put(tmp_path / "data" / "style.png", deep)
-    asked = TrainingPlan(
+    asked = TrainingSpec(
         recipe="style_transfer", data=".", output="o", style_image=str(tmp_path / "data" / "style.png")
     )
-    style = fetched(asked, ()).supplies.style_image
+    style = fetched(asked, ()).assets.style_image
     assert style.dtype == np.uint8
     assert (style == 156).all()
     (tmp_path / "faces.json").write_text(json.dumps([{"key": "style.png", "box": [10, 10, 30, 30]}]))
-    table = Brought(str(tmp_path / "faces.json"))
+    table = RegionTable(str(tmp_path / "faces.json"))
     found = example_files.listed_faces(str(tmp_path / "data"), table, each=True)
     row = example_files.read_row(example_files.rows(found.examples)[0], 1, each_face=True)
-    (part, _face) = Shard([row], 1 << 20, with_faces=True)[0]
+    (part, _face) = ExampleCache([row], 1 << 20, with_faces=True)[0]
     assert (part == 156).all()
 
 
@@ -93,7 +93,7 @@ def test_pixels_of_another_kind_than_bytes_are_refused(tmp_path):
     put(tmp_path / "p.png")
     row = example_files.read_row(example_files.rows(listed(tmp_path, 1).examples)[0], 1)
     with pytest.raises(TrainingError, match="9,600 bytes where its images have 4,800"):
-        Shard([row | {"pixels": row["pixels"] * 2}], 1 << 20)
+        ExampleCache([row | {"pixels": row["pixels"] * 2}], 1 << 20)
 
 
 def test_transparent_parts_are_trained_on_over_white(tmp_path):

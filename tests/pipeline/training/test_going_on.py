@@ -9,12 +9,12 @@ from PIL import Image
 
 from recast.models import recipes
 from recast.pipeline import storage
-from recast.pipeline.input_errors import Fault
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Lease, LeaseError, confirm
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.log import write_run
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.road import train
 from recast.pipeline.training.spec import Start
@@ -36,7 +36,7 @@ def plan(pairs, **changes):
         "threads_per_worker": 1, "log_every": 1, "sample_rows": 1,
     }  # fmt: skip
     overrides = changes.pop("overrides", {})
-    return TrainingPlan(**settings | changes, overrides={"constant_share": 1.0} | overrides)
+    return TrainingSpec(**settings | changes, overrides={"constant_share": 1.0} | overrides)
 
 
 def reached(asked, step, **changes):
@@ -141,7 +141,7 @@ def test_who_lost_the_lease_publishes_and_deletes_nothing(tmp_path):
         (ValueError("expected non-negative integer"), True),
         (TrainingError("unfit"), True),
         (LeaseError("lost"), True),
-        (Fault("corrupt", "no image"), True),
+        (InputError("corrupt", "no image"), True),
         (KeyError("x"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x8 and 9x3)"), True),
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:3"), False),

@@ -20,7 +20,7 @@ from ray.train.torch.config import _TorchBackend
 from recast.pipeline import cluster
 from recast.pipeline.training import groups, road
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.progress import ProgressActor
 
 
@@ -72,7 +72,7 @@ def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, t
     lives.mkdir()
     (lives / "one").touch()
     monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
-    assert road.train(TrainingPlan(**asked)).steps == asked["steps"]
+    assert road.train(TrainingSpec(**asked)).steps == asked["steps"]
     assert not list(lives.iterdir())
     assert cluster.placement_groups() == set()
 
@@ -86,7 +86,7 @@ class Doomed:
 
 def test_losses_without_progress_end_a_training_and_say_why(ray_local, photos, tmp_path):
     watch = ray.remote(ProgressActor).remote()
-    asked = TrainingPlan(**settings(photos, tmp_path / "out", max_failures=2))
+    asked = TrainingSpec(**settings(photos, tmp_path / "out", max_failures=2))
     with pytest.raises(TrainingError, match="workers failed 3 times .* another checkpoint. The last: was taken away"):
         groups.fit_through_losses(lambda scratch: Doomed(), asked, watch)
     watch.tell.remote({"fault": "no space left on device"})
@@ -98,7 +98,7 @@ SEATED = """
 import dataclasses
 import sys
 from recast.pipeline.training import groups
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.road import train
 
 def scaling(plan):
@@ -106,7 +106,7 @@ def scaling(plan):
     return dataclasses.replace(real(plan), resources_per_worker=each, elastic_resize_monitor_interval_s=2)
 
 real, groups.scaling = groups.scaling, scaling
-train(TrainingPlan(**eval(sys.argv[1])))
+train(TrainingSpec(**eval(sys.argv[1])))
 """
 """A training whose workers take a seat each, of which a node has one: seats stand for GPUs."""
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from recast.pipeline.training.health import Lookout, seen
+from recast.pipeline.training.health import HealthMonitor, seen
 from recast.pipeline.training.idle import Idle
 
 HEALTHY = {"G L1": 30.0, "D real": 0.6, "D(x)": 0.6, "D(G(z))": 0.4, "diversity": 0.9, "waiting": 0.01, "lr": 2e-4}
 
 
 def said(lines, healthy_first=20):
-    lookout = Lookout()
-    told = [t for step in range(healthy_first) for t in lookout.look(step, HEALTHY)]
+    monitor = HealthMonitor()
+    told = [t for step in range(healthy_first) for t in monitor.look(step, HEALTHY)]
     assert told == []
-    return [t for step, line in enumerate(lines, healthy_first) for t in lookout.look(step, HEALTHY | line)]
+    return [t for step, line in enumerate(lines, healthy_first) for t in monitor.look(step, HEALTHY | line)]
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def test_a_training_without_a_future_ends():
     """A discriminator that goes on winning, not one that is met at eye level in between."""
     won = {"D(x)": 1.0, "D(G(z))": 0.0}
     for lines, ends in (([won] * 99 + [{}] + [won] * 99, False), ([won] * 100, True)):
-        lookout = Lookout()
+        monitor = HealthMonitor()
         for step, line in enumerate(lines):
-            lookout.look(step, HEALTHY | line)
-        assert bool(lookout.ending()) == ends
-    assert lookout.ending().startswith("the training was ended: from step 9 on, the discriminator has won")
+            monitor.look(step, HEALTHY | line)
+        assert bool(monitor.ending()) == ends
+    assert monitor.ending().startswith("the training was ended: from step 9 on, the discriminator has won")
 
 
 def test_trouble_is_found_again_in_a_history_with_gaps():

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from recast.models import recipes
-from recast.pipeline.training.plan import TrainingPlan
+from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.models.test_recipes import batch_of, photograph, supplies_for
 
@@ -35,7 +35,7 @@ def trained(case, rank: int, world: int) -> dict[str, torch.Tensor]:
     config = recipes.configured(name, "tiny", {"batch_size": 4} | settings)
     torch.manual_seed(0)
     recipe = recipes.build(name, config, supplies_for(name))
-    plan = TrainingPlan(recipe=name, data="data", output="out", **switches)
+    plan = TrainingSpec(recipe=name, data="data", output="out", **switches)
     batch_size = config.batch_size
     road = WorkerRoad(recipe, plan, device=torch.device("cpu"), ema_decay=0.0, batch_size=batch_size, world=world)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(config)]

@@ -13,12 +13,12 @@ from PIL import Image
 from recast.models import recipes
 from recast.models.recipes import NOTHING
 from recast.models.recipes.srresnet import SRResNet
-from recast.pipeline.regions.tables import Brought
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.training import example_files, examples
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.examples import Draw, Shard
+from recast.pipeline.training.examples import ExampleCache, ExampleSampler
 from recast.pipeline.training.log import TrainingLog
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import resolved
 from recast.pipeline.training.step import WorkerRoad
 
@@ -37,18 +37,18 @@ def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     rows = [
         {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "faces": b""} for e in found
     ]
-    return Shard((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
+    return ExampleCache((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
 
 def plan(tmp_path, **changes):
     settings = {"recipe": "srresnet", "preset": "tiny", "data": str(tmp_path / "data"), "output": str(tmp_path / "out")}
-    return TrainingPlan(**(settings | changes))
+    return TrainingSpec(**(settings | changes))
 
 
 def draw_of(tmp_path, recipe, **changes):
     write_images(tmp_path / "data", ["a.png", "b.png", "c.png"])
     settings = {"shard": shard_of(tmp_path / "data"), "recipe": recipe, "seed": 0, "rank": 0, "batch_size": 2}
-    return Draw(**(settings | changes))
+    return ExampleSampler(**(settings | changes))
 
 
 def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
@@ -280,7 +280,7 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
         {"key": "elsewhere.png", "box": [0, 0, 9, 9]},
     ]
     (tmp_path / "faces.json").write_text(json.dumps(rows))
-    table = Brought(str(tmp_path / "faces.json"))
+    table = RegionTable(str(tmp_path / "faces.json"))
     each = example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=True).examples
     assert [(e.key, e.label) for e in each] == [("a.png", "ada"), ("a.png (1)", "bob")]
     every = example_files.listed_faces(str(tmp_path / "data"), table, each=False).examples
@@ -292,7 +292,7 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
              "faces": example_files.face_rows(e.faces).tobytes()}
             for e in examples
         ]  # fmt: skip
-        return Shard((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_faces=True)
+        return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_faces=True)
 
     whole, faces = read(every, False)[0]
     assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))
@@ -308,7 +308,7 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
         ("a.png", True, "gives no identity for a.png"), ("c.png", False, "no face of the table belongs to an image"),
     ):  # fmt: skip
         (tmp_path / "faces.json").write_text(json.dumps([{"key": key, "box": [0, 0, 9, 9]}]))
-        table = Brought(str(tmp_path / "faces.json"))
+        table = RegionTable(str(tmp_path / "faces.json"))
         with pytest.raises(TrainingError, match=says):
             example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=labelled)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from recast.jobs.samples.faces import write_faces
 from recast.models.networks.vgg import VGG
 from recast.pipeline import bundles
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.road import train
 from tests.conftest import trainings_here
 from tests.models.test_recipes import photograph
@@ -41,9 +41,9 @@ def style(tmp_path_factory) -> str:
     return str(path)
 
 
-def plan(recipe, data, output, **changes) -> TrainingPlan:
+def plan(recipe, data, output, **changes) -> TrainingSpec:
     settings = {"recipe": recipe, "preset": "tiny", "data": str(data), "output": str(output), "workers": 2}
-    return TrainingPlan(**settings | {"sample_rows": 2, "checkpoint_every": 3, "log_every": 2} | changes)
+    return TrainingSpec(**settings | {"sample_rows": 2, "checkpoint_every": 3, "log_every": 2} | changes)
 
 
 def trained(recipe, data, output, **changes) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from recast.models import bundle
 from recast.pipeline import bundles
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingPlan
+from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.road import train
 from tests.pipeline.training.fire import KILLS, Fire
 from tests.pipeline.training.states import flattened
@@ -54,7 +54,7 @@ def final_state(output):
 def undisturbed(ray_local, photos, tmp_path_factory):
     """The output of a training that nothing happened to."""
     output = tmp_path_factory.mktemp("undisturbed")
-    train(TrainingPlan(**plan(photos, output)))
+    train(TrainingSpec(**plan(photos, output)))
     return output
 
 
@@ -94,7 +94,7 @@ def test_bundle_is_the_averaged_generator(undisturbed):
 def test_finished_training_is_left_alone(undisturbed, photos):
     """Running the same command again does nothing."""
     before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()}
-    outcome = train(TrainingPlan(**plan(photos, undisturbed)))
+    outcome = train(TrainingSpec(**plan(photos, undisturbed)))
     assert outcome.already_done
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()} == before
 
@@ -128,7 +128,7 @@ def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturb
     newest = output / "checkpoints" / f"step-{STEPS:08d}.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
     more = {"steps": STEPS + 4, "workers": 3}
-    outcome = train(TrainingPlan(**plan(photos, output, **more)))
+    outcome = train(TrainingSpec(**plan(photos, output, **more)))
     assert (outcome.steps, Checkpoints(str(output)).steps()[-1]) == (STEPS + 4, STEPS + 4)
     said = {warning.kind: warning for warning in outcome.warnings}
     assert said["damaged"].step == said["workers"].step == STEPS - 5
@@ -142,12 +142,12 @@ def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturb
 def test_other_settings_are_refused(undisturbed, photos):
     """An output of another training is not overwritten; the difference is named."""
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.0002, now 0.01\)"):
-        train(TrainingPlan(**plan(photos, undisturbed, overrides=OVERRIDES | {"learning_rate": 0.01})))
+        train(TrainingSpec(**plan(photos, undisturbed, overrides=OVERRIDES | {"learning_rate": 0.01})))
 
 
 def test_unpaired_data_wants_two_domains(tmp_path, photos):
     with pytest.raises(TrainingError, match="wants images of two domains in folders A and B"):
-        train(TrainingPlan(**plan(photos / "A", tmp_path)))
+        train(TrainingSpec(**plan(photos / "A", tmp_path)))
 
 
 def test_pix2pix_diverging_is_stopped(trainer_here, photos, tmp_path):
@@ -158,7 +158,7 @@ def test_pix2pix_diverging_is_stopped(trainer_here, photos, tmp_path):
         Image.open(photo).resize((160, 80)).save(pairs / photo.name)
     settings = plan(pairs, tmp_path / "out", recipe="pix2pix", steps=40, overrides={"learning_rate": "1e30"}, workers=1)
     with pytest.raises(TrainingError, match=r"the training diverged: .* is no longer finite at step"):
-        train(TrainingPlan(**settings | {"checkpoint_every": 1, "log_every": 1}))
+        train(TrainingSpec(**settings | {"checkpoint_every": 1, "log_every": 1}))
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
     checkpoints = Checkpoints(str(tmp_path / "out"))
     for step in checkpoints.steps():
@@ -171,4 +171,4 @@ def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path
     from recast.pipeline.cluster import ClusterError
 
     with pytest.raises(ClusterError, match="2 x 1 GPU"):
-        train(TrainingPlan(**plan(photos, tmp_path, gpus_per_worker=1)))
+        train(TrainingSpec(**plan(photos, tmp_path, gpus_per_worker=1)))
