@@ -52,6 +52,8 @@ def _status(arguments: list[str]) -> int:
     except Exception as fault:
         if isinstance(fault, BrokenPipeError) and _unread():
             return CUT_OFF
+        if signals.told_to_end():
+            return _say(*signals.sentence(fault, arguments))
         return _say(*errors.ending(fault, arguments))
 
 

@@ -23,6 +23,10 @@ AFTERWARDS = {
     "schedule run": "the job was told to end, too; what it has finished is kept, and the next run goes on from there",
 }
 """What is true after each command that was cut short; of all others nothing needs to be said."""
+_true_now: list[str] = []
+"""What the command itself has last said to be true if it were cut short now."""
+_came: list[int] = []
+"""The signals that this process's command was told to end by, in their order."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,9 +35,9 @@ class Terminated(KeyboardInterrupt):
 
 def sentence(fault: BaseException, command: Sequence[str]) -> tuple[str, int]:
     """What is said after Ctrl-C or SIGTERM, and the exit status."""
-    terminated = isinstance(fault, Terminated)
+    terminated = isinstance(fault, Terminated) or _came[:1] == [signal.SIGTERM]  # Ray raises others in their place
     what = "ended by SIGTERM" if terminated else "interrupted"
-    after = AFTERWARDS.get(" ".join(command[:2])) or AFTERWARDS.get(" ".join(command[:1]))
+    after = next(iter(_true_now), "") or AFTERWARDS.get(" ".join(command[:2])) or AFTERWARDS.get(" ".join(command[:1]))
     return f"{what}; {after}" if after else what, TERMINATED if terminated else INTERRUPTED
 
 
@@ -41,11 +45,12 @@ def listen(command: Sequence[str]) -> None:
     """Have SIGTERM and Ctrl-C end this process's command in an orderly way: SIGTERM within a time of grace, or else at
     once, and a second Ctrl-C at once.
     """
-    came: list[int] = []
+    _came.clear()
+    _true_now.clear()
     terminal = os.dup(2)  # standard error as it is now; it may be closed while Ray starts
 
     def at_once() -> None:
-        said, status = sentence(_fault(came[0]), command)
+        said, status = sentence(_fault(_came[0]), command)
         with contextlib.suppress(Exception):
             os.dup2(terminal, 2)
             events.say(said, status=status)
@@ -54,10 +59,10 @@ def listen(command: Sequence[str]) -> None:
 
     def end(number: int, _frame: FrameType | None) -> None:
         signal.alarm(0)  # Ray's own handler, where it comes first, sets one that aborts with a core
-        came.append(number)
-        if number == signal.SIGTERM and came.count(number) == 1:
+        _came.append(number)
+        if number == signal.SIGTERM and _came.count(number) == 1:
             _after(GRACE_OF.get(" ".join(command[:2]), GRACE_S), at_once)
-        if len(came) == 1:
+        if len(_came) == 1:
             raise _fault(number)
         if number == signal.SIGINT:
             at_once()
@@ -65,6 +70,16 @@ def listen(command: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, end)
+
+
+def afterwards(sentence: str) -> None:
+    """From now on this is true once the command was cut short, in place of what `AFTERWARDS` has for it."""
+    _true_now[:] = [sentence]
+
+
+def told_to_end() -> bool:
+    """Whether a signal told this process's command to end; what it raises afterwards, as it tidies up, is no news."""
+    return bool(_came)
 
 
 def _fault(number: int) -> KeyboardInterrupt:

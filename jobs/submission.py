@@ -19,6 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import recast
+from recast.jobs import signals
 from recast.jobs.exit_status import DONE, FAILED
 from recast.jobs.specs import FOLDER
 from recast.pipeline import urls
@@ -65,8 +66,10 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
             "could read; put the URL into a -c file, or its secret where the cluster's own tools look"
         )
     with _sentences("submitting", address) as client, _luggage(config) as folder:
+        signals.afterwards("the cluster may have taken the job; `recast jobs list` shows it if so")
         command = [*arguments, *(["-c", CONFIG] if config else [])]
         job = _submitted(client, command, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
+    signals.afterwards(f"the job goes on; see it with `recast jobs logs {job} --follow`")
     print(job, flush=True)
     if not follow:
         print(f"running on the cluster; see it with `recast jobs logs {job} --follow`", file=sys.stderr)
@@ -151,11 +154,8 @@ def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]
 
 
 def _followed(client: JobSubmissionClient, job: str) -> int:
-    try:
-        return asyncio.run(_follow(client, job))
-    except KeyboardInterrupt:
-        print(f"the job goes on; come back with `recast jobs logs {job} --follow`", file=sys.stderr)
-        raise
+    signals.afterwards(f"the job goes on; come back with `recast jobs logs {job} --follow`")
+    return asyncio.run(_follow(client, job))
 
 
 async def _follow(client: JobSubmissionClient, job: str) -> int:

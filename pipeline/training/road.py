@@ -82,7 +82,8 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
             facts = _fit(asked, run, lease, progress)
         except BaseException as fault:
             lease.check()  # else run.json is another's now
-            why = str(fault) or type(fault).__name__
+            interrupted = isinstance(fault, KeyboardInterrupt)
+            why = "interrupted" if interrupted else str(fault) or type(fault).__name__
             write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": why})
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}

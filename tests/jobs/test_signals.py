@@ -1,15 +1,20 @@
 """SIGTERM, Ctrl-C and impatience: the right status, a sentence that is true, and nothing on the floor."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from recast.jobs import bulk, cli, demo, exit_status
+from recast.jobs.samples.facades import write_facades
 from tests.pipeline.bulk.bundle_operation import upscaler
 
 ENDED = "ended by SIGTERM; what is finished is kept, and the same command goes on from there"
@@ -61,6 +66,53 @@ def test_sigterm_ends_a_run_on_ray_within_rays_grace(started, moment):
     assert "Traceback" not in said
     assert "SIGTERM received" not in said
     assert not list(folder.glob("core*"))
+
+
+@pytest.fixture
+def scratch():
+    """A folder for temporary files with a short name, as Ray's sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="rt", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("moment", ["starting workers", "images/s"])
+def test_sigterm_ends_a_training_and_the_same_command_goes_on(tmp_path, scratch, moment):
+    """Status 143 and one sentence, though Ray, while it waits, raises something else in its place."""
+    write_facades(str(tmp_path / "in"), train=4, val=1, test=1, size_px=64)
+    words = ["train", "pix2pix", "--data", str(tmp_path / "in/train"), "--output", str(tmp_path / "out"), "--preset"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recast", *words, "demo", "--set", "size_px=64", "--workers", "1"],
+        stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert any(moment in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+        assert process.wait(timeout=30) == exit_status.TERMINATED
+    finally:
+        process.kill()
+    assert said.splitlines()[-1] == ENDED
+    assert "Traceback" not in said
+    assert json.loads((tmp_path / "out/run.json").read_text())["problem"] == "interrupted"
+    assert json.loads((tmp_path / "out/lease.json").read_text())["released"]
+    assert {path.name for path in scratch.iterdir()} <= {"ray"}  # which keeps its logs
+    assert not _processes_of(process.pid)
+
+
+def _processes_of(session):
+    """What still runs of a session some seconds later, without what has ended and nobody has waited for."""
+    deadline = time.monotonic() + 15
+    while True:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, _, its = path.read_text().rpartition(")")[2].split()[:4]
+                found += [path.parent.name] if int(its) == session and state != "Z" else []
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 def _shards(folder):

@@ -131,7 +131,7 @@ def _read(path: Path) -> bytes:
 
 
 def test_a_followed_job_is_left_running_and_stopped_later(server):
-    """Interrupting whoever follows does not end the job; `jobs stop` does."""
+    """Interrupting or terminating whoever follows does not end the job; `jobs stop` does."""
     script = f"""
 from ray.job_submission import JobSubmissionClient
 print(JobSubmissionClient("{server}").submit_job(
@@ -139,12 +139,17 @@ print(JobSubmissionClient("{server}").submit_job(
 """
     job = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
     command = [sys.executable, "-m", "recast", "jobs", "logs", job, "--follow"]
-    follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert follower.stderr is not None
-    assert any("begun" in line for line in follower.stderr)
-    follower.send_signal(signal.SIGINT)
-    assert f"come back with `recast jobs logs {job} --follow`" in follower.stderr.read()
-    assert follower.wait(30) == exit_status.INTERRUPTED
+    for number, status, said in (
+        (signal.SIGINT, exit_status.INTERRUPTED, "interrupted"),
+        (signal.SIGTERM, exit_status.TERMINATED, "ended by SIGTERM"),
+    ):
+        follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert follower.stderr is not None
+        assert any("begun" in line for line in follower.stderr)
+        follower.send_signal(number)
+        last = follower.stderr.read().splitlines()[-1]
+        assert last == f"{said}; the job goes on; come back with `recast jobs logs {job} --follow`"
+        assert follower.wait(30) == status
     assert "RUNNING" in recast("jobs", "list").stdout
     assert recast("jobs", "stop", job).returncode == exit_status.DONE
     deadline = time.monotonic() + 60
