@@ -11,7 +11,7 @@ from types import FrameType
 from recast.jobs.exit_status import INTERRUPTED, TERMINATED
 from recast.pipeline import events
 
-GRACE_S = 2.0
+GRACE_S = 2.5
 """After SIGTERM a command that is not done with tidying up ends all the same: Ray's job server kills after 3 s."""
 GRACE_OF = {"schedule run": 10.0}
 """It waits for a job that has GRACE_S itself."""

@@ -17,9 +17,14 @@ NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 class Checkpoints:
-    """The folder `checkpoints/` of a training output."""
+    """The folder `checkpoints/` of a training output.
 
-    def __init__(self, output: str) -> None:
+    Args:
+        scratch: a folder for what is on its way to the output; by default that of all temporary files.
+    """
+
+    def __init__(self, output: str, scratch: str | None = None) -> None:
+        self.scratch = scratch
         self._fs, root = storage.filesystem(output)
         self._folder = storage.join(root, "checkpoints")
 
@@ -54,7 +59,7 @@ class Checkpoints:
         Args:
             confirmed: raises if the output isn't this training's any more; asked before anything changes in it.
         """
-        with tempfile.TemporaryDirectory(prefix="recast-") as folder:
+        with tempfile.TemporaryDirectory(prefix="recast-", dir=self.scratch) as folder:
             local = os.path.join(folder, "state.pt")
             torch.save({"format": FORMAT, "step": step, **state}, local)
             confirmed()

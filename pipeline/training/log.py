@@ -39,9 +39,13 @@ def write_run(output: str, run: dict[str, Any]) -> None:
 
 
 class TrainingLog:
-    """The folder `logs/` of a training output, written by one worker."""
+    """The folder `logs/` of a training output, written by one worker.
 
-    def __init__(self, output: str) -> None:
+    Args:
+        scratch: a folder for what is on its way to the output; by default that of all temporary files.
+    """
+
+    def __init__(self, output: str, scratch: str | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes seconds to import; the driver never needs it
 
         self._fs, root = storage.filesystem(output)
@@ -49,7 +53,7 @@ class TrainingLog:
         self._lines: list[str] = []
         self._first_step = -1
         self._flushed_at = time.monotonic()
-        self._events_folder = tempfile.TemporaryDirectory(prefix="recast-")
+        self._events_folder = tempfile.TemporaryDirectory(prefix="recast-", dir=scratch)
         self._events = SummaryWriter(self._events_folder.name)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:

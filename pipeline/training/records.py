@@ -44,7 +44,7 @@ class Records:
         self._checkpoints, self._versions, self._confirmed = checkpoints, versions, confirmed
         self._provisions = dict(assets.digests) | {"classes": list(assets.assets.classes)}
         self._samples = {name: images.to(road.device) for name, images in samples.items()}
-        self._log = TrainingLog(plan.output)
+        self._log = TrainingLog(plan.output, checkpoints.scratch)
         self._writer = ThreadPoolExecutor(1, "records")
         self._writing: list[Future[None]] = []
 
@@ -98,7 +98,7 @@ class Records:
                 "versions": dict(self._versions),
             },
         )
-        with tempfile.TemporaryDirectory(prefix="recast-") as folder:
+        with tempfile.TemporaryDirectory(prefix="recast-", dir=self._checkpoints.scratch) as folder:
             bundle.write(described, network.half() if plan.bundle_precision == "fp16" else network, Path(folder))
             (Path(folder) / "preview.png").write_bytes(preview)
             bundles.upload(Path(folder), storage.join(plan.output, "bundle"))

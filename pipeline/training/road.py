@@ -1,5 +1,6 @@
 """The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, on a Ray cluster."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -75,11 +76,12 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
         progress.says(sentence)
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
-    with cluster.connected():
+    scratch = tempfile.TemporaryDirectory(prefix="recast-train-", ignore_cleanup_errors=True)
+    with scratch as folder, cluster.connected():  # the folder goes when the workers have gone
         run |= _threads(plan, run)
         write_run(plan.output, run)
         try:
-            facts = _fit(asked, run, lease, progress)
+            facts = _fit(asked, run, lease, progress, folder)
         except BaseException as fault:
             lease.check()  # else run.json is another's now
             interrupted = isinstance(fault, KeyboardInterrupt)
@@ -102,7 +104,7 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     )
 
 
-def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progress) -> dict[str, Any]:
+def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progress, scratch: str) -> dict[str, Any]:
     """Run the workers, replacing lost ones; returns what the watch was told last."""
     plan, config = asked.plan, asked.config
     least = plan.least_workers or plan.workers
@@ -117,19 +119,20 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progre
         watch=watch,
         claim=lease.claim,
         versions=run["versions"],
+        scratch=scratch,
     )
     recipe = recipes.RECIPES[plan.recipe].recipe
     rows = example_files.dataset(
         asked.listing.examples, plan.sizes_multiple, recipe.images_in(config), each_face=recipe.faces == "each"
     )
 
-    def trainer(scratch: str) -> TorchTrainer:
+    def trainer(storage_path: str) -> TorchTrainer:
         return TorchTrainer(
             work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if plan.gpus_per_worker else "gloo"),
             scaling_config=groups.scaling(plan),
-            run_config=groups.run_config(scratch),
+            run_config=groups.run_config(storage_path),
             datasets={"examples": rows},
             dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Job:
     claim: Claim
     """What the first worker shows before it publishes or deletes: the driver's turn to write the output."""
     versions: dict[str, str]
+    scratch: str
+    """The driver's folder for temporary files, which it removes; a worker beside it that is killed removes none."""
 
 
 def work(job: dict[str, Job]) -> None:
@@ -94,7 +97,7 @@ class Worker:
             batch_size=self.config.batch_size,
             world=self.world,
         )
-        self.checkpoints = Checkpoints(self.plan.output)
+        self.checkpoints = Checkpoints(self.plan.output, job.scratch if os.path.isdir(job.scratch) else None)
         self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
         self.log = events.log(recipe=self.plan.recipe, output=self.plan.output, rank=self.rank)
         self.seconds = 0.0
