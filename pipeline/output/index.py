@@ -96,16 +96,35 @@ def _fragment(
     return Fragment(name, rows, about=about)
 
 
-def current(fs: FileSystem, output: str, columns: Sequence[str]) -> pa.Table:
-    """The current view, one row per key, in order of the keys."""
+def current(fs: FileSystem, output: str, columns: Sequence[str], *, whole: bool = False) -> pa.Table:
+    """The current view, one row per key, in order of the keys.
+
+    Args:
+        whole: refuse an output with a damaged fragment, whose rows don't count otherwise.
+
+    Raises:
+        StorageError: a fragment is damaged, and `whole` was asked for.
+    """
     needed = list(dict.fromkeys([*columns, "key", "epoch", "finished_at"]))
-    tables = [f.rows for f in fragments(fs, output, needed) if f.rows is not None]
+    found = fragments(fs, output, needed)
+    tables = [_whole(fs, output, f) for f in found] if whole else [f.rows for f in found if f.rows is not None]
     if not tables:
         return pa.table({c: [] for c in columns})
     rows = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="permissive")
     codes = [chunk.indices for chunk in rows["key"].dictionary_encode().chunks]
     keys = pa.chunked_array(codes, pa.int32()).to_numpy()
     return rows.filter(pa.array(_current_of(rows, keys))).sort_by("key").select(list(columns))
+
+
+def _whole(fs: FileSystem, output: str, fragment: Fragment) -> pa.Table:
+    if fragment.rows is None:
+        name = storage.join(output, INDEX, fragment.name)
+        raise storage.StorageError(
+            f"{storage.uri(fs, name)} is damaged ({fragment.damage}), and the images that it tells of would be left "
+            "out; run the job that made this output again, which does them again, or move that file away to go on "
+            "without them"
+        )
+    return fragment.rows
 
 
 def current_row(fs: FileSystem, output: str, key: str, columns: Sequence[str]) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ OF_AN_OUTPUT = re.compile(
 
 DROPPING, OUTPUT = "dropping", "recast-output"
 LINK_TO_FOLDER, DANGLING, SPECIAL, MARKER = "link-to-folder", "dangling-link", "special-file", "folder-marker"
+FAILED_BEFORE, HELD_BEFORE = "failed-before", "held-before"
 ENDS_IN_SLASH, FOLDER = "name-ends-in-slash", "matched-folder"
 MEANING = {
     DROPPING: "left behind by file managers (._*, .DS_Store, Thumbs.db, …)",
@@ -33,6 +34,8 @@ MEANING = {
     SPECIAL: "pipes, sockets or devices",
     MARKER: "empty objects that stand for folders",
     ENDS_IN_SLASH: "objects with content whose names end in a slash",
+    FAILED_BEFORE: "inputs that failed when the source, an output, was made",
+    HELD_BEFORE: "images that were held back when the source, an output, was made",
     FOLDER: "folders that the glob matches (`**` looks below them)",
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 from recast.pipeline import storage
 from recast.pipeline.output.index import INDEX, SHARDS, current
 from recast.pipeline.sources.inputs import Input, readable
+from recast.pipeline.sources.passed_over import FAILED_BEFORE, HELD_BEFORE, PassedOver
 from recast.pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
@@ -18,18 +19,25 @@ def is_output(fs: FileSystem, folder: str) -> bool:
     return any(name.endswith(".parquet") for name in storage.sizes(fs, storage.join(folder, INDEX)))
 
 
-def images(fs: FileSystem, output: str, root: str) -> Iterator[Input]:
-    """The images of an output, as its index tells of them. What failed or was held there has no image."""
+def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator[Input]:
+    """The images of an output, as its index tells of them. What failed or was held there has no image, and is counted.
+
+    Raises:
+        StorageError: a fragment of the index is damaged: nobody knows what it told of.
+    """
     shards = storage.sizes(fs, storage.join(output, SHARDS))
-    for batch in current(fs, output, COLUMNS).to_batches(max_chunksize=8192):
+    for batch in current(fs, output, COLUMNS, whole=True).to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
             if row["status"] == "ok":
                 yield _input(fs, output, root, row, shards)
+            else:
+                over.add(HELD_BEFORE if row["status"] == "held" else FAILED_BEFORE)
 
 
 def _input(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
     shard, offset, length = row["shard"] or "", row["offset"] or 0, row["length"] or 0
-    problem = _problem(shard, offset, length, shards)
+    problem = "missing: the index has a result without an image" if row["shard"] is None else ""
+    problem = problem or _problem(shard, offset, length, shards)
     path = storage.join(output, SHARDS, "" if problem else shard)
     within = f"range://{offset}+{length}"
     if shard.endswith(".tar"):

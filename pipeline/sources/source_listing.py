@@ -66,7 +66,7 @@ class SourceListing:
         elif not fs.isdir(path):
             raise StorageError(f"there is nothing at {self.url}: no such file, folder or archive")
         elif previous_output.is_output(fs, path):
-            yield from previous_output.images(fs, path, self._root)
+            yield from previous_output.images(fs, path, self._root, over)
         else:
             inside = below(self._output, place(fs, path)) if self._output else ""
             yield from self._expanded(files(fs, path, storage.join(path, inside) if inside else "", over), over)

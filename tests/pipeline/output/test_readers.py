@@ -11,14 +11,19 @@ import pytest
 import webdataset
 from PIL import Image
 
-from recast.pipeline import bundles
+from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import BundlePayload
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.output import index
+from recast.pipeline.output.rows import table
 from recast.pipeline.sources import contents
 from recast.pipeline.sources.inventory import Source, inventory, read_sources
+from recast.pipeline.sources.passed_over import PassedOver
+from recast.pipeline.storage import StorageError
 from tests.pipeline.bulk.bundle_operation import upscaler
 from tests.pipeline.bulk.test_worker import work
+from tests.pipeline.output import test_index
 
 KEYS = ("a.png", "a.jpg", "a.b.png", "odd name (1).png", "sub/a.png", "sub/ünïcode.png", "bad.png")
 
@@ -107,7 +112,29 @@ def test_an_output_is_a_source(tmp_path, container):
     """The images of a former output, under their keys there, from either kind of shard."""
     output = made(tmp_path, shards=container)
     rows = duckdb.sql(f"select key, sha256 from '{output}/index/*.parquet' where status = 'ok'").fetchall()
-    items = list(inventory(Source(urls=(str(output),))))
+    items = list(inventory(Source(urls=(str(output),)), over := PassedOver()))
+    assert over.counts == {"failed-before": 1}
     assert {i.key: hashlib.sha256(contents.read(i, 10**7)).hexdigest() for i in items} == dict(rows)
     again = dict(read_sources([item.source for item in items]))
     assert {hashlib.sha256(data).hexdigest() for data in again.values()} == {digest for _, digest in rows}
+
+
+def test_a_result_without_an_image_is_a_row_of_who_takes_it_for_an_image(tmp_path):
+    """A row may be ok and its result what the index says of it."""
+    fs, root = storage.filesystem(str(made(tmp_path)))
+    index.write_fragment(fs, root, f"{'a' * 20}-1-000.tar", table([test_index.row("measured")], {}))
+    items = {item.key: item.problem for item in inventory(Source(urls=(root,)))}
+    assert items.pop("measured") == "missing: the index has a result without an image"
+    assert not any(items.values())
+
+
+@pytest.mark.parametrize("part", ["index", "shards"])
+def test_an_output_with_a_damaged_part_is_no_source(output, part):
+    """Its other images alone would look like all of them, and to --prune like all that there still are."""
+    spoilt = sorted((output / part).iterdir())[0]
+    spoilt.write_bytes(spoilt.read_bytes()[:-9])
+    fragment = output / "index" / f"{spoilt.stem}.parquet"
+    with pytest.raises(StorageError, match=f"file://{fragment} is damaged .*run the job that made this output again"):
+        list(inventory(Source(urls=(str(output),))))
+    fragment.unlink()
+    assert len(list(inventory(Source(urls=(str(output),))))) >= 1
