@@ -79,7 +79,9 @@ def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
     (result,) = generator([picture])
     if isinstance(result, InputError):
         raise bundle_files.BundleError(f"{bundle.name} can't be run: {result}")
-    after = Image.fromarray(result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels).convert("RGB")
+    assert result.picture is not None
+    pixels = result.picture.pixels
+    after = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     both = Image.new("RGB", (2 * after.width, after.height))
     both.paste(Image.fromarray(picture.pixels).resize(after.size, Image.Resampling.NEAREST))
     both.paste(after, (after.width, 0))

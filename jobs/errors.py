@@ -20,14 +20,16 @@ def ending(fault: BaseException, command: Sequence[str]) -> tuple[str, int]:
     """The sentence and the exit status that a command ends with.
 
     Exceptions that speak to users carry both: their message, and an attribute `exit_status`. All others are faults that
-    nobody foresaw, whose traceback goes into a log file that the sentence names.
+    nobody foresaw, whose traceback goes into a log file that the sentence names; so do the `details` of those that have
+    such an attribute.
     """
     fault = origin(fault)
     if (refusal := usage.refusal(fault, command)) is not None:
         return f"error: {refusal}", BAD_USAGE
     status = getattr(fault, "exit_status", None)
     if isinstance(status, int) and str(fault).strip():
-        return f"error: {fault}", status
+        told = f"; {_details(fault, command)}" if getattr(fault, "details", "") else ""
+        return f"error: {fault}{told}", status
     return f"error: {words(fault)}; {_details(fault, command)}", status if isinstance(status, int) else FAILED
 
 
@@ -48,7 +50,8 @@ def origin(fault: BaseException) -> BaseException:
 
 def _details(fault: BaseException, command: Sequence[str]) -> str:
     """Write the traceback down, for the user's eyes alone; say where, or why it can't be."""
-    said = f"recast {__version__}, {' '.join(command[:2])}\n\n{''.join(traceback.format_exception(fault))}"
+    trace = getattr(fault, "details", "") or "".join(traceback.format_exception(fault))
+    said = f"recast {__version__}, {' '.join(command[:2])}\n\n{trace}"
     for folder in _folders():
         try:
             return f"the details are in {_written(folder, said)}"

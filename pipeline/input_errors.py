@@ -1,5 +1,7 @@
 """What can be wrong with one image: a stable kind for programs and a sentence for people."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -26,3 +28,18 @@ class HeldError(InputError):
     """
 
     status = "held"
+
+
+@contextlib.contextmanager
+def raised_by_network() -> Iterator[None]:
+    """What the block, a call of a network, raises is about its input, and becomes an InputError; but for what a machine
+    raises that can't go on. Around such calls alone: elsewhere an exception that nobody foresaw is our own mistake.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as fault:
+        if type(fault).__name__ == "AcceleratorError":  # torch's, which is not imported here
+            raise
+        raise InputError("generator", str(fault).partition("\n")[0] or type(fault).__name__) from fault

@@ -26,7 +26,8 @@ from recast.pipeline import cluster
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import OperationPayload
-from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
+from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20

@@ -26,7 +26,7 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
     Nothing is written. Without --model it is the shipped upscaler for --scale.
     """
     from recast.pipeline import bundles
-    from recast.pipeline.bulk.operation import bundle_operation
+    from recast.pipeline.bulk.network import bundle_operation
     from recast.pipeline.bulk.sizing import sized
 
     options = options or PlanOptions()

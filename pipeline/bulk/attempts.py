@@ -49,7 +49,7 @@ class _History:
 
 
 class Attempts:
-    """The ledger itself, in memory: a unit that begins again without having been done has died in between."""
+    """The log itself, in memory: a unit that begins again without having been done has died in between."""
 
     def __init__(self) -> None:
         self._units: dict[str, _History] = {}
@@ -66,7 +66,7 @@ class Attempts:
         return Attempt(history.attempts, condemned, history.attempts - history.deaths.total() > MOST_ATTEMPTS)
 
     def start(self, unit: str, key: str) -> None:
-        self._units.setdefault(unit, _History()).in_hand = key  # a ledger that was lost itself begins anew
+        self._units.setdefault(unit, _History()).in_hand = key  # a log that was lost itself begins anew
 
     def may_commit(self, unit: str, number: int) -> bool:
         """Whether a unit's attempt is the one that counts: a worker that was given up may be alive, and late."""

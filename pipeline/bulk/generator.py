@@ -17,10 +17,11 @@ from recast.models.descriptor import Descriptor
 from recast.models.pixels import LUMA
 from recast.models.sizes import rounded_up
 from recast.pipeline.bulk.layerwise import LayerByLayer
+from recast.pipeline.bulk.operation import Operator, Result
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import InputError
+from recast.pipeline.input_errors import InputError, raised_by_network
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inputs import Input
 
@@ -29,7 +30,7 @@ WITH_ALPHA = (2, 4)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Generator:
+class Generator(Operator):
     """A bundle's network on a device, fed with pictures."""
 
     def __init__(
@@ -48,12 +49,12 @@ class Generator:
             for module in network.modules():
                 if isinstance(module, (nn.Dropout, nn.BatchNorm2d)):
                     module.train()
-        self._dice = threading.Lock() if noise else None
+        self._rng_lock = threading.Lock() if noise else None
         self.descriptor = descriptor
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         self.batch_size = batch_size
-        self._room = np.empty(0, np.float32)
+        self._buffer = np.empty(0, np.float32)
         self._layout = self._fitting_layout(network)
         self.network = network.to(self.device)
         if self._layout is not None:
@@ -63,18 +64,21 @@ class Generator:
         """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""
         return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else None
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Picture | InputError]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input] = ()) -> list[Result | InputError]:
         """Pictures of one shape and depth -> their results, in order. A result that isn't finite is an InputError.
 
         The inputs' keys decide what is random, where something is.
         """
-        if self._dice is None:
-            return self._results(pictures)
-        return [self._seeded(self._dice, picture, item.key) for picture, item in zip(pictures, items, strict=True)]
+        made = self._seeded(pictures, items) if self._rng_lock else self._results(pictures)
+        return [Result(picture=picture) if isinstance(picture, Picture) else picture for picture in made]
 
-    def _seeded(self, dice: threading.Lock, picture: Picture, key: str) -> Picture | InputError:
+    def _seeded(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+        return [self._seeded_by(item.key, picture) for picture, item in zip(pictures, items, strict=True)]
+
+    def _seeded_by(self, key: str, picture: Picture) -> Picture | InputError:
         """torch has one source of random numbers for all threads, so one picture has it at a time."""
-        with dice:
+        assert self._rng_lock is not None
+        with self._rng_lock:
             torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
             return self._results([picture])[0]
 
@@ -96,7 +100,7 @@ class Generator:
     @cached_property
     def _layers(self) -> LayerByLayer | None:
         """The network layer by layer, where its norms take statistics of the whole image."""
-        if self._dice is not None:  # strips of a layer would see other noise each time
+        if self._rng_lock is not None:  # strips of a layer would see other noise each time
             return None
         return LayerByLayer.of(self.network, self.descriptor, self.device)
 
@@ -198,24 +202,25 @@ class Generator:
         batch = torch.stack(filled) if len(filled) > 1 else filled[0][None]
         if self._layout is not None:
             batch = batch.contiguous(memory_format=self._layout)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+        precise = self.dtype is torch.float32
+        with raised_by_network(), torch.autocast(self.device.type, self.dtype, enabled=not precise):
             return self.network(batch).float()
 
     @torch.inference_mode()
     def _input(self, pixels: np.ndarray) -> Tensor:
         """uint [h, w, C] -> float32 [C', H, W], of a number of channels and a size that the network takes."""
         d = self.descriptor
-        values = to_values(pixels, *d.value_range, self.device, self._room_for(pixels.shape))
+        values = to_values(pixels, *d.value_range, self.device, self._buffer_for(pixels.shape))
         return _padded(_with_channels(values, d.in_channels)[None], d)[0]
 
-    def _room_for(self, shape: tuple[int, ...]) -> np.ndarray | None:
+    def _buffer_for(self, shape: tuple[int, ...]) -> np.ndarray | None:
         """Memory for one input, used again for the next: by then the result of this one has been taken."""
         if self.device.type != "cpu" or self.batch_size > 1:
             return None
         count = math.prod(shape)
-        if self._room.size < count:
-            self._room = np.empty(count, np.float32)
-        return self._room[:count].reshape(shape)
+        if self._buffer.size < count:
+            self._buffer = np.empty(count, np.float32)
+        return self._buffer[:count].reshape(shape)
 
     def _pixels(self, output: Tensor, like: np.ndarray) -> np.ndarray:
         """float [C, H, W] in the network's value range -> pixels as deep as `like`; NotFiniteError as it may be.

@@ -74,6 +74,8 @@ class Summary:
     failed: int = 0
     held: int = 0
     untried: int = 0
+    mistakes: int = 0
+    """Of the untried, those that a mistake of Recast's own left so."""
     shards: int = 0
     pruned: int = 0
     """Rows of vanished inputs that were removed."""
@@ -88,6 +90,10 @@ class Summary:
     failures: dict[str, int] = field(default_factory=dict)
     """By kind."""
     untried_because: str = ""
+    mistake: str = ""
+    """The first mistake: whose input it was, and what was raised."""
+    mistake_details: str = ""
+    """Its traceback."""
     passed_over: dict[str, int] = field(default_factory=dict)
     """What was met while listing and became no input, by the endings of sidecars and by kind."""
 
@@ -118,4 +124,7 @@ class Summary:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + report[f"{stage}_us"] / 1e6
         for failure in report["failures"]:
             self.failures[failure["kind"]] = self.failures.get(failure["kind"], 0) + failure["n"]
+        self.mistakes += report["mistakes"]
+        if not self.mistake:
+            self.mistake, self.mistake_details = report["mistake"], report["mistake_details"]
         self.untried_because = report["untried_because"] or self.untried_because

@@ -1,40 +1,59 @@
-"""What makes results of a bulk job's inputs, and what the index calls it: a bundle's generator, or an anonymizer."""
+"""What a bulk job does to each input: an operation, as the driver knows it, and the operator that each worker builds.
 
-from collections.abc import Callable, Iterator, Sequence
+The road knows no operation by name. A new one is a file that builds an `Operation`, and a line in the command that asks
+for it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
-from recast.models.bundle import BundleError
-from recast.pipeline import bundles
-from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.deidentify.secrets.seal import Secret
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
+from recast.pipeline.output.lease import Claim
+from recast.pipeline.output.rows import Row
 from recast.pipeline.regions.tables import Compared
 from recast.pipeline.sources.inputs import Input
 
-if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import WorkerSettings
+SidecarRow = tuple[str, dict[str, Any]]
+"""A kind of sidecar, which is its folder in the output, and one row of it."""
 
 
-class Operator(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What an operator gives for one input. What it does not give is no part of the row."""
+
+    picture: Picture | None = None
+    """The image that is encoded into the shard; None: the regions are the result, and the row has no bytes."""
+    regions: tuple[dict[str, Any], ...] | None = None
+    """What was found, in the columns of the index; None: nobody looked."""
+    originals: tuple[tuple[tuple[int, int, int, int], Any], ...] = ()
+    """What was replaced, as boxes (left, top, right, bottom) with their pixels, for the operator's sidecar rows."""
+
+
+class Operator(ABC):
     """Built once in each worker."""
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    @abstractmethod
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         """Pictures of one shape and depth, and the inputs that they were -> their results, in order."""
-        ...
+
+    def sidecars(self, row: Row, item: Input, result: Result | None) -> Iterable[SidecarRow]:
+        """Rows that lie beside the shard and live as long as the input's: asked once `row` says what became of it.
+
+        Args:
+            result: None for an input that failed or is held.
+        """
+        return ()
 
 
 class OperationPayload(Protocol):
-    """All that a worker needs to build its mapper; travels by pickle from the driver to the workers of a run."""
+    """All that a worker needs to build its operator; travels by pickle from the driver to the workers of a run."""
 
-    @property
-    def seal_key(self) -> Secret | None:
-        """What originals of what is replaced are to be sealed with; None: they aren't."""
-        ...
-
-    def operator(self, work: "WorkerSettings") -> Operator: ...
+    def operator(self, settings: WorkerSettings) -> Operator: ...
 
 
 @dataclass(frozen=True)
@@ -46,16 +65,20 @@ class Operation:
     digest: str
     """What decides the results, besides the job's settings."""
     place: str
-    """Where it comes from, where it comes from somewhere."""
+    """The URL that it comes from; empty for one that comes from no place."""
     payload: Callable[[], OperationPayload]
     """Fetches what is to travel; asked only when there is work."""
+    fails_closed: bool = False
+    """Whether an input that can't be processed is `held`, as one that a policy keeps back, and results tell nothing of
+    where they come from."""
+    sidecars: tuple[str, ...] = ()
+    """The kinds of rows that its operator leaves beside shards."""
     renames: Callable[[Iterator[Input], bool], Iterator[Input]] | None = None
     """Gives the listed inputs other keys, where the output's are not the source's."""
     hides: Callable[[str], str] | None = None
     """What stands for an address or a pattern of the source in manifests, where nothing may tell the inputs' names."""
-
     compared: Compared | None = None
-    """Finds out which keys of a user's table of boxes are an input's."""
+    """Finds out which keys of a user's table of regions are an input's."""
 
     def listed(self, items: Iterator[Input], *, run: bool) -> Iterator[Input]:
         """A listing under the output's keys; outside of a `run`, nothing is written for it."""
@@ -63,33 +86,18 @@ class Operation:
         return self.renames(items, run) if self.renames else items
 
 
-@dataclass(frozen=True)
-class BundlePayload:
-    """A bundle's files."""
-
-    packed: bundles.Packed
-    seal_key: Secret | None = None
-
-    def operator(self, work: "WorkerSettings") -> Generator:
-        bundle, network = self.packed.unpack()
-        return Generator(
-            network,
-            bundle.descriptor,
-            device=work.device,
-            precision=work.precision,
-            batch_size=work.batch_size,
-            noise=work.noise,
-        )
-
-
-def bundle_operation(job: BulkJob) -> Operation:
-    """The generator of the job's bundle. Raises BundleError for one that is for something else."""
-    bundle = bundles.describe(job.model)
-    d = bundle.descriptor
-    if d.task != job.job:
-        raise BundleError(f"{job.model} is a bundle for `recast {d.task}`, not for `recast {job.job}`")
-    if d.conditions:
-        raise BundleError(
-            f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
-        )
-    return Operation(bundle.name, bundle.digest, job.model, lambda: BundlePayload(bundles.fetch(job.model)))
+def settings_of(
+    job: BulkJob, operation: Operation, *, run: str, device: str, threads: int, claim: Claim | None = None
+) -> WorkerSettings:
+    """What the workers of a run must know. Without a claim they may write where nobody else can."""
+    return WorkerSettings(
+        job=job,
+        run=run,
+        model=operation.digest,
+        model_name=operation.name,
+        device=device,
+        threads=threads,
+        fails_closed=operation.fails_closed,
+        sidecars=operation.sidecars,
+        claim=claim,
+    )

@@ -16,8 +16,9 @@ from recast.pipeline.bulk.attempts import Attempt, Attempts
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.metrics import MeteredCollector
 from recast.pipeline.bulk.operation import OperationPayload
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.tally import STATUSES
-from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.progress import Progress
 from recast.pipeline.urls import without_secrets
 
@@ -47,7 +48,7 @@ class Pool:
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._watcher.start()
 
-    def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    def map(self, settings: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         """Every unit through an actor -> the reports, as they come. A lost actor's unit is done again by another."""
         _quiet()
         # A block is a unit. The driver owns the blocks, so the plan stays the same whatever else dies on the way.
@@ -55,7 +56,7 @@ class Pool:
         plan = ray.data.from_arrow_refs(blocks)
         reports = plan.map_batches(
             Actor,
-            fn_constructor_args=(work, [self._payload], self._coordinator),
+            fn_constructor_args=(settings, [self._payload], self._coordinator),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -97,30 +98,30 @@ class Actor:
     the actor starts, and then could not start it again elsewhere.
     """
 
-    def __init__(self, work: WorkerSettings, payload: list[Any], coordinator: Any) -> None:
-        self._worker = UnitWorker(work, ray.get(payload[0]), coordinator, RemoteAttemptLog(coordinator))
+    def __init__(self, settings: WorkerSettings, payload: list[Any], coordinator: Any) -> None:
+        self._worker = UnitWorker(settings, ray.get(payload[0]), coordinator, RemoteAttemptLog(coordinator))
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         return self._worker(unit)
 
 
 class RemoteAttemptLog:
-    """The ledger as workers see it: what they say has arrived when the call returns."""
+    """The log as workers see it: what they say has arrived when the call returns."""
 
-    def __init__(self, ledger: Any) -> None:
-        self._ledger = ledger
+    def __init__(self, log: Any) -> None:
+        self._log = log
 
     def begin(self, unit: str) -> Attempt:
-        return ray.get(self._ledger.begin.remote(unit))
+        return ray.get(self._log.begin.remote(unit))
 
     def start(self, unit: str, key: str) -> None:
-        ray.get(self._ledger.start.remote(unit, key))
+        ray.get(self._log.start.remote(unit, key))
 
     def may_commit(self, unit: str, number: int) -> bool:
-        return ray.get(self._ledger.may_commit.remote(unit, number))
+        return ray.get(self._log.may_commit.remote(unit, number))
 
     def finish(self, unit: str) -> None:
-        ray.get(self._ledger.finish.remote(unit))
+        ray.get(self._log.finish.remote(unit))
 
 
 def _quiet() -> None:

@@ -16,14 +16,14 @@ from recast.pipeline.bulk.completed import Completed, read_completed
 from recast.pipeline.bulk.inventory_counts import InventoryCounts
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.manifest import write_manifest
-from recast.pipeline.bulk.operation import Operation, OperationPayload, bundle_operation
+from recast.pipeline.bulk.network import bundle_operation
+from recast.pipeline.bulk.operation import Operation, OperationPayload, settings_of
 from recast.pipeline.bulk.units import by_key, chunks, pending, units
-from recast.pipeline.bulk.worker import WorkerSettings
 from recast.pipeline.output import replacement
 from recast.pipeline.output.compaction import KeyPredicate, delete_keys, fragment_states
 from recast.pipeline.output.housekeeping import collect_garbage
 from recast.pipeline.output.index import current
-from recast.pipeline.output.lease import Claim, Lease
+from recast.pipeline.output.lease import Lease
 from recast.pipeline.progress import Progress
 from recast.pipeline.reasons import plural
 from recast.pipeline.sources.inventory import inventory
@@ -37,6 +37,15 @@ class BulkError(Exception):
     """A run that can't begin or go on; the message says what is wrong and what to do."""
 
     exit_status = 1
+
+
+class MistakeError(BulkError):
+    """Recast itself failed at inputs, which stay untried."""
+
+    def __init__(self, sentence: str, summary: Summary) -> None:
+        super().__init__(sentence)
+        self.details = summary.mistake_details
+        """For a log file: the traceback of the first."""
 
 
 class MismatchError(BulkError):
@@ -79,6 +88,12 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         summary.unmatched = len(operation.compared.unmatched) if operation.compared else 0
         summary.passed_over = dict(over.counts)
         lease.check()
+        if summary.mistakes:
+            raise MistakeError(
+                f"{plural(summary.mistakes, 'input')} met a mistake in Recast, {summary.mistake} first; the other "
+                f"{summary.ok + summary.failed + summary.held:,} are settled, and the same command tries what is left",
+                summary,
+            )
         if summary.untried:
             raise BulkError(
                 f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
@@ -208,44 +223,20 @@ def _map(
     job: BulkJob, operation: Operation, payload: OperationPayload, plan: Iterator[list[Any]], seen: InventoryCounts,
     summary: Summary, lease: Lease, progress: Progress,
 ) -> None:  # fmt: skip
-    """Every leg of the plan through a pool of ShardMakers on Ray Data."""
+    """Every chunk of the plan through a pool of workers on Ray Data."""
     from recast.pipeline.bulk.pool import (
         Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
     )
 
     with contextlib.closing(Pool(job, payload, progress)) as pool:
-        work = settings_of(job, operation, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim)
+        settings = settings_of(
+            job, operation, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim
+        )
         for chunk in plan:
             progress.planned(seen.inputs, seen.settled)
             pool.plan(seen.inputs - seen.settled)
-            for report in pool.map(work, units(chunk, pool.actors, job.shard_images)):
+            for report in pool.map(settings, units(chunk, pool.actors, job.shard_images)):
                 lease.check()
                 summary.add(report)
-                if report["run_fault"]:
-                    raise BulkError(report["run_fault"])
-
-
-def settings_of(
-    job: BulkJob, operation: Operation, *, run: str, device: str, threads: int, claim: Claim | None = None
-) -> WorkerSettings:
-    """What the workers of a run must know. Without a claim they may write where nobody else can."""
-    return WorkerSettings(
-        output=job.output,
-        run=run,
-        model=operation.digest,
-        spec=job.spec_digest(),
-        encoder=job.encoder,
-        precision=job.precision,
-        noise=job.noise,
-        device=device,
-        batch_size=job.batch_size or (1 if device == "cpu" else 8),
-        threads=threads,
-        shards=job.shards,
-        shard_images=job.shard_images,
-        shard_bytes=job.shard_bytes,
-        max_pixels=job.max_pixels,
-        max_input_bytes=job.max_input_bytes,
-        fails_closed=job.job == "deidentify",
-        claim=claim,
-        about={"recast.bundle": operation.name, "recast.settings": json.dumps(job.deciding())},
-    )
+                if fault := report["run_fault"]:
+                    raise MistakeError(fault, summary) if summary.mistakes else BulkError(fault)

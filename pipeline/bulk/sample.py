@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from recast.pipeline.bulk.operation import Result
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.inputs import Input
@@ -10,16 +11,21 @@ from recast.pipeline.sources.inputs import Input
 
 @dataclass(slots=True)
 class Sample:
-    """One input on its way through the stages: bytes, a picture, bytes again, or a fault on the way."""
+    """One input on its way through the stages: bytes, a picture, a result, bytes again, or a fault on the way."""
 
     item: Input
     place: int
     """Its number in the unit."""
-    picture: Picture | None = None
     data: bytes | None = None
+    """The encoded image: the input's until it is decoded, and the result's from its encoding on."""
+    picture: Picture | None = None
+    """The decoded input."""
+    result: Result | None = None
     fault: InputError | None = None
     untried: str = ""
-    """A fault of storage, not of the image: the input is left for the next run."""
+    """A fault of storage, or a mistake of ours, not of the image: the input is left for the next run."""
+    mistake: str = ""
+    """The traceback of a mistake of ours."""
     source_size: tuple[int | None, int | None] = (None, None)
 
 

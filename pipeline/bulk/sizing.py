@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Operation
-from recast.pipeline.bulk.road import settings_of
+from recast.pipeline.bulk.operation import Operation, settings_of
 from recast.pipeline.images.decode import decode
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.contents import read
@@ -140,7 +139,7 @@ def _measured(job: BulkJob, operation: Operation, items: list[Input], device: st
             times.append(time.perf_counter())
             if isinstance(result, InputError):
                 raise result
-            made = job.encoder.encode(result)
+            made = job.encoder.encode(job.encoder.fitted(result.picture)) if result.picture else b""
             times.append(time.perf_counter())
         except InputError:
             rows.append(None)

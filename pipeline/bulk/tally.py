@@ -22,6 +22,7 @@ class Tally:
         self._failures: Counter[str] = Counter()
         self._untried_because = ""
         self._run_fault = ""
+        self._mistake = ("", "")
         self._sent_at, self._unsent = 0.0, Counter[str]()
 
     @contextlib.contextmanager
@@ -48,6 +49,12 @@ class Tally:
             self._run_fault = run_fault or self._run_fault
         self._add(counts)
 
+    def mistake(self, sentence: str, details: str) -> None:
+        """An input was left untried by a mistake of our own; of several the first is told of."""
+        with self._lock:
+            self._mistake = self._mistake if self._mistake[0] else (sentence, details)
+        self._add({"mistakes": 1})
+
     def _add(self, counts: Mapping[str, int]) -> None:
         with self._lock:
             self._counts.update(counts)
@@ -67,13 +74,23 @@ class Tally:
         """The counts since the last report, as one flat row."""
         self._send()
         with self._lock:
-            names = (*STATUSES, "untried", "shards", "bytes_read", "bytes_written", *(f"{s}_us" for s in STAGES))
+            names = (
+                *STATUSES,
+                "untried",
+                "mistakes",
+                "shards",
+                "bytes_read",
+                "bytes_written",
+                *(f"{s}_us" for s in STAGES),
+            )
             row: dict[str, Any] = {name: self._counts[name] for name in names}
             row["failures"] = [{"kind": k, "n": n} for k, n in sorted(self._failures.items())]
             row["untried_because"], row["run_fault"] = self._untried_because, self._run_fault
+            row["mistake"], row["mistake_details"] = self._mistake
             self._counts.clear()
             self._failures.clear()
             self._untried_because = self._run_fault = ""
+            self._mistake = ("", "")
         return row
 
 

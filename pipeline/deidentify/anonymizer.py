@@ -6,16 +6,20 @@ not published.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from recast.pipeline.bulk.operation import Operator, Result, SidecarRow
 from recast.pipeline.deidentify.replacement.classical import covered_share, grown, replaced
 from recast.pipeline.deidentify.replacement.painter import FacePainter, ordered
+from recast.pipeline.deidentify.sealing import sealed_rows
+from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replacement
 from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
 from recast.pipeline.input_errors import HeldError, InputError
+from recast.pipeline.output.rows import Row
 from recast.pipeline.regions.detectors import Detector, NotFiniteError, numbered
 from recast.pipeline.regions.region import Region, union
 from recast.pipeline.regions.tables import RegionTable, misplaced
@@ -51,7 +55,7 @@ class _Draft:
 
 
 @dataclass(kw_only=True)
-class Anonymizer:
+class Anonymizer(Operator):
     """Detect, replace, detect again."""
 
     detectors: Sequence[Detector]
@@ -60,10 +64,12 @@ class Anonymizer:
     policy: Policy = field(default_factory=Policy)
     painter: FacePainter | None = None
     """Gives faces new ones; None: they are replaced like everything else."""
+    seal_key: Secret | None = None
+    """What names that keys hide, and with `keep_originals` what was replaced, are sealed with; None: nothing is."""
     keep_originals: bool = False
     """Whether results bring the pixels that were replaced with them, to be sealed."""
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         """Pictures of one shape -> each without its regions, or `HeldError`."""
         try:
             return self._anonymized(pictures, items)
@@ -72,9 +78,9 @@ class Anonymizer:
                 return [self([picture], [item])[0] for picture, item in zip(pictures, items, strict=True)]
             return [HeldError("not-finite", f"{fault}: nobody knows what is there")]
 
-    def _anonymized(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    def _anonymized(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         found = self._found([looks(picture.pixels, picture.alpha) for picture in pictures])
-        results: list[Picture | InputError | None] = []
+        results: list[Result | InputError | None] = []
         drafts: dict[int, tuple[_Draft, list[Region]]] = {}
         for n, (picture, item, regions) in enumerate(zip(pictures, items, found, strict=True)):
             decided = self._decided(picture, item.alias or item.key, regions)
@@ -101,7 +107,7 @@ class Anonymizer:
                     found[n] += [region for region in map(numbered, more) if region.score >= self.policy.doubt]
         return [union([regions]) for regions in found]
 
-    def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Picture | InputError:
+    def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Result | InputError:
         """What is to be replaced in a picture; or the picture as it is; or why it is held."""
         if not self.detectors and not (self.table is not None and key in self.table):
             return HeldError("no-entry", "no detector looks at it, and no table of boxes has an entry for it")
@@ -188,8 +194,8 @@ class Anonymizer:
             for draft, regions in zip(drafts, found, strict=True)
         ]
 
-    def _finished(self, draft: _Draft, left: list[Region]) -> Picture | InputError:
-        """The picture, once nothing is found in it that should not be."""
+    def _finished(self, draft: _Draft, left: list[Region]) -> Result | InputError:
+        """The result, once nothing is found in it that should not be."""
         for stronger in self._stronger():
             if not left:
                 break
@@ -199,10 +205,8 @@ class Anonymizer:
         if left:
             return HeldError("still-found", "a detector still finds something in what was to be published")
         original = with_alpha(draft.picture.pixels, draft.picture.alpha)
-        return dataclasses.replace(
-            draft.picture,
-            pixels=draft.pixels,
-            alpha=draft.alpha,
+        return Result(
+            picture=dataclasses.replace(draft.picture, pixels=draft.pixels, alpha=draft.alpha),
             regions=tuple(
                 {"kind": r.kind, "box": list(r.box), "score": r.score, "action": getattr(how, "method", how)}
                 for r, how in draft.done
@@ -224,12 +228,15 @@ class Anonymizer:
         sure = [region for region in found if region.score >= self.policy.threshold]
         return sure, [region for region in found if region.score < self.policy.threshold]
 
-    def _without(self, picture: Picture, key: str) -> Picture | InputError:
+    def _without(self, picture: Picture, key: str) -> Result | InputError:
         if self.policy.without == "hold":
             return HeldError("nothing-found", "no detector finds anything in it, and the policy is to hold such images")
         if self.policy.without == "sample" and _share(key) < self.policy.sample_share:
             return HeldError("review", "nothing is found in it; it is of the sample that a person should look at")
-        return picture
+        return Result(picture=picture, regions=())
+
+    def sidecars(self, row: Row, item: Input, result: Result | None) -> Iterable[SidecarRow]:
+        return sealed_rows(self.seal_key, row, item, result) if self.seal_key else ()
 
 
 def _share(key: str) -> float:

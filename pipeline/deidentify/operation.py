@@ -1,13 +1,13 @@
-"""The maker of a de-identification, as the driver describes it and as workers build it."""
+"""The operation of a de-identification: as the driver describes it, and as workers build it."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from recast.models.bundle import BundleError
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
@@ -15,16 +15,14 @@ from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import HiddenNames
 from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
 from recast.pipeline.deidentify.settings import Deidentification
+from recast.pipeline.output.seals import SEALS
 from recast.pipeline.regions.detectors import Detector
 from recast.pipeline.regions.registry import built_detectors
 from recast.pipeline.regions.tables import BoxesError, Compared, RegionTable
 
-if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import WorkerSettings
-
 
 def deidentifying(asked: Deidentification, output: str, passcode: Secret | None = None) -> Operation:
-    """The maker of a de-identification into an output.
+    """A de-identification into an output.
 
     Raises:
         DetectorMissingError: a detector's package is not installed.
@@ -59,10 +57,18 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
 
     name = f"{how} over {' and '.join(names)}"
     compared = Compared(table) if table else None
-    if not (passcode and hides):
-        return Operation(name, digest, asked.model, payload, compared=compared)
-    hidden = HiddenNames(output, passcode)
-    return Operation(name, digest, asked.model, payload, hidden.renamed, hidden.hidden, compared)
+    hidden = HiddenNames(output, passcode) if passcode and hides else None
+    return Operation(
+        name,
+        digest,
+        asked.model,
+        payload,
+        fails_closed=True,
+        sidecars=(SEALS,),
+        renames=hidden.renamed if hidden else None,
+        hides=hidden.hidden if hidden else None,
+        compared=compared,
+    )
 
 
 @dataclass(frozen=True)
@@ -75,21 +81,22 @@ class AnonymizerPayload:
     seal_key: Secret | None
     codes_key: Secret | None
 
-    def operator(self, work: "WorkerSettings") -> Anonymizer:
+    def operator(self, settings: WorkerSettings) -> Anonymizer:
         painter = None
         if self.codes_key is not None:
             painter = FacePainter(
                 self.packed[self.asked.model],
                 self.codes_key,
-                device=work.device,
+                device=settings.device,
                 consistent_by=self.asked.consistent_by,
             )
         return Anonymizer(
-            detectors=_built(self.asked, self.packed, work.device),
+            detectors=_built(self.asked, self.packed, settings.device),
             table=self.table,
             replacement=self.asked.replacement,
             policy=self.asked.policy,
             painter=painter,
+            seal_key=self.seal_key,
             keep_originals=self.asked.seal,
         )
 

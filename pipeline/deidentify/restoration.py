@@ -1,17 +1,17 @@
 """The two ways back: published pictures in, their sealed originals out, or the faces that new ones were made of."""
 
-import dataclasses
 import hashlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.operation import Operation, Operator, Result
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.replacement.painter import FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
@@ -24,16 +24,13 @@ from recast.pipeline.output.seals import SEALS, read_seals, seals_of
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 
-if TYPE_CHECKING:
-    from recast.pipeline.bulk.worker import WorkerSettings
-
 Box = tuple[int, int, int, int]
 TABLES_HELD = 4
 """Shards whose rows a worker keeps at hand."""
 
 
 def restoring(output: str, passcode: Secret, model: str = "") -> Operation:
-    """The maker that restores a de-identified output: by its seals, or, with a model, from the images themselves.
+    """The operation that restores a de-identified output: by its seals, or, with a model, from the images themselves.
 
     Raises:
         SealError: nothing is sealed there, or the passcode doesn't fit the seals.
@@ -49,7 +46,11 @@ def restoring(output: str, passcode: Secret, model: str = "") -> Operation:
         raise SealError(f"nothing is sealed in {output}; only `recast deidentify --seal` leaves a way back")
     key = lock.key(passcode)
     return Operation(
-        "sealed originals", _digest(key, "restored"), output, lambda: SealsPayload(output, key), revealing(output, key)
+        "sealed originals",
+        _digest(key, "restored"),
+        output,
+        lambda: SealsPayload(output, key),
+        renames=revealing(output, key),
     )
 
 
@@ -63,7 +64,9 @@ def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, m
     except SealError:
         names = None
     digest = _digest(codes, described.digest)
-    return Operation(f"{described.name} back", digest, model, lambda: TransformerPayload(output, packed, codes), names)
+    return Operation(
+        f"{described.name} back", digest, model, lambda: TransformerPayload(output, packed, codes), renames=names
+    )
 
 
 def _digest(key: Secret, of: str) -> str:
@@ -76,9 +79,8 @@ class SealsPayload:
 
     output: str
     key: Secret
-    seal_key: Secret | None = None
 
-    def operator(self, work: "WorkerSettings") -> "Unsealer":
+    def operator(self, settings: WorkerSettings) -> "Unsealer":
         return Unsealer(self.output, self.key)
 
 
@@ -89,13 +91,12 @@ class TransformerPayload:
     output: str
     packed: Packed
     codes: Secret
-    seal_key: Secret | None = None
 
-    def operator(self, work: "WorkerSettings") -> "Repainter":
-        return Repainter(self.output, FacePainter(self.packed, self.codes, device=work.device, back=True))
+    def operator(self, settings: WorkerSettings) -> "Repainter":
+        return Repainter(self.output, FacePainter(self.packed, self.codes, device=settings.device, back=True))
 
 
-class Unsealer:
+class Unsealer(Operator):
     """Puts originals back, every one: the index says what was replaced, and the seals how many there are."""
 
     def __init__(self, output: str, key: Secret) -> None:
@@ -104,11 +105,11 @@ class Unsealer:
         self._seals = BesideShards(lambda stem: read_seals(self._fs, self._output, stem))
         self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         """Pictures as published -> as they were; one whose seal doesn't open is an InputError."""
         return [self._restored(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
-    def _restored(self, picture: Picture, item: Input) -> Picture | InputError:
+    def _restored(self, picture: Picture, item: Input) -> Result | InputError:
         pixels, alpha = picture.pixels.copy(), picture.alpha
         try:
             found = self._opened(item)
@@ -122,7 +123,7 @@ class Unsealer:
             pixels = _as_deep(pixels, original)
             pixels[top:bottom, left:right] = original
         note = f"{len(found)} sealed originals restored" if found else ""
-        return dataclasses.replace(picture.with_pixels(pixels, alpha, note), regions=())
+        return Result(picture=picture.with_pixels(pixels, alpha, note))
 
     def _opened(self, item: Input) -> list[tuple[Box, np.ndarray]]:
         """The sealed originals of an image, with their places, in the order they were sealed in.
@@ -159,7 +160,7 @@ class Unsealer:
         return [found[number] for number in sorted(found)]
 
 
-class Repainter:
+class Repainter(Operator):
     """Brings faces back that a transformer painted, from the published pixels and the passcode's codes."""
 
     def __init__(self, output: str, painter: FacePainter) -> None:
@@ -167,14 +168,12 @@ class Repainter:
         self._painter = painter
         self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         """Pictures as published -> with faces as they were, or with others if the passcode is wrong."""
         faces = [self._faces(item) for item in items]
         made = self._painter([picture.pixels for picture in pictures], faces, items)
         return [
-            dataclasses.replace(
-                picture.with_pixels(pixels, picture.alpha, f"{len(found)} faces restored" if found else ""), regions=()
-            )
+            Result(picture=picture.with_pixels(pixels, picture.alpha, f"{len(found)} faces restored" if found else ""))
             for picture, (pixels, _), found in zip(pictures, made, faces, strict=True)
         ]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,10 +22,6 @@ class Picture:
     """An XMP packet, as it was."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know: `first of 12 frames`."""
-    regions: tuple[dict[str, Any], ...] = ()
-    """What was found and replaced: kind, box, score, action; for the index."""
-    originals: tuple[tuple[tuple[int, int, int, int], np.ndarray], ...] = ()
-    """Boxes (left, top, right, bottom) and the pixels that were in them, `with_alpha`; for the seals."""
 
     @property
     def height(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recast.models.faces import LANDMARKS
+from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.detectors import (
     LEAST_CANDIDATE,
     DetectorMissingError,
@@ -65,7 +66,8 @@ class CenterFace(FaceNetwork):
 
     def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
         images = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
-        heat, sizes, offsets, points = self._session.run(OUTPUTS, {INPUT: images})
+        with raised_by_network():
+            heat, sizes, offsets, points = self._session.run(OUTPUTS, {INPUT: images})
         finite(self._label, heat)
         return [_decoded(heat[n, 0], sizes[n], offsets[n], points[n], *batch.shape[1:3]) for n in range(len(batch))]
 

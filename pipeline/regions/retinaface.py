@@ -8,6 +8,7 @@ import torch
 from recast.models.bundle import BundleError
 from recast.models.networks.retinaface import anchors, decoded
 from recast.pipeline.bundles import Packed
+from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.detectors import LEAST_CANDIDATE, FaceNetwork, finite
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
@@ -38,7 +39,8 @@ class RetinaFaceDetector(FaceNetwork):
     @torch.inference_mode()
     def _rows(self, batch: np.ndarray) -> list[np.ndarray]:
         images = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float()
-        boxes, logits, landmarks = self._network(images)
+        with raised_by_network():
+            boxes, logits, landmarks = self._network(images)
         scores = logits.softmax(-1)[..., 1]
         finite(self._label, scores.cpu().numpy())
         placed = anchors(*batch.shape[1:3]).to(self._device)

@@ -85,11 +85,11 @@ def outcome(anonymizer: Anonymizer, image: np.ndarray, box: np.ndarray) -> str:
     x, y = np.meshgrid(np.linspace(left, right, 60), np.linspace(top, bottom, 60))
     within = ((x - (left + right) / 2) / (right - left)) ** 2 + ((y - (top + bottom) / 2) / (bottom - top)) ** 2 <= 0.25
     within &= (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    black = ~result.pixels[y[within].astype(int), x[within].astype(int)].any(-1)
+    black = ~result.picture.pixels[y[within].astype(int), x[within].astype(int)].any(-1)
     return "found" if black.mean() >= COVERED else f"PUBLISHED {black.mean():.2f}"
 
 
-def collect_garbage(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
+def sweep(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
     """Every height and number of megapixels in which the face fits, and what came of it."""
     anonymizer, face = Anonymizer(detectors=[CenterFace(threads=1)]), None
     face = face_of(photograph, CenterFace(threads=1))
@@ -106,7 +106,7 @@ def collect_garbage(photograph: np.ndarray) -> Iterator[tuple[int, float, str]]:
 def main() -> None:
     photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sys.argv[1:]] or [skimage.data.astronaut()]
     for photograph in photographs:
-        for height_px, megapixels, came in collect_garbage(photograph):
+        for height_px, megapixels, came in sweep(photograph):
             print(f"{height_px:5} px {megapixels:5g} MP  {came}", flush=True)
 
 

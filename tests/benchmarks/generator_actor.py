@@ -18,12 +18,13 @@ from recast.models.networks import NETWORKS
 from recast.pipeline import bundles
 from recast.pipeline.bulk.generator import DTYPES, Generator
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import BundlePayload
+from recast.pipeline.bulk.network import BundlePayload
+from recast.pipeline.bulk.operation import Result
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
-from recast.pipeline.images.pictures import Picture
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inventory import Source, inventory
 from tests.benchmarks.archives import SMALL_PX, make_archive, make_bundle
@@ -48,13 +49,13 @@ def bare(device: str, precision: Precision, batch_size: int, count: int) -> floa
 
 def actor(root: Path, archive: str, bundle: str, device: str, precision: Precision, batch_size: int) -> float:
     """Images per second of the actor, once it is warm."""
-    job = BulkJob(job="translate", source=Source(urls=(archive,)), output=str(root / f"out-{precision}"), model=bundle)
-    work = WorkerSettings(
-        output=job.output, run="benchmark", model="m", spec="s", encoder=Encoder(format="jpeg"), precision=precision,
-        device=device, batch_size=batch_size,
-        threads=0 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2), shards="tar", shard_images=10**6,
-        shard_bytes=1 << 40, max_pixels=10**9, max_input_bytes=1 << 30, about={},
+    job = BulkJob(
+        job="translate", source=Source(urls=(archive,)), output=str(root / f"out-{precision}"), model=bundle,
+        encoder=Encoder(format="jpeg"), precision=precision, batch_size=batch_size, shard_images=10**6,
+        shard_bytes=1 << 40, max_pixels=10**9,
     )  # fmt: skip
+    threads = 0 if device == "cpu" else max(1, (os.cpu_count() or 2) // 2)
+    work = WorkerSettings(job=job, run="benchmark", model="m", device=device, threads=threads)
     operation = UnitWorker(work, BundlePayload(bundles.fetch(bundle)))
     items = list(inventory(job.source))
     operation(pack_unit(items[: 2 * batch_size]))
@@ -71,7 +72,9 @@ def difference(archive: str, bundle: str, device: str, precision: Precision) -> 
         described, network = bundles.fetch(bundle).unpack()
         generator = Generator(network, described.descriptor, device=device, precision=each, batch_size=1)  # type: ignore[arg-type]
         made = [result for picture in pictures for result in generator([picture])]
-        results.append(np.stack([m.pixels.astype(np.int32) for m in made if isinstance(m, Picture)]))
+        results.append(
+            np.stack([m.picture.pixels.astype(np.int32) for m in made if isinstance(m, Result) and m.picture])
+        )
     return np.abs(results[0] - results[1])
 
 

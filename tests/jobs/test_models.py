@@ -10,6 +10,7 @@ from recast.jobs import cli
 from recast.jobs.exit_status import BAD_USAGE, DONE, FAILED
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.generator import Generator
+from recast.pipeline.bulk.operation import Result
 from recast.pipeline.images.pictures import Picture
 from tests.models.test_foreign import Evil, packed, reference
 
@@ -48,9 +49,9 @@ def test_an_imported_file_gives_the_originals_pixels(name, tmp_path, photos, cap
         with torch.no_grad():
             values = network(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 * (high - low) + low)
         expected = ((values[0].permute(1, 2, 0) - low) / (high - low) * 255).clamp(0, 255).round().numpy()
-        assert isinstance(result, Picture)
-        assert result.pixels.shape == expected.shape
-        assert np.abs(result.pixels.astype(int) - expected).max() <= 1
+        assert isinstance(result, Result)
+        assert result.picture.pixels.shape == expected.shape
+        assert np.abs(result.picture.pixels.astype(int) - expected).max() <= 1
 
 
 def test_a_bundle_goes_from_and_to_object_storage(bucket, capsys):

@@ -17,6 +17,7 @@ from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.secrets.codes import code
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.images.pictures import as_rgb8
+from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 
@@ -90,12 +91,14 @@ class FacePainter:
             squares = [resized(cut.square, size) for cut in cuts]
             holes = [seen(cut.square, cut.hole, size)[1] for cut in cuts]
             signs = torch.stack([signs_of(code, latent) for code in codes]).to(self._device)
-            made = self._network(self._images(squares), self._holes(holes), signs, back=self._back)
+            with raised_by_network():
+                made = self._network(self._images(squares), self._holes(holes), signs, back=self._back)
         else:
             squares, holes = zip(*(seen(cut.square, cut.hole, size) for cut in cuts), strict=True)
             points = torch.from_numpy(np.stack([cut.pose() for cut in cuts])).to(self._device)
             latents = torch.stack([latent_of(code, latent) for code in codes]).to(self._device)
-            made = self._network(self._images(squares), self._holes(holes), points, latents)
+            with raised_by_network():
+                made = self._network(self._images(squares), self._holes(holes), points, latents)
         pixels = ((made.float().clamp(-1, 1) + 1) * 127.5).round().byte()
         return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 

@@ -13,6 +13,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks.unet import UNet
 from recast.pipeline.bulk import tiles
 from recast.pipeline.bulk.generator import Generator
+from recast.pipeline.bulk.operation import Result
 from recast.pipeline.bulk.tiles import Tiling, lay
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
@@ -60,8 +61,17 @@ WHOLE = Descriptor(task="translate")
 STRICT = Descriptor(task="translate", size_multiple=8, min_size_px=16, value_range=(-1, 1))
 
 
+def pictures_of(operator):
+    """The operator, giving pictures in place of results that have no more than that."""
+
+    def made(pictures, items=()):
+        return [result.picture if isinstance(result, Result) else result for result in operator(pictures, items)]
+
+    return made
+
+
 def generator(network, descriptor, batch_size=1):
-    return Generator(network, descriptor, device="cpu", precision="fp32", batch_size=batch_size)
+    return pictures_of(Generator(network, descriptor, device="cpu", precision="fp32", batch_size=batch_size))
 
 
 def item(key):
@@ -94,7 +104,7 @@ def test_noise_is_decided_by_the_key_alone():
     network = UNet(num_downs=6, ngf=4).eval()
     descriptor = Descriptor(task="translate", size_multiple=64, min_size_px=128, value_range=(-1, 1))
     same, items = [picture(128, 128)] * 3, [item("a"), item("b"), item("c")]
-    noisy = Generator(network, descriptor, device="cpu", precision="fp32", batch_size=4, noise=True)
+    noisy = pictures_of(Generator(network, descriptor, device="cpu", precision="fp32", batch_size=4, noise=True))
     first = [result.pixels for result in noisy(same, items)]
     again = [noisy([given], [one])[0].pixels for given, one in reversed(list(zip(same, items, strict=True)))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

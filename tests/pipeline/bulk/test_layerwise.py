@@ -17,6 +17,7 @@ from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.output.shards import ScratchError
+from tests.pipeline.bulk.test_generator import pictures_of
 
 SIGNED = {"value_range": (-1.0, 1.0), "min_size_px": 16, "size_multiple": 4}
 CASES = {
@@ -53,7 +54,7 @@ def large_from(pixels, monkeypatch):
 
 def generator(network, facts, precision="fp32"):
     descriptor = Descriptor(task="translate", **facts)
-    return Generator(network, descriptor, device="cpu", precision=precision, batch_size=1)
+    return pictures_of(Generator(network, descriptor, device="cpu", precision=precision, batch_size=1))
 
 
 def exact(network, facts, pixels):

@@ -1,5 +1,6 @@
 """A worker settles a unit: shards and rows that agree, the same bytes each time, faults told apart. No Ray needed."""
 
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk import worker
+from recast.pipeline.bulk import stages
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import BundlePayload
+from recast.pipeline.bulk.network import BundlePayload
+from recast.pipeline.bulk.operation import Operator, Result
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.units import pack_unit
-from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.output.index import current
@@ -36,25 +39,13 @@ def source(tmp_path: Path) -> Path:
 
 
 def work(tmp_path: Path, name: str = "out", **changes) -> WorkerSettings:
-    job = BulkJob(job="upscale", source=Source(urls=("x",)), output=str(tmp_path / name), model="x")
-    facts = {
-        "output": job.output,
-        "run": "run-1",
-        "model": "sha256:m",
-        "spec": job.spec_digest(),
-        "encoder": Encoder(),
-        "precision": "fp32",
-        "device": "cpu",
-        "batch_size": 1,
-        "threads": 0,
-        "shards": "tar",
-        "shard_images": 1000,
-        "shard_bytes": 1 << 30,
-        "max_pixels": 10**6,
-        "max_input_bytes": 10**7,
-        "about": {"recast.settings": json.dumps(job.deciding())},
-    }
-    return WorkerSettings(**(facts | changes))
+    """A worker's settings; changes are of the job where it has such a field."""
+    facts = {"job": "upscale", "source": Source(urls=("x",)), "output": str(tmp_path / name), "model": "x"}
+    facts |= {"shard_bytes": 1 << 30, "max_pixels": 10**6, "max_input_bytes": 10**7, "batch_size": 1}
+    named = {field.name for field in dataclasses.fields(BulkJob)}
+    job = BulkJob(**facts | {name: value for name, value in changes.items() if name in named})
+    run = {"run": "run-1", "model": "sha256:m", "device": "cpu", "threads": 0}
+    return WorkerSettings(job=job, **run | {name: value for name, value in changes.items() if name not in named})
 
 
 def settle(tmp_path: Path, source: Path, **changes) -> dict:
@@ -111,7 +102,7 @@ def test_batches_and_threads_do_not_change_the_bytes(tmp_path, source):
 def test_two_streams_give_the_bytes_of_one(tmp_path, source, monkeypatch):
     """Beside an accelerator batches go through in two threads; here on the CPU."""
     settle(tmp_path, source, batch_size=2)
-    monkeypatch.setattr(worker, "_streams", lambda device: ThreadPoolExecutor(worker.STREAMS))
+    monkeypatch.setattr(stages, "_streams", lambda device: ThreadPoolExecutor(stages.STREAMS))
     settle(tmp_path, source, name="streams", threads=2, batch_size=2)
     plain = {row["key"]: row["sha256"] for row in rows(tmp_path)}
     assert {row["key"]: row["sha256"] for row in rows(tmp_path, "streams")} == plain
@@ -134,8 +125,8 @@ def test_an_input_that_storage_does_not_give_is_left_for_the_next_run(tmp_path, 
             raise OSError("the disk is on fire")
         return original(item, max_bytes)
 
-    original = worker.read
-    monkeypatch.setattr(worker, "read", read)
+    original = stages.read
+    monkeypatch.setattr(stages, "read", read)
     report = settle(tmp_path, source)
     assert (report["ok"], report["failed"], report["untried"]) == (8, 1, 1)
     assert "on fire" in report["untried_because"]
@@ -161,20 +152,22 @@ def test_fragments_carry_the_shards_size_and_the_settings(tmp_path, source):
     assert int(metadata[b"recast.shard_bytes"]) == shard.stat().st_size
 
 
-class _Deepening:
-    """A kit whose results have 16 bits, whatever came in, as a restored original may."""
+class _Deepening(Operator):
+    """Results have 16 bits, whatever came in, as a restored original may."""
 
-    seal_key = None
+    def operator(self, settings: WorkerSettings) -> "_Deepening":
+        return self
 
-    def operator(self, work: WorkerSettings):
-        return lambda pictures, items: [p.with_pixels(p.pixels.astype(np.uint16) * 257, p.alpha) for p in pictures]
+    def __call__(self, pictures, items):
+        deep = [picture.with_pixels(picture.pixels.astype(np.uint16) * 257, picture.alpha) for picture in pictures]
+        return [Result(picture=picture) for picture in deep]
 
 
 def test_results_deeper_than_their_format_are_brought_to_it_with_a_note(tmp_path, source):
     asked = work(tmp_path, encoder=Encoder(format="jpeg"))
     report = UnitWorker(asked, _Deepening())(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
     assert report["ok"] == 9
-    fs, path = storage.filesystem(asked.output)
+    fs, path = storage.filesystem(asked.job.output)
     notes = {
         tuple(r["notes"]) for r in current(fs, path, ["key", "status", "notes"]).to_pylist() if r["status"] == "ok"
     }

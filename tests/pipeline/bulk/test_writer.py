@@ -18,7 +18,7 @@ from recast.jobs import index as commands
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk import road, writer
 from recast.pipeline.bulk.attempts import Attempts
-from recast.pipeline.bulk.operation import BundlePayload
+from recast.pipeline.bulk.network import BundlePayload
 from recast.pipeline.bulk.road import BulkError
 from recast.pipeline.bulk.units import pack_unit, unit_id
 from recast.pipeline.bulk.worker import UnitWorker
@@ -50,7 +50,7 @@ def source(tmp_path):
 
 
 def settle(tmp_path, source, model, ledger=None, **changes):
-    operation = UnitWorker(work(tmp_path, **changes), BundlePayload(bundles.fetch(model)), ledger=ledger)
+    operation = UnitWorker(work(tmp_path, **changes), BundlePayload(bundles.fetch(model)), attempts=ledger)
     return operation(pack_unit(list(inventory(Source(urls=(str(source),)))))).to_pylist()[0]
 
 
@@ -75,7 +75,7 @@ def test_a_shard_has_one_layout_whatever_was_batched_and_after_whatever_attempt(
 
 def settled_unit(source):
     facts = work(source.parent)
-    return unit_id(inventory(Source(urls=(str(source),))), facts.model, facts.spec, facts.shards)
+    return unit_id(inventory(Source(urls=(str(source),))), facts.model, facts.spec, facts.job.shards)
 
 
 def test_an_attempt_takes_back_what_the_one_before_it_committed(tmp_path, source, model):

@@ -135,7 +135,7 @@ def test_a_real_face_is_gone_for_every_detector(astronaut, centerface):
         if isinstance(made, HeldError):
             assert made.kind in ("still-found", "doubtful")
             continue
-        (left,) = centerface([made.pixels])
+        (left,) = centerface([made.picture.pixels])
         assert [r for r in left if r.score >= 0.15] == []
         assert made.regions[0]["kind"] == "face"
         assert {region["action"] for region in made.regions} <= {method, "solid"}
@@ -160,12 +160,12 @@ def test_what_is_found_again_is_replaced_more_strongly_and_then_held():
     there, elsewhere = face((10, 10, 30, 30)), face((40, 40, 50, 50), 0.16)
     (made,) = Anonymizer(detectors=[Told([there], [elsewhere], [])])([picture()], [item("key")])
     assert [(r["box"], r["action"]) for r in made.regions] == [([10, 10, 30, 30], "solid"), ([40, 40, 50, 50], "solid")]
-    assert not made.pixels[40:50, 40:50].any()
+    assert not made.picture.pixels[40:50, 40:50].any()
     wandering = [[face((10 + 9 * n, 10, 18 + 9 * n, 30))] for n in range(5)]
     (held,) = Anonymizer(detectors=[Told(*wandering)], replacement=Replacement(margin=0))([picture()], [item("key")])
     assert held.kind == "still-found"
     (made,) = Anonymizer(detectors=[Told(*[[there]] * 9)])([picture()], [item("key")])
-    assert not made.pixels[15:25, 15:25].any()  # a black oval that looks like a head
+    assert not made.picture.pixels[15:25, 15:25].any()  # a black oval that looks like a head
 
 
 def test_a_doubtful_find_inside_a_sure_one_is_no_doubt():
@@ -177,7 +177,7 @@ def test_a_doubtful_find_inside_a_sure_one_is_no_doubt():
 def test_nothing_found_is_published_as_it_is():
     given_picture = picture()
     (made,) = Anonymizer(detectors=[Told([])])([given_picture], [item("key")])
-    assert np.array_equal(made.pixels, given_picture.pixels)
+    assert np.array_equal(made.picture.pixels, given_picture.pixels)
     sample = Anonymizer(detectors=[Told()], policy=Policy(without="sample", sample_share=0.3))
     held = [isinstance(sample([given_picture], [item(f"{n}.png")])[0], HeldError) for n in range(300)]
     assert 0.2 < np.mean(held) < 0.4
@@ -207,8 +207,8 @@ def test_boxes_alone_replace_all_of_each_box_and_hold_what_the_table_does_not_na
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": [[10, 10, 30, 30]], "b.png": []}))
     alone = Anonymizer(detectors=[], table=RegionTable(str(tmp_path / "boxes.json")), replacement=Replacement(margin=0))
     made, empty, unnamed = alone([picture()] * 3, [item("a.png"), item("b.png"), item("c.png")])
-    assert not made.pixels[10:30, 10:30].any()
-    assert np.array_equal(empty.pixels, picture().pixels)
+    assert not made.picture.pixels[10:30, 10:30].any()
+    assert np.array_equal(empty.picture.pixels, picture().pixels)
     assert (unnamed.kind, unnamed.status) == ("no-entry", "held")
     (nobody,) = Anonymizer(detectors=[])([picture()], [item("a.png")])
     assert nobody.kind == "no-entry"
@@ -278,7 +278,7 @@ def test_numbers_that_are_none_are_no_nothing_found(wrong):
     spoilt.pixels[0, 0, 0], other = 7, picture(1)
     held, made = Anonymizer(detectors=[Broken()])([spoilt, other], [item("a"), item("b")])
     assert (held.kind, held.status) == ("not-finite", "held")
-    assert np.array_equal(made.pixels, other.pixels)
+    assert np.array_equal(made.picture.pixels, other.pixels)
 
 
 def test_networks_whose_numbers_overflow_hold_the_image(astronaut, centerface, monkeypatch):

@@ -16,9 +16,9 @@ from PIL import Image
 from recast.jobs import cli, exit_status
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets import seal
-from recast.pipeline.deidentify.secrets.names import SENTENCES, UNSAID, sentence_of, storage_sentence_of, without_names
 from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.output.index import current
+from recast.pipeline.sources.hidden import SENTENCES, UNSAID, sentence_of, storage_sentence_of, without_names
 from recast.pipeline.sources.inputs import Input
 
 PARTS = ("anna", "meier", "huber", "12.03.1985", "ward_", "zwiebel", "gruber", "ostermann", "müller", "/pii", "steiner")

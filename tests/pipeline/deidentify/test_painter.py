@@ -153,7 +153,7 @@ def test_a_new_face_may_be_found_but_nothing_else(generator):
     again = [Told([there], [there, elsewhere], [there])]
     (made,) = Anonymizer(detectors=again, painter=painter, keep_originals=True)([picture], [item("key")])
     assert [r["action"] for r in made.regions] == ["deidentify", "solid"]
-    whole = made.pixels.copy()
+    whole = made.picture.pixels.copy()
     for (left, top, right, bottom), pixels in made.originals:
         whole[top:bottom, left:right] = pixels
     assert np.array_equal(whole, picture.pixels)

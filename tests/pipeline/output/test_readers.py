@@ -12,7 +12,7 @@ import webdataset
 from PIL import Image
 
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.operation import BundlePayload
+from recast.pipeline.bulk.network import BundlePayload
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.output import index

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Operation
-from recast.pipeline.bulk.worker import WorkerSettings
+from recast.pipeline.bulk.operation import Operation, Operator, Result
+from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.deidentify.operation import deidentifying
 from recast.pipeline.deidentify.restoration import restoring
 from recast.pipeline.deidentify.secrets.seal import Secret
@@ -63,24 +63,23 @@ def put_source(bucket: Bucket) -> None:
 
 
 @dataclass(frozen=True)
-class Shade:
+class Shade(Operator):
     """A generator of one number: what it takes from white. No network, and another result for another number."""
 
     by: int
     failing: frozenset[str] = frozenset()
     """Keys that it can't do."""
-    seal_key: Secret | None = None
 
-    def operator(self, work: WorkerSettings) -> "Shade":
+    def operator(self, settings: WorkerSettings) -> "Shade":
         return self
 
-    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
+    def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         return [self._shaded(picture, item) for picture, item in zip(pictures, items, strict=True)]
 
-    def _shaded(self, picture: Picture, item: Input) -> Picture | InputError:
+    def _shaded(self, picture: Picture, item: Input) -> Result | InputError:
         if item.key in self.failing:
             return InputError("generator", "it was told to fail")
-        return picture.with_pixels(255 - self.by - picture.pixels // 2, None)
+        return Result(picture=picture.with_pixels(255 - self.by - picture.pixels // 2, None))
 
 
 def shading(by: int = 0, failing: Sequence[str] = ()) -> Operation:

@@ -13,7 +13,8 @@ from recast.jobs import index
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.attempts import Attempts
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.worker import UnitWorker, WorkerSettings
+from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relock
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError
@@ -113,9 +114,9 @@ def _verify_and_repair() -> None:
 class _Undone(Attempts):
     """What a ledger knows of a unit whose first worker died after its last commit, before it could say so."""
 
-    def done(self, unit: str) -> None:
+    def finish(self, unit: str) -> None:
         if self._units[unit].attempts > 1:
-            super().done(unit)
+            super().finish(unit)
 
 
 class _DyingWorkers(OneHere):
@@ -124,8 +125,8 @@ class _DyingWorkers(OneHere):
     def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         for unit in units:
             ledger = _Undone()
-            UnitWorker(work, self._kit, ledger=ledger)(unit)
-            yield from UnitWorker(work, self._kit, ledger=ledger)(unit).to_pylist()
+            UnitWorker(work, self._kit, attempts=ledger)(unit)
+            yield from UnitWorker(work, self._kit, attempts=ledger)(unit).to_pylist()
 
 
 def _with_deaths(asked: BulkJob) -> None:

@@ -74,7 +74,7 @@ def clock_first(patch: pytest.MonkeyPatch) -> None:
 
 def lease_not_checked(patch: pytest.MonkeyPatch) -> None:
     """A worker commits without a look at the lease."""
-    patch.setattr(writer.Committer, "_check_fence", lambda *_: None)
+    patch.setattr(writer.Writer, "_check_fence", lambda *_: None)
 
 
 def renewal_unconditional(patch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def layout_by_attempt(patch: pytest.MonkeyPatch) -> None:
 def attempts_not_taken_back(patch: pytest.MonkeyPatch) -> None:
     """A worker that takes up a dead one's unit leaves its fragments, and lays its own shards out otherwise."""
     layout_by_attempt(patch)
-    patch.setattr(writer.Committer, "_take_back", lambda *_: None)
+    patch.setattr(writer.Writer, "_take_back", lambda *_: None)
 
 
 def mark_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,8 @@ def test_what_a_person_can_see_is_found_or_held(astronaut, quick, kind):
     (made,) = quick([Picture(pixels=pixels, alpha=alpha)], [item("a")])
     if isinstance(made, HeldError):
         return
-    assert not made.pixels[80:160, 205:245].any()
-    assert alpha is None or (made.alpha[80:160, 205:245] == 255).all()
+    assert not made.picture.pixels[80:160, 205:245].any()
+    assert alpha is None or (made.picture.alpha[80:160, 205:245] == 255).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -88,17 +88,17 @@ def test_a_replaced_region_is_opaque_and_its_original_comes_back_with_its_alpha(
     job = Anonymizer(detectors=[Told([region])], keep_originals=True, replacement=Replacement(method=method))
     (made,) = job([Picture(pixels=pixels, alpha=alpha)], [item("a")])
     left, top, right, bottom = grown(region, 0.3, alpha.shape)
-    assert (made.alpha[top:bottom, left:right] == 255).all()
+    assert (made.picture.alpha[top:bottom, left:right] == 255).all()
     outside = np.ones(alpha.shape, bool)
     outside[top:bottom, left:right] = False
-    assert np.array_equal(made.alpha[outside], alpha[outside])
-    assert np.array_equal(made.pixels[outside], pixels[outside])
+    assert np.array_equal(made.picture.alpha[outside], alpha[outside])
+    assert np.array_equal(made.picture.pixels[outside], pixels[outside])
     corner = laid_on(1, pixels, alpha)[top, left]
-    assert np.array_equal(made.pixels[top, left], corner)
+    assert np.array_equal(made.picture.pixels[top, left], corner)
     unsealer = Unsealer.__new__(Unsealer)
     unsealer._opened = lambda item: list(made.originals)
-    (back,) = unsealer([made], [item("a")])
-    assert np.array_equal(with_alpha(back.pixels, back.alpha), with_alpha(pixels, alpha))
+    (back,) = unsealer([made.picture], [item("a")])
+    assert np.array_equal(with_alpha(back.picture.pixels, back.picture.alpha), with_alpha(pixels, alpha))
 
 
 def test_ordinary_images_are_looked_at_once(astronaut):
