@@ -10,11 +10,10 @@ from recast.pipeline import storage, witness
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.output.index import RUNS
+from recast.pipeline.output.rows import FORMAT
 from recast.pipeline.storage import FileSystem
 from recast.pipeline.urls import shown
 from recast.pipeline.versions import versions
-
-FORMAT = "recast-run/1"
 
 
 def write_manifest(fs: FileSystem, output: str, job: BulkJob, operation: Operation, summary: Summary) -> None:

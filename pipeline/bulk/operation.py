@@ -27,9 +27,11 @@ class Result:
     """What an operator gives for one input. What it does not give is no part of the row."""
 
     picture: Picture | None = None
-    """The image that is encoded into the shard; None: the regions are the result, and the row has no bytes."""
+    """The image that is encoded into the shard; None: regions or scores are the result, and the row has no bytes."""
     regions: tuple[dict[str, Any], ...] | None = None
     """What was found, in the columns of the index; None: nobody looked."""
+    scores: tuple[dict[str, Any], ...] | None = None
+    """Measures of the image: `name`, `value`, and `by`, the digest of what measured."""
     originals: tuple[tuple[tuple[int, int, int, int], Any], ...] = ()
     """What was replaced, as boxes (left, top, right, bottom) with their pixels, for the operator's sidecar rows."""
 

@@ -153,6 +153,7 @@ class Writer:
         row.status = "ok"
         if result.regions is not None:
             row.regions = without_names(result.regions, sample.item)
+        row.scores = None if result.scores is None else list(result.scores)
         if (picture := result.picture) is not None:
             assert sample.data is not None
             row.shard, row.format, row.notes = name, self._job.encoder.format, list(picture.notes) or None

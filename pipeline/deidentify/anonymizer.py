@@ -208,7 +208,13 @@ class Anonymizer(Operator):
         return Result(
             picture=dataclasses.replace(draft.picture, pixels=draft.pixels, alpha=draft.alpha),
             regions=tuple(
-                {"kind": r.kind, "box": list(r.box), "score": r.score, "action": getattr(how, "method", how)}
+                {
+                    "kind": r.kind,
+                    "box": list(r.box),
+                    "score": r.score,
+                    "action": getattr(how, "method", how),
+                    "detector": r.detector,
+                }
                 for r, how in draft.done
             ),
             originals=tuple(

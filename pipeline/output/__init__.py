@@ -1,1 +1,1 @@
-"""The format of a bulk output (`recast-output/1`): shards, index, and what reads, checks and tidies them."""
+"""The format of a bulk output (`recast-output/2`): shards, index, and what reads, checks and tidies them."""

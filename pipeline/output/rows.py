@@ -1,4 +1,4 @@
-"""The index: one row for every input, its columns a contract (`recast-output/1`)."""
+"""The index: one row for every input, its columns a contract (`recast-output/2`)."""
 
 import datetime
 from dataclasses import dataclass, fields
@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+FORMAT = "recast-output/2"
 SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -33,10 +34,22 @@ SCHEMA = pa.schema(
                         ("box", pa.list_(pa.float32())),
                         ("score", pa.float32()),
                         ("action", pa.string()),
+                        ("detector", pa.string()),
+                        ("category", pa.int32()),
+                        ("mask", pa.string()),
+                        ("points", pa.list_(pa.float32())),
+                        ("track", pa.string()),
+                        ("frame", pa.int32()),
                     ]
                 )
             ),
         ),
+        ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64()), ("by", pa.string())]))),
+        ("frames", pa.int32()),
+        ("duration_s", pa.float64()),
+        ("video", pa.string()),
+        ("clip", pa.int32()),
+        ("clips", pa.int32()),
         ("notes", pa.list_(pa.string())),
         pa.field("model", pa.string(), nullable=False),
         pa.field("spec", pa.string(), nullable=False),
@@ -68,6 +81,18 @@ class Row:
     source_height: int | None = None
     sha256: str | None = None
     regions: list[dict[str, Any]] | None = None
+    """What was found; None: nobody looked, an empty list: looked and found nothing."""
+    scores: list[dict[str, Any]] | None = None
+    """Measures of this image: `name`, `value`, and `by`, the digest of what measured."""
+    frames: int | None = None
+    """Of a clip, as the four that follow: how many it has."""
+    duration_s: float | None = None
+    video: str | None = None
+    """The key of the film that it is cut from."""
+    clip: int | None = None
+    """Its number in the film, from 0."""
+    clips: int | None = None
+    """How many clips the film was cut into."""
     notes: list[str] | None = None
     """What a reader should know of this result: `first of 12 frames`."""
     model: str
@@ -81,5 +106,6 @@ class Row:
 def table(rows: list[Row], metadata: dict[str, str]) -> pa.Table:
     """Rows as a fragment's table; `metadata` goes to its Parquet key-value metadata."""
     assert [f.name for f in fields(Row)] == SCHEMA.names
+    metadata = {"recast.format": FORMAT, **metadata}
     columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA.with_metadata(metadata))

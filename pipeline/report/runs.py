@@ -20,7 +20,7 @@ STAGES = ("fetch", "decode", "generate", "encode", "write")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One finished run (`recast-run/1`). What its manifest doesn't say is None or empty."""
+    """One finished run. What its manifest doesn't say is None or empty."""
 
     name: str
     job: str

@@ -68,7 +68,7 @@ def bulk(
 def manifest(output: Path, name: str = "20261120T210411-1", **fields) -> None:
     """The manifest of a finished run."""
     made = {
-        "format": "recast-run/1",
+        "format": "recast-output/2",
         "run": name,
         "job": "upscale",
         "source": "s3://archive/photos",
