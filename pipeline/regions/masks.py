@@ -69,6 +69,12 @@ def runs_of(mask: str) -> np.ndarray:
     return numbers
 
 
+def runs_between(edges: np.ndarray, pixels: int) -> np.ndarray:
+    """Lengths of the runs between ascending edges, from the first pixel to the last; no empty run at the end."""
+    ends = edges if len(edges) and edges[-1] == pixels else np.concatenate([edges, [pixels]])
+    return np.diff(ends, prepend=0)
+
+
 def checked(mask: str, height: int, width: int) -> str:
     """The mask. Raises MaskError unless its runs fill an image of that size to the last pixel."""
     pixels = int(runs_of(mask).sum())
@@ -123,7 +129,7 @@ def union(*masks: str) -> str:
     depth_before = np.arange(len(starts)) - np.searchsorted(ends, starts)  # touching runs are one
     depth_after = np.searchsorted(starts, ends, side="right") - np.arange(1, len(ends) + 1)
     edges = np.stack([starts[depth_before == 0], ends[depth_after == 0]], 1).ravel()
-    return compressed(_between(edges, pixels.pop()))
+    return compressed(runs_between(edges, pixels.pop()))
 
 
 def overlap(one: str, other: str) -> float:
@@ -181,9 +187,3 @@ def _intervals(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     edges = runs.cumsum()
     inside = runs[1::2] > 0
     return edges[0::2][: len(inside)][inside], edges[1::2][inside]
-
-
-def _between(edges: np.ndarray, pixels: int) -> np.ndarray:
-    """Lengths of the runs between ascending edges, from the first pixel to the last; no empty run at the end."""
-    ends = edges if len(edges) and edges[-1] == pixels else np.concatenate([edges, [pixels]])
-    return np.diff(ends, prepend=0)
