@@ -5,14 +5,15 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from recast.pipeline.regions.registry import NONE, PROVIDERS
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
 Method = Literal["solid", "pixelate", "blur"]
 Shape = Literal["auto", "ellipse", "box"]
 Without = Literal["publish", "hold", "sample"]
 Names = Literal["plain", "hmac"]
-DETECTORS = ("centerface", "cascades", "none")
-"""By name; anything else is the place of a detector's bundle."""
+DETECTORS = (*PROVIDERS, NONE)
+"""Detectors by name; anything else is the place of a detector's bundle."""
 LOOKS = 2
 """Which rules say what detectors are shown and what is done with their finds; grows where the same settings would
 replace or hold other things than before."""

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from recast.pipeline.regions.detectors import DetectorSettings
 from recast.pipeline.regions.region import Region
 
 STEP = 1.1
-"""From one scale to the next."""
+"""Ratio of one scale to the next."""
 LEAST_NEIGHBOURS = 3
 LEAST_PX = 20
 CERTAIN_WEIGHT = 5.0
-"""The sum of stage weights at which a find counts as three quarters sure."""
+"""The sum of stage weights at which a detection's score is three quarters."""
 
 
 class Cascades:
@@ -46,3 +47,8 @@ class Cascades:
                 box = (float(left), float(y), float(left + w), float(y + h))
                 regions.append(Region(kind="face", box=box, score=score, detector="cascades"))
         return regions
+
+
+def build(settings: DetectorSettings) -> Cascades:
+    """The detector: its scales are OpenCV's own, and it looks at both profiles anyway."""
+    return Cascades()

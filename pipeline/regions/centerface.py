@@ -17,6 +17,7 @@ from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.detectors import (
     LEAST_CANDIDATE,
     DetectorMissingError,
+    DetectorSettings,
     FaceNetwork,
     finite,
 )
@@ -70,6 +71,16 @@ class CenterFace(FaceNetwork):
             heat, sizes, offsets, points = self._session.run(OUTPUTS, {INPUT: images})
         finite(self._label, heat)
         return [_decoded(heat[n, 0], sizes[n], offsets[n], points[n], *batch.shape[1:3]) for n in range(len(batch))]
+
+
+def build(settings: DetectorSettings) -> CenterFace:
+    """The detector of these settings. Raises DetectorMissingError."""
+    return CenterFace(
+        scales=settings.scales,
+        mirrored=settings.mirrored,
+        smallest_px=settings.smallest_px,
+        threads=1 if settings.device == "cpu" else 0,
+    )
 
 
 def _decoded(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
 from recast.pipeline.regions.region import Region, suppressed, union
 from recast.pipeline.regions.views import (
     CLOSE_ENOUGH_PX,
+    SMALLEST_FACE_PX,
     Window,
     enlargement,
     levels,
@@ -40,6 +42,20 @@ class Detector(Protocol):
             NotFiniteError: its scores or boxes are no numbers, so that nobody knows what is there.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSettings:
+    """How closely detectors look, and on what: a detector takes what it has a use for."""
+
+    scales: tuple[float, ...] = ()
+    """Sizes at which an image is looked at, relative to its own; empty: those that its size asks for."""
+    mirrored: bool = False
+    """Whether each image's mirror image is looked at, too."""
+    smallest_px: float = SMALLEST_FACE_PX
+    """Height in pixels of the smallest face that is to be found, where no scales are given."""
+    device: str = "cpu"
+    """Where networks run."""
 
 
 class DetectorMissingError(Exception):

@@ -1,41 +1,67 @@
-"""What can look for regions in images: detectors by name, or by the place of a bundle."""
+"""What can look for regions in images: providers by name, and by the network that a bundle holds.
 
-from collections.abc import Mapping, Sequence
+A new provider is a file beside this one, with a function `build`, and one line below.
+"""
 
-from recast.pipeline import bundles
-from recast.pipeline.bundles import Packed
-from recast.pipeline.regions.cascades import Cascades
-from recast.pipeline.regions.centerface import CenterFace
-from recast.pipeline.regions.detectors import Detector
-from recast.pipeline.regions.retinaface import RetinaFaceDetector
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from recast.pipeline.regions import cascades, centerface
+from recast.pipeline.regions.detectors import Detector, DetectorSettings
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
+
+if TYPE_CHECKING:
+    from recast.pipeline.bundles import Packed
+
+NONE = "none"
+"""The name that stands for no detector."""
+PROVIDERS: dict[str, Callable[[DetectorSettings], Detector]] = {
+    "centerface": centerface.build,
+    "cascades": cascades.build,
+}
+"""Detectors that need no bundle, by the name that a user gives."""
+NETWORKS: dict[str, str] = {
+    "retinaface": "recast.pipeline.regions.retinaface",
+}
+"""Detectors that a bundle holds: the network's name in `recast.models.networks`, and the module whose `build` takes the
+bundle and the settings. It is imported when it is asked for: commands start without torch."""
 
 
 def built_detectors(
     names: Sequence[str],
-    packed: Mapping[str, Packed] | None = None,
+    packed: "Mapping[str, Packed] | None" = None,
     *,
     scales: Sequence[float] = (),
     mirrored: bool = False,
     smallest_px: float = SMALLEST_FACE_PX,
     device: str = "cpu",
 ) -> list[Detector]:
-    """The detectors of those names; places of bundles among them are fetched, where they aren't `packed`.
+    """The detectors of those names; a name that is no provider's is the place of a bundle, fetched if not `packed`.
 
     Raises:
         DetectorMissingError: a detector's package is not installed.
-        BundleError, StorageError: a bundle can't be used.
+        BundleError, StorageError: a bundle can't be used, or holds a network that no provider knows.
     """
-    made: list[Detector] = []
-    for name in dict.fromkeys(names):
-        if name == "centerface":
-            threads = 1 if device == "cpu" else 0
-            made.append(CenterFace(scales=scales, mirrored=mirrored, smallest_px=smallest_px, threads=threads))
-        elif name == "cascades":
-            made.append(Cascades())
-        elif name != "none":
-            bundle = packed[name] if packed else bundles.fetch(name)
-            made.append(
-                RetinaFaceDetector(bundle, scales=scales, mirrored=mirrored, smallest_px=smallest_px, device=device)
-            )
-    return made
+    settings = DetectorSettings(scales=tuple(scales), mirrored=mirrored, smallest_px=smallest_px, device=device)
+    return [
+        PROVIDERS[name](settings) if name in PROVIDERS else _of_bundle(name, packed, settings)
+        for name in dict.fromkeys(names)
+        if name != NONE
+    ]
+
+
+def _of_bundle(name: str, packed: "Mapping[str, Packed] | None", settings: DetectorSettings) -> Detector:
+    """The detector that the bundle at a place holds. Raises BundleError, StorageError."""
+    from recast.models.bundle import BundleError, read_description
+    from recast.pipeline import bundles
+
+    bundle = packed[name] if packed else bundles.fetch(name)
+    network = read_description(bundle.description).network
+    if network not in NETWORKS:
+        raise BundleError(
+            f"{name} is not a detector: it holds the network {network}. Choose {', '.join(PROVIDERS)}, or a bundle of "
+            f"{' or '.join(NETWORKS)}"
+        )
+    detector: Detector = import_module(NETWORKS[network]).build(bundle, settings)
+    return detector

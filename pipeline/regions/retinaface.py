@@ -9,11 +9,11 @@ from recast.models.bundle import BundleError
 from recast.models.networks.retinaface import anchors, decoded
 from recast.pipeline.bundles import Packed
 from recast.pipeline.input_errors import raised_by_network
-from recast.pipeline.regions.detectors import LEAST_CANDIDATE, FaceNetwork, finite
+from recast.pipeline.regions.detectors import LEAST_CANDIDATE, DetectorSettings, FaceNetwork, finite
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
 MOST_CANDIDATES = 750
-"""Of an image, before those that overlap better ones go (Pytorch_Retinaface: 750)."""
+"""Boxes of one image, before those that overlap better ones go (Pytorch_Retinaface: 750)."""
 
 
 class RetinaFaceDetector(FaceNetwork):
@@ -28,7 +28,7 @@ class RetinaFaceDetector(FaceNetwork):
         smallest_px: float = SMALLEST_FACE_PX,
         device: str = "cpu",
     ) -> None:
-        """Raises BundleError for a bundle that detects nothing."""
+        """Raises BundleError for a bundle of another task."""
         bundle, network = packed.unpack()
         if bundle.descriptor.task != "detect":
             raise BundleError(f"{packed.url} is a bundle for `recast {bundle.descriptor.task}`, not a detector")
@@ -54,3 +54,14 @@ class RetinaFaceDetector(FaceNetwork):
             )
             found.append(torch.cat([corners, points, best[:, None]], 1).cpu().numpy())
         return found
+
+
+def build(packed: Packed, settings: DetectorSettings) -> RetinaFaceDetector:
+    """The detector that a bundle holds. Raises BundleError."""
+    return RetinaFaceDetector(
+        packed,
+        scales=settings.scales,
+        mirrored=settings.mirrored,
+        smallest_px=settings.smallest_px,
+        device=settings.device,
+    )
