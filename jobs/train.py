@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 from recast.jobs.exit_status import DONE
 from recast.jobs.specs import SpecError, TrainOptions, place
@@ -10,38 +11,21 @@ from recast.pipeline import events
 from recast.pipeline.training import road
 from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.preparation import prepared
-from recast.pipeline.training.spec import resolved, spec
+from recast.pipeline.training.spec import PLACES, resolved, spec
 
 
 def plan(recipe: str, options: TrainOptions) -> TrainingSpec:
-    """The training that the options ask for. Raises SpecError and SettingError."""
-    for name in ("data", "output"):
-        if not getattr(options, name).strip():
-            raise SpecError(f"--{name} is empty; is a shell variable unset?")
+    """The training that the options ask for, its places absolute. Raises SpecError and ValidationError."""
     least, most = options.worker_range()
-    return TrainingSpec(
+    places: dict[str, Any] = {
+        name: place(url) for name in PLACES if (url := getattr(options.settings, name)) is not None
+    }
+    return TrainingSpec.of(
+        dataclasses.replace(options.settings, **places),
         recipe=recipe,
-        data=place(options.data),
-        output=place(options.output),
-        preset=options.preset or "",
         overrides=_overrides(options),
-        steps=options.steps,
         workers=most,
         least_workers=least if least != most else None,
-        loss_network=place(options.loss_network) if options.loss_network else "",
-        style_image=place(options.style_image) if options.style_image else "",
-        faces=place(options.faces) if options.faces else "",
-        start_from=place(options.start_from) if options.start_from else "",
-        resume_with=options.resume_with,
-        sync_batchnorm=options.sync_batchnorm,
-        compile=options.compile,
-        accumulate=options.accumulate,
-        keep_checkpoints=options.keep_checkpoints,
-        gpus_per_worker=options.gpus_per_worker,
-        seed=options.seed,
-        checkpoint_every=options.checkpoint_every,
-        precision=options.precision,
-        bundle_precision=options.bundle_precision,
     )
 
 
@@ -53,8 +37,8 @@ def _overrides(options: TrainOptions) -> dict[str, str]:
             raise SpecError(f"--set {text}: it must be key=value")
         if key in overrides:
             raise SpecError(f"--set {key} is given twice, as {overrides[key]} and as {value}; give it once")
-        if key == "steps" and options.steps is not None:
-            raise SpecError(f"--steps {options.steps} and --set steps={value} say the same thing; give one of them")
+        if key == "steps" and (steps := options.settings.steps) is not None:
+            raise SpecError(f"--steps {steps} and --set steps={value} say the same thing; give one of them")
         overrides[key] = value
     return overrides
 

@@ -2,13 +2,16 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cyclopts
 import pydantic
 from cyclopts import Parameter
 from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from pydantic.fields import FieldInfo
+
+from recast.jobs.specs import Spec, flag_name
 
 KINDS = {
     "int_parsing": "must be a whole number", "int_type": "must be a whole number", "int_from_float": "must be a whole "
@@ -88,18 +91,22 @@ def _invalid(fault: BaseException | None, name: str) -> str | None:
     """What a spec's validation found: all missing options, or the first that is out of bounds."""
     if not isinstance(fault, pydantic.ValidationError):
         return None
-    found = fault.errors()
-    missing = [str(error["loc"][0]) for error in found if error["type"] == "missing" and len(error["loc"]) == 1]
-    spec = _spec(fault.title)
+    found, spec = fault.errors(), _spec(fault.title)
+    missing = [_option(spec, error["loc"]) for error in found if error["type"] == "missing"]
     if missing:
-        needed = [f"{_flag(spec, field)}{_meaning(_described(spec, field))}" for field in missing]
-        return f"{name} needs {', and '.join(needed)}"
-    first = found[0]
-    if not first["loc"] and first["type"] == "value_error":
+        return f"{name} needs {', and '.join(f'{option.flag}{_meaning(option.help)}' for option in missing)}"
+    first, option = found[0], _option(spec, found[0]["loc"])
+    if first["type"] == "value_error" and option.flag == "*":
         return first["msg"].removeprefix("Value error, ")
-    option = _flag(spec, str(first["loc"][0])) if first["loc"] else "the value"
-    wanted = _wanted(first, _described(spec, str(first["loc"][0])) if first["loc"] else None)
-    return f"{option} {wanted}, and it is {_shown(first.get('input'))}"
+    return f"{option.flag} {_wanted(first, option.help)}, and it is {_shown(first.get('input'))}"
+
+
+class Option(NamedTuple):
+    """What a person knows of an option."""
+
+    flag: str
+    """Its name; `*` for settings whose fields are options, and for a command's options as a whole."""
+    help: str | None
 
 
 def _wanted(error: Any, meaning: str | None) -> str:
@@ -117,8 +124,6 @@ def _shown(value: object) -> str:
 
 def _spec(title: str) -> type[pydantic.BaseModel] | None:
     """The spec that pydantic names in its error, perhaps as `nullable[function-after[…, …]]`."""
-    from recast.jobs.specs import Spec
-
     names = set(re.findall(r"\w+", title))
     return next((spec for spec in _below(Spec) if spec.__name__ in names), None)
 
@@ -129,18 +134,29 @@ def _below(kind: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]
         yield from _below(spec)
 
 
-def _flag(spec: type[pydantic.BaseModel] | None, field: str) -> str:
+def _option(spec: Any, location: Sequence[int | str]) -> Option:
+    """The option at a place in a spec, as pydantic's errors tell of it: through settings within settings."""
+    option = Option("*", None)
+    for part in location:
+        if (info := _fields(spec).get(str(part))) is None:
+            break
+        option, spec = Option(_flag(info, str(part)), info.description), info.annotation
+    return option
+
+
+def _fields(kind: Any) -> Mapping[str, FieldInfo]:
+    """The fields of a spec, or of a dataclass that one holds."""
+    return getattr(kind, "__pydantic_fields__", {})
+
+
+def _flag(info: FieldInfo, field: str) -> str:
     """What a field is called on the command line."""
-    info = spec.model_fields.get(field) if spec else None
-    for extra in info.metadata if info else ():
+    if _fields(info.annotation):
+        return "*"
+    for extra in info.metadata:
         if isinstance(extra, Parameter) and extra.name:
             return extra.name if isinstance(extra.name, str) else next(iter(extra.name))
-    return "--" + field.replace("_", "-")
-
-
-def _described(spec: type[pydantic.BaseModel] | None, field: str) -> str | None:
-    info = spec.model_fields.get(field) if spec else None
-    return info.description if info else None
+    return f"--{flag_name(field)}"
 
 
 def _meaning(text: str | None) -> str:

@@ -1,6 +1,5 @@
 """`recast translate` and `recast upscale`: a trained generator over every image of a source."""
 
-import dataclasses
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,8 +11,7 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
     """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from recast.jobs import bulk
 
-    job = dataclasses.replace(options.job("translate", source, output, options.model), noise=options.noise)
-    return bulk.run(job, options)
+    return bulk.run(options.job("translate", source, output, options.model), options)
 
 
 def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:

@@ -1,7 +1,6 @@
 """The commands of de-identification: `recast deidentify`, `restore`, `rekey` and `audit`."""
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -30,8 +29,8 @@ def deidentify(
     options = options or DeidentifyOptions()
     asked = options.asked()
     secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
-    job = dataclasses.replace(options.job("deidentify", source, output), making=asked.deciding())
-    if asked.names == "hmac" and options.prune and (options.include or options.exclude):
+    job = options.job("deidentify", source, output, making=asked.deciding())
+    if asked.names == "hmac" and job.prune and (job.source.include or job.source.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
     operation = deidentifying(asked, job.output, secret)
     with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():

@@ -4,21 +4,76 @@ import datetime
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ByteSize, Field
+from pydantic.dataclasses import dataclass as checked
 
 from recast.pipeline.bulk.tally import STAGES
+from recast.pipeline.checked import CHECKED, documented
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.output.shards import Container
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inventory import Source
 
 
-@dataclass(frozen=True, kw_only=True)
-class BulkJob:
+@documented
+@checked(frozen=True, kw_only=True, config=CHECKED)
+class BulkSettings:
+    """How a bulk job goes about its work: what a person may choose for every one of them.
+
+    Each field is an option of the command line, under its name, with its docstring as help.
+
+    Raises:
+        ValidationError: a value is out of its range.
+    """
+
+    shards: Container = "tar"
+    """Container of the results: image files in tars, or Parquet files with a column of images."""
+    shard_images: Annotated[int, Field(ge=1)] = 1000
+    """Close a shard after this many images."""
+    shard_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(256 << 20)
+    """Close a shard after this many bytes (512MiB, 1GB, …)."""
+    max_pixels: Annotated[int, Field(ge=1)] = 200_000_000
+    """Inputs with more pixels fail as too-large, before they are decoded."""
+    max_input_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(1 << 30)
+    """Inputs of more bytes fail as too-large, before they are read (512MiB, 1GB, …)."""
+    precision: Precision = "fp32"
+    """Number format of the network's arithmetic."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+    actors: Annotated[int, Field(ge=1)] | None = None
+    """Worker processes; by default one for each GPU, or for each core where there is none."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Images that go through the network together; by default 1 on CPU, where more is no faster, and 8 on GPU."""
+    replace: bool = False
+    """Make an output anew that another bundle or other settings made."""
+    retry_failed: bool = False
+    """Try inputs again that failed before."""
+    prune: bool = False
+    """Remove the results of inputs that are gone from the source, their bytes and their rows."""
+    limit: Annotated[int, Field(ge=0)] | None = None
+    """Take only the first so many inputs."""
+
+
+@documented
+@checked(frozen=True, kw_only=True, config=CHECKED)
+class GeneratorSettings(BulkSettings):
+    """How a bulk job runs a generator that may be given noise."""
+
+    noise: bool = False
+    """Run the generator as pix2pix does (section 3.4): dropout is its noise, different for each image and decided by
+    the image's key; batch norm takes the image's own statistics."""
+
+
+@documented
+@checked(frozen=True, kw_only=True, config=CHECKED)
+class BulkJob(GeneratorSettings):
     """What is mapped, through what, to where, and how."""
 
-    job: Literal["translate", "upscale", "deidentify", "restore"]
+    job: str
+    """The name of the command."""
     source: Source
     output: str
     model: str = ""
@@ -26,24 +81,11 @@ class BulkJob:
     making: Mapping[str, Any] = field(default_factory=dict)
     """Settings of that something else which decide results, in JSON's types."""
     encoder: Encoder = field(default_factory=Encoder)
-    shards: Container = "tar"
-    shard_images: int = 1000
-    shard_bytes: int = 256 << 20
-    max_pixels: int = 200_000_000
-    max_input_bytes: int = 1 << 30
-    precision: Precision = "fp32"
-    noise: bool = False
-    """Whether the generator runs as in training: dropout, seeded by each image's key, is the noise."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    actors: int | None = None
-    """None: one for each accelerator, or for each core where there is none."""
-    batch_size: int | None = None
-    """None: 1 on CPU (where more is no faster), 8 on an accelerator."""
-    replace: bool = False
-    retry_failed: bool = False
-    prune: bool = False
-    """Whether what came of inputs that are gone from the source is removed, bytes and rows."""
-    limit: int | None = None
+
+    @classmethod
+    def of(cls, settings: BulkSettings, **rest: Any) -> Self:
+        """The job with these settings; `rest` are the job's own fields."""
+        return cls(**{f.name: getattr(settings, f.name) for f in fields(settings)}, **rest)
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the pixels and bytes of a result, and which inputs fail."""

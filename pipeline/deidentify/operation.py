@@ -61,7 +61,7 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
     return Operation(
         name,
         digest,
-        asked.model,
+        asked.model or "",
         payload,
         fails_closed=True,
         sidecars=(SEALS,),
@@ -83,7 +83,7 @@ class AnonymizerPayload:
 
     def operator(self, settings: WorkerSettings) -> Anonymizer:
         painter = None
-        if self.codes_key is not None:
+        if self.codes_key is not None and self.asked.model:
             painter = FacePainter(
                 self.packed[self.asked.model],
                 self.codes_key,

@@ -2,9 +2,14 @@
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, field
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recast.pipeline.checked import CHECKED, documented
+from recast.pipeline.images.encode import Encoder
 from recast.pipeline.regions.registry import NONE, PROVIDERS
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
@@ -20,88 +25,109 @@ replace or hold other things than before."""
 MOST_STRENGTH = 4.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class DeidentifiedEncoder(Encoder):
+    """How de-identified images are written."""
+
+    metadata: Literal["safe", "strip"] = "safe"
+    """What of the input's metadata goes into the results: its colour profile, or nothing. Never more."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class RestoredEncoder(Encoder):
+    """How restored images are written."""
+
+    format: Literal["png"] = "png"
+    """Image format of the results; lossless, or they would not be exact."""
+    provenance: bool = False
+    """Mark results as machine-made, in XMP (IPTC's digital source type); originals are not."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Replacement:
-    """How regions are replaced.
+    """How regions are replaced. Each field is an option of the command line, with its docstring as help.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValidationError: a value is out of its range.
     """
 
     method: Method = "solid"
+    """What stands where a region was: black, a few blocks, or a blur."""
     shape: Shape = "auto"
-    """An ellipse that fills the box, or the box itself; auto: an ellipse for what a detector found, the box for what a
-    user's table names."""
-    margin: float = 0.3
-    """How much wider and higher than the region, of its own width and height (deface: 0.3)."""
-    strength: float = 1.0
-    """Of pixelate and blur. At 1 a face is left with 4 blocks along its longer side, or blurred by a Gaussian whose
-    standard deviation is a quarter of that side; at 2 with half as many, and twice as wide."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.margin <= 4:
-            raise ValueError(f"margin is {self.margin}; it must be in [0, 4]")
-        if not 1 <= self.strength <= MOST_STRENGTH:
-            raise ValueError(f"strength is {self.strength}; it must be in [1, {MOST_STRENGTH}]: less can be undone")
+    """What is replaced: the ellipse that fills a region and its margin, or all of it; auto: the ellipse for what
+    detectors find, all of it for what --boxes names."""
+    margin: Annotated[float, Field(ge=0, le=4)] = 0.3
+    """How much wider and higher than a region the replacement is, of the region's own width and height (as deface)."""
+    strength: Annotated[float, Field(ge=1, le=MOST_STRENGTH)] = 1.0
+    """How strongly pixelate and blur work. 1 leaves 4 blocks along a region's longer side, or blurs by a Gaussian whose
+    standard deviation is a quarter of it; 2 leaves half as many, or blurs twice as widely. Less could be undone."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Policy:
-    """What is replaced, and what is not published.
+    """What is replaced, and what is not published. Each field is an option of the command line, with its docstring as
+    help; `without` is called --policy.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValidationError: a value is out of its range.
     """
 
-    threshold: float = 0.2
-    """Regions that score as much or more are replaced (deface: 0.2)."""
-    doubt: float = 0.15
-    """A picture with a region that scores between this and the threshold is held."""
-    most_regions: int = 200
-    """A picture with more is held: something is wrong with it, or with the detector."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Regions of this score or more are replaced (as in deface)."""
+    doubt: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """An image with a region of this score or more, but less than --threshold, is held and not published."""
+    most_regions: Annotated[int, Field(ge=1)] = 200
+    """Images with more regions are held: something is wrong with them, or with the detector."""
     without: Without = "publish"
-    """What becomes of a picture in which nothing is found: it is published, held, or published but for a sample."""
-    sample_share: float = 0.02
-    """Of the pictures in which nothing is found, those held for review under `sample`; each picture's key decides."""
+    """What becomes of images in which nothing is found; sample: --sample-share of them are held for review."""
+    sample_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of the images in which nothing is found that --policy sample holds for review; each image's key decides."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.doubt <= self.threshold <= 1:
-            raise ValueError(
-                f"doubt {self.doubt} and threshold {self.threshold} must be in (0, 1], doubt not the larger"
-            )
-        if self.most_regions < 1 or not 0 <= self.sample_share <= 1:
-            raise ValueError("most_regions must be at least 1, and sample_share in [0, 1]")
+        object.__setattr__(self, "doubt", min(self.doubt, self.threshold))  # nothing is in doubt above the threshold
 
 
-@dataclass(frozen=True, kw_only=True)
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Deidentification:
-    """The settings that decide what is replaced, how, and what is held.
+    """The settings that decide what is replaced, how, and what is held. Each field is an option of the command line,
+    with its docstring as help; `detectors` is called --detector, and `names` is called --keys.
 
     Raises:
-        ValueError: they leave nothing to look for.
+        ValidationError: a value is out of its range, or the settings leave nothing to look for.
     """
 
-    detectors: tuple[str, ...] = ("centerface",)
-    """Their finds are joined: names in DETECTORS (`none` where a user's boxes are all there is), or URLs of bundles."""
-    scales: tuple[float, ...] = ()
-    """Sizes at which detectors look at an image, relative to its own; empty: those that its size asks for."""
-    smallest_face: float = SMALLEST_FACE_PX
-    """Height in pixels of the smallest face that is to be found, where no scales are given."""
-    mirrored: bool = False
-    """Whether centerface looks at each image's mirror image, too."""
-    boxes: str = ""
-    """URL of a table of regions by image key."""
-    model: str = ""
-    """URL of the bundle that paints new faces; empty: faces are replaced classically, like everything else."""
-    consistent_by: str = "image"
-    """Which faces the model gives one identity: those of an `image` each its own, those of a `folder` by their order,
-    or those of a track, named by what a regular expression finds in the key."""
-    seal: bool = False
-    """Whether originals of what is replaced are kept, encrypted."""
-    names: Names = "plain"
-    """Of images in the output: as they are, or a keyed hash of them."""
     replacement: Replacement = field(default_factory=Replacement)
+    """How regions are replaced."""
+    model: str | None = None
+    """A bundle of `recast train deidentify` or `passcode`: faces get new faces; --method is for all other regions."""
+    consistent_by: str = "image"
+    """Which faces get one identity with --model: new identities for each image (image), the same ones throughout each
+    folder (folder), or throughout what a regular expression finds in the key."""
+    detectors: tuple[str, ...] = ("centerface",)
+    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface`; given several times,
+    their finds are joined."""
+    scales: tuple[float, ...] = ()
+    """Sizes of the image, relative to its own, at which centerface and bundles look; may be given several times. By
+    default those that the image's size and --smallest-face ask for."""
+    smallest_face: Annotated[float, Field(ge=6, le=1000)] = SMALLEST_FACE_PX
+    """Height in pixels of the smallest face that is found, or its image held. Below 14 an image is looked at so
+    enlarged that such a face has 28 px; with 8 that takes some twelve times as long as with 14."""
+    mirrored: bool = False
+    """Let centerface and bundles look at mirror images, too."""
+    boxes: str | None = None
+    """A Parquet, CSV or JSON table of further regions: key; left, top, right, bottom (or box) in pixels; perhaps kind,
+    score. COCO's JSON is read, too."""
     policy: Policy = field(default_factory=Policy)
+    """What is replaced, and what is not published."""
+    seal: bool = False
+    """Keep what is replaced, encrypted under a passcode, so that `recast restore` can bring it back."""
+    names: Names = "plain"
+    """What images are called in the output: as in the source, or by a keyed hash that the passcode leads back from."""
 
     def __post_init__(self) -> None:
         if not self.looks and not self.boxes:
@@ -114,8 +140,6 @@ class Deidentification:
             ) from fault
         if not all(0.01 <= scale <= 4 for scale in self.scales):
             raise ValueError(f"scales are {self.scales}; each must be in [0.01, 4]")
-        if not 6 <= self.smallest_face <= 1000:
-            raise ValueError(f"smallest_face is {self.smallest_face} px; it must be from 6 to 1,000")
 
     @property
     def looks(self) -> bool:

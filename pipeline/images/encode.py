@@ -1,14 +1,16 @@
 """Pixels to an image file's bytes, the same bytes for the same pixels."""
 
 import io
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from recast.pipeline.checked import CHECKED, documented
 from recast.pipeline.images.embedded import Embedded, fits_colours, into_jpeg, into_png, with_provenance
 from recast.pipeline.images.metadata import exif_of_size
 from recast.pipeline.images.pictures import Picture, laid_on
@@ -30,18 +32,20 @@ PNG_OPTIONS = [
 """On photographs smaller than zlib's level 1, and made in a third of the time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@documented
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Encoder:
-    """How results are written."""
+    """How results are written. Each field is an option of the command line, with its docstring as help."""
 
     format: Format = "png"
-    quality: int = 92
-    """1 to 100, for jpeg and webp."""
+    """Image format of the results."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 92
+    """Quality of jpeg and webp files, 1 to 100."""
     metadata: Metadata = "safe"
-    """`keep`: colour profile, and what is true of the result in EXIF and XMP; `safe`: colour profile alone;
-    `strip`: none."""
+    """What results take over from their inputs. keep: colour profile, and of EXIF and XMP what is true of the result;
+    safe: colour profile alone; strip: none of them."""
     provenance: bool = True
-    """Whether XMP says that the image is machine-made (IPTC's digital source type)."""
+    """Mark results as machine-made, in XMP (IPTC's digital source type)."""
 
     @property
     def extension(self) -> str:

@@ -5,7 +5,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic.dataclasses import dataclass as checked
+
 from recast.pipeline import storage
+from recast.pipeline.checked import CHECKED, documented
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import key_hashes
 from recast.pipeline.sources.contents import read
@@ -31,21 +34,29 @@ class SourceIsOutputError(StorageError):
     exit_status = 2
 
 
+@documented
+@checked(frozen=True, kw_only=True, config=CHECKED)
+class Selection:
+    """Which inputs of a source count. Each field is an option of the command line, with its docstring as help;
+    `schemes` is called --allow-scheme."""
+
+    include: tuple[str, ...] = ()
+    """Take only inputs whose key matches one of these globs."""
+    exclude: tuple[str, ...] = ()
+    """Take no input whose key matches one of these globs."""
+    schemes: tuple[str, ...] = ()
+    """Kinds of URIs that an inventory may name beside those of its own: s3, https, …; may be given several times."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Selection):
     """Where the inputs come from, and which of them count."""
 
     urls: tuple[str, ...]
     """Each a folder, a glob, one image, a tar, a zip, a Parquet file of images, an inventory table (CSV or Parquet) or
     a former output; a local path or an fsspec URL."""
-    include: tuple[str, ...] = ()
-    """Globs over keys; where there are any, a key must match one."""
-    exclude: tuple[str, ...] = ()
-    """Globs over keys; a key that matches one is left out."""
     skip: str = ""
     """A URL below which nothing is an input: the output, where it lies inside the source."""
-    schemes: tuple[str, ...] = ()
-    """Of URIs that inventories may name, beside those of their own scheme."""
 
     def __str__(self) -> str:
         return ", ".join(self.urls)

@@ -97,7 +97,7 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
         return listing, None
-    table, each = RegionTable(plan.faces), recipe.faces == "each"
+    table, each = RegionTable(plan.faces or ""), recipe.faces == "each"
     listing = example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
 

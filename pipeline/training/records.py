@@ -81,7 +81,7 @@ class Records:
         """Put the bundle into the output, its description last."""
         product, plan = self._recipe.product, self._plan
         described = Bundle(
-            name=f"{plan.recipe} {plan.preset}".strip(),
+            name=f"{plan.recipe} {plan.preset or ''}".strip(),
             recipe=plan.recipe,
             network=product.network,
             arguments=product.arguments,

@@ -36,7 +36,7 @@ def placed(plan: TrainingSpec) -> TrainingSpec:
 def resolved(plan: TrainingSpec) -> RecipeConfig:
     """The recipe's settings: the preset, what the plan overrides, and its steps. Raises SettingError."""
     steps = {} if plan.steps is None else {"steps": plan.steps}
-    config = recipes.configured(plan.recipe, plan.preset, {**plan.overrides, **steps})
+    config = recipes.configured(plan.recipe, plan.preset or "", {**plan.overrides, **steps})
     if config.batch_size < plan.workers * plan.accumulate:
         raise SettingError(
             f"batch_size is {config.batch_size}; it must be at least workers x accumulate, "

@@ -319,12 +319,18 @@ def test_boxes_that_make_no_sense_are_one_sentence(tmp_path, name, text, words):
         RegionTable(str(tmp_path / name))
 
 
+def test_nothing_is_in_doubt_from_the_threshold_on():
+    """A lower --threshold needs no lower --doubt beside it."""
+    assert Policy(threshold=0.1).doubt == 0.1
+    assert Policy(threshold=0.2, doubt=0.3) == Policy(threshold=0.2, doubt=0.2)
+
+
 def test_settings_that_make_no_sense_are_refused():
     for wrong in ({"detectors": ("none",)}, {"detectors": ()}, {"scales": (99.0,)}):
         with pytest.raises(ValueError, match=r"boxes|scales"):
             Deidentification(**wrong)
     with pytest.raises(ValueError, match="doubt"):
-        Policy(threshold=0.2, doubt=0.3)
+        Policy(threshold=0.2, doubt=0.0)
     for field in dataclasses.fields(Replacement):
         if field.name in ("margin", "strength"):
             with pytest.raises(ValueError, match=field.name):
