@@ -146,7 +146,7 @@ def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]
         yield JobSubmissionClient(url)
     except AuthenticationError as fault:
         raise SubmissionError(
-            f"{doing} failed at {url}: it wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to its file"
+            f"{doing} failed at {url}: it requires a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to its file"
         ) from fault
     except (ConnectionError, RuntimeError) as fault:
         reason = words(fault)

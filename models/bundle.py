@@ -45,7 +45,7 @@ class Bundle:
     training: Mapping[str, Any] = field(default_factory=dict)
     """The training record: preset, settings, steps, data, versions."""
     weights_sha256: str = ""
-    """Of `generator.safetensors`."""
+    """Digest of `generator.safetensors`."""
 
     def __post_init__(self) -> None:
         for name in ("name", "recipe", "network", "weights_sha256"):

@@ -13,7 +13,7 @@ LANDMARKS = 5
 MIRRORED = (1, 0, 2, 4, 3)
 """The order of the landmarks in the mirror."""
 FACE_COLUMNS = 4 + 2 * LANDMARKS
-"""Of a table of faces: left, top, right, bottom, then x and y of each landmark (NaN where they aren't known)."""
+"""Columns of a table of faces: left, top, right, bottom, then x and y of each landmark (NaN where not known)."""
 HIDDEN = 128
 """What stands where a face was cut out, before it is made smaller."""
 FEATHER = 0.08

@@ -18,7 +18,7 @@ from recast.pipeline import reach
 from recast.pipeline.reasons import words
 
 OBJECT_STORE_BYTES = 400 << 20
-"""Of a cluster of our own. Plans and results are small, and pixels never pass through it."""
+"""The object store of a cluster of our own. Plans and results are small, and pixels never pass through it."""
 
 START_TRIES = 3
 

@@ -77,7 +77,7 @@ def _escaped(character: str) -> str:
 
 
 def _logger(level: int, fields: dict[str, Any]) -> FilteringBoundLogger:
-    """Of its own: whoever else uses structlog in this process keeps their settings."""
+    """A logger with settings of its own: whoever else uses structlog in this process keeps their settings."""
     return structlog.wrap_logger(
         structlog.WriteLogger(sys.stderr),
         processors=_PROCESSORS,

@@ -10,7 +10,7 @@ class InputError(Exception):
 
     exit_status = 1
     status: ClassVar[str] = "failed"
-    """Of its row."""
+    """The status of its row."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(f"{kind}: {sentence}")

@@ -61,7 +61,7 @@ def rekey(
     new_passcode_file: str | None = None,
     new_passcode_env: str | None = None,
 ) -> int:
-    """Let another passcode open the seals of OUTPUT; the old one no longer does.
+    """Change the passcode of OUTPUT's sealed originals; the old one no longer opens them.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def audit(
     to
         Where the page goes; by default audit.html in OUTPUT.
     sample
-        How many published images, and how many held ones, are on the page, drawn by chance.
+        How many published images, and how many held ones, are on the page, sampled at random.
     show_held
         Put the originals of held images on the page; it is then as sensitive as they are.
     source

@@ -9,7 +9,7 @@ from recast.jobs.exit_status import DONE
 from recast.jobs.specs import SpecError, place
 from recast.pipeline import events
 
-evaluate_app = App(name="evaluate", help="How good results are: of any 1:1 job, or of a de-identification.")
+evaluate_app = App(name="evaluate", help="Measure the quality of results, or of a de-identification.")
 
 
 @evaluate_app.command

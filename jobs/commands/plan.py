@@ -15,13 +15,13 @@ class PlanOptions(UpscaleOptions):
     """Options of `recast plan`: those of the job, of which --model, --scale, --format and --quality matter most."""
 
     sample: int = 24
-    """Images to work on; of the whole archive, by chance."""
+    """Sample size, drawn at random from the whole archive."""
     hours: float = 24.0
     """How long the whole may take."""
 
 
 def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="*")] = None) -> int:
-    """Say what a job over SOURCE would take: a sample goes through --model here, and the whole is reckoned from it.
+    """Say what a job over SOURCE would take: a sample goes through --model here, and the whole is estimated from it.
 
     Nothing is written. Without --model it is the shipped upscaler for --scale.
     """

@@ -126,7 +126,7 @@ def install(
     name
         By default the job and where its results go.
     keeper
-        Who keeps it: this user's crontab, or this user's systemd.
+        Scheduler: this user's crontab, or this user's systemd.
     replace
         Take the place of a schedule of the same name.
     check

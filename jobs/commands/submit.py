@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from recast.jobs.app import understood
 
-jobs_app = App(name="jobs", help="Recast's jobs on a Ray cluster: which there are, what they say, and how to end one.")
+jobs_app = App(name="jobs", help="List, read the logs of, and stop Recast jobs on a Ray cluster.")
 
 
 def submit(
@@ -21,7 +21,7 @@ def submit(
     Parameters
     ----------
     address
-        Of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
+        Address of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
     follow
         Show the job's log and return its exit status.
     name
@@ -42,7 +42,7 @@ def jobs_list(*, address: str | None = None) -> int:
     Parameters
     ----------
     address
-        Of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
+        Address of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
     """
     from recast.jobs import submission
 
@@ -56,7 +56,7 @@ def jobs_logs(job: str, *, address: str | None = None, follow: bool = False) -> 
     Parameters
     ----------
     address
-        Of the cluster's job server.
+        Address of the cluster's job server.
     follow
         Stay until the job ends, and return its exit status.
     """
@@ -72,7 +72,7 @@ def jobs_stop(job: str, *, address: str | None = None) -> int:
     Parameters
     ----------
     address
-        Of the cluster's job server.
+        Address of the cluster's job server.
     """
     from recast.jobs import submission
 

@@ -67,7 +67,7 @@ class View:
 
     x: float
     y: float
-    """Of the head's middle, in pixels."""
+    """The middle of the head, in pixels."""
     height_px: float
     roll: float
     """Degrees."""

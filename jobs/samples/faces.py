@@ -18,9 +18,9 @@ from recast.pipeline import storage
 from recast.pipeline.storage import FileSystem
 
 PORTRAITS_PER_SCENE = 4
-"""Of the training sets."""
+"""Portraits in the training set for each scene."""
 PORTRAITS_OF_EACH = 20
-"""Of the training set's, of one person."""
+"""How many of the training set's pictures show one person."""
 HELD_OUT_SHARE = 0.2
 FACES_PER_SCENE = (1, 5)
 SCENE_FACE = (0.12, 0.4)
@@ -28,7 +28,7 @@ SCENE_FACE = (0.12, 0.4)
 PORTRAIT_FACE = (0.42, 0.6)
 SHAPES_BEHIND = 14
 MOST_OVERLAP = 0.25
-"""Of a scene's faces: the share of one that another may hide."""
+"""The share of a face that another face of its scene may hide."""
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),

@@ -55,11 +55,11 @@ def _part(part: str, name: str, low: int, high: int) -> str:
     """A star, a number or a range, perhaps with a step, in numbers."""
     found = re.fullmatch(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?", part)
     if not found or (found[1] == "*" and found[2]) or found[3] == "0":
-        raise ValueError(f"{part!r} is no {name} that cron knows")
+        raise ValueError(f"{part!r} is not a valid {name}")
     first = found[1] if found[1] == "*" else str(_number(found[1], name, low, high))
     last = f"-{_number(found[2], name, low, high)}" if found[2] else ""
     if last and int(last[1:]) < int(first):
-        raise ValueError(f"{part!r} is no {name} that cron knows: it ends before it begins")
+        raise ValueError(f"{part!r} is not a valid {name}: it ends before it begins")
     return first + last + (f"/{found[3]}" if found[3] else "")
 
 
@@ -67,7 +67,7 @@ def _number(text: str, name: str, low: int, high: int) -> int:
     names = {"month": MONTHS, "day of the week": DAYS}.get(name, ())
     number = names.index(text) + low if text in names else int(text) if text.isdecimal() else -1
     if not low <= number <= high:
-        raise ValueError(f"{text!r} is no {name}; it must be in {low} to {high}")
+        raise ValueError(f"{text!r} is not a valid {name}; it must be in {low} to {high}")
     return number
 
 

@@ -25,7 +25,7 @@ def fire(manifest: str, *, server: str = SERVER, account: Path = ACCOUNT, look_e
     """Create the RayJob that a file describes, and wait until it is over. Returns 0, or another status if it failed.
 
     Raises:
-        ScheduleError: the API server refuses, or stays away.
+        ScheduleError: the API server refuses, or is unreachable.
     """
     job = yaml.safe_load(Path(manifest).read_text())
     api = _Api(server, account)
@@ -41,7 +41,7 @@ def fire(manifest: str, *, server: str = SERVER, account: Path = ACCOUNT, look_e
             status = api.ask(f"{path}/{name}").get("status") or {}
         except OSError as fault:
             if time.monotonic() - away_since > PATIENCE_S:
-                raise ScheduleError(f"the Kubernetes API stays away: {fault}") from fault
+                raise ScheduleError(f"the Kubernetes API is unreachable: {fault}") from fault
             continue
         away_since = time.monotonic()
         now = f"{status.get('jobDeploymentStatus', '')} {status.get('jobStatus', '')}".strip()

@@ -84,7 +84,7 @@ def _crontab() -> list[str]:
 def _write_crontab(lines: Sequence[str]) -> None:
     done = _called("crontab", "-", text="".join(f"{line}\n" for line in lines))
     if done.returncode:
-        raise ScheduleError(f"crontab refuses: {done.stderr.strip()}")
+        raise ScheduleError(f"crontab rejected the entry: {done.stderr.strip()}")
 
 
 def _units() -> Path:

@@ -9,7 +9,7 @@ from recast.models.networks.retinaface import encoded
 MATCHED = 0.35
 """An anchor that overlaps a face by so much answers for it (the public training's threshold)."""
 NEGATIVES = 7
-"""Of the anchors that answer for no face, the hardest so many for each that does count (OHEM)."""
+"""For each anchor that answers for a face, so many of the hardest others count (OHEM)."""
 
 
 def multibox(

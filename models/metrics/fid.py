@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass
 class Moments:
-    """Of features, gathered batch by batch; two can be joined."""
+    """Mean and covariance of features, gathered batch by batch; two can be joined."""
 
     features: int
 

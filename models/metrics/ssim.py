@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 SIGMA, TRUNCATE = 1.5, 3.5
-"""Of the Gaussian window: 11 x 11 pixels."""
+"""Deviation of the Gaussian window, and where it ends, in deviations: it has 11 x 11 pixels."""
 REACH_PX = int(TRUNCATE * SIGMA + 0.5)
 SIDE_PX = 2 * REACH_PX + 1
 """The side of the window, and so the least side of an image."""

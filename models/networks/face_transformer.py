@@ -13,15 +13,15 @@ from recast.models.faces import LANDMARKS
 from recast.models.networks.face_generator import FOLD, FaceGenerator, on_sphere
 
 ROUNDS = 3
-"""Of signs and sums in a turn: after three, every number depends on every other and on every sign."""
+"""How often signs and sums take turns: after three rounds, every number depends on every other and on every sign."""
 READ_PX, HIDDEN_PX = 8, 4
 """Sides of the squares that a face is read by, and of those that numbers are hidden in."""
 LEFT_ALONE = 8
-"""Of a hiding square's components, from the lowest frequency on, those that are the new face's own."""
+"""How many of a hiding square's components, from the lowest frequency on, are the new face's own."""
 ACROSS, DOWN = 8, 10
 """Hiding squares of a face at 64 px: where every face is, however narrow."""
 BRIGHTEST = 0.9
-"""Of a new face, so that there is room for what is hidden in it."""
+"""The contrast that a new face keeps, so that there is room for what is hidden in it."""
 SURE = 0.0
 """Logit from which on numbers are taken for a face's, and not for what a wrong code makes of them."""
 CHROMA = 1.6

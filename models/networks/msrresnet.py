@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from recast.models.networks.edsr import ResidualBlock
 
 SLOPE = 0.1
-"""Of the leaky ReLUs outside the trunk."""
+"""Negative slope of the leaky ReLUs outside the trunk."""
 
 
 class MSRResNet(nn.Module):

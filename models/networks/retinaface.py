@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from recast.models.faces import LANDMARKS
 
 MEAN = (104.0, 117.0, 123.0)
-"""Of blue, green and red, which the public weights expect to be subtracted."""
+"""Means of blue, green and red, which the public weights expect to be subtracted."""
 STRIDES = (8, 16, 32)
 SIZES = ((16, 32), (64, 128), (256, 512))
 """Sides of the anchors in pixels, at each stride."""
 VARIANCES = 0.1, 0.2
-"""Of centres (in anchors) and of log sizes."""
+"""Variances of centres (in anchors) and of log sizes."""
 BACKBONES = ("mobilenet0.25", "resnet50")
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.2
-"""Of all leaky ReLUs."""
+"""Negative slope of all leaky ReLUs."""
 RESIDUAL = 0.2
 """What residuals are scaled by, at both levels (Wang et al. 2018, section 3.1)."""
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)
-"""Of SRGAN's convolutions, in units of the first; every second halves the image."""
+"""Channels of SRGAN's convolutions, in units of the first; every second halves the image."""
 DENSE = 16
 """Units of its fully connected layer, in the same units."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of RGB in [0, 1]; what torchvision's published weights expect."""
+"""Means and deviations of RGB in [0, 1] that torchvision's published weights expect."""
 VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 """Features of the convolutions, block by block; a max pooling halves the image after each block."""
 
@@ -25,7 +25,7 @@ class VGG(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         self.names: list[str] = []
-        """Of the layers, in order; poolings are `pool1`, ..."""
+        """Names of the layers, in order; poolings are `pool1`, ..."""
         before = 3
         for number, block in enumerate(blocks, 1):
             for place, width in enumerate(block, 1):

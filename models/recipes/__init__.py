@@ -98,7 +98,7 @@ def build(recipe: str, config: RecipeConfig, assets: RecipeAssets = NOTHING) -> 
 
 def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
     if name not in table:
-        raise SettingError(f"there is no {what} {name!r}; there is {', '.join(table)}")
+        raise SettingError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
     return table[name]
 
 

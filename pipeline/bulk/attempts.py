@@ -12,7 +12,7 @@ from typing import Protocol
 FATAL_DEATHS = 2
 """Deaths with an image in hand that condemn it. One may be chance: a node that is lost, memory that another takes."""
 MOST_ATTEMPTS = 12
-"""Of a unit, beyond those that an image is blamed for. Then something else is wrong, and the run stops and says so."""
+"""Deaths of one unit beyond those that an image is blamed for; then something else is wrong, and the run stops."""
 
 
 @dataclass(frozen=True, slots=True)

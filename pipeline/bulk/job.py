@@ -48,9 +48,9 @@ class BulkSettings:
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Images that go through the network together; by default 1 on CPU, where more is no faster, and 8 on GPU."""
     replace: bool = False
-    """Make an output anew that another bundle or other settings made."""
+    """Overwrite results that were made with another bundle or other settings."""
     retry_failed: bool = False
-    """Try inputs again that failed before."""
+    """Retry inputs that failed earlier."""
     prune: bool = False
     """Remove the results of inputs that are gone from the source, their bytes and their rows."""
     limit: Annotated[int, Field(ge=0)] | None = None
@@ -117,7 +117,7 @@ class Summary:
     held: int = 0
     untried: int = 0
     mistakes: int = 0
-    """Of the untried, those that a mistake of Recast's own left so."""
+    """How many of the untried a mistake of Recast's own left so."""
     shards: int = 0
     pruned: int = 0
     """Rows of vanished inputs that were removed."""

@@ -55,7 +55,7 @@ class MismatchError(BulkError):
 
 
 def run(job: BulkJob, progress: Progress, operation: Operation | None = None) -> Summary:
-    """Settle every input of the source that isn't settled yet. Running it again goes on where it stopped.
+    """Settle every input of the source that isn't settled yet. Running it again resumes it.
 
     Args:
         operation: what is done to each input; None: the generator of the job's bundle.

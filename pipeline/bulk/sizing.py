@@ -1,4 +1,4 @@
-"""What a bulk job will take: a sample of the archive is worked on here, and the rest is reckoned."""
+"""What a bulk job will take: a sample of the archive is worked on here, and the rest is estimated from it."""
 
 import random
 import time
@@ -18,9 +18,9 @@ from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import inventory
 
 INDEX_BYTES = 300
-"""Of the index, for each input."""
+"""What the index takes for each input."""
 DRIVER_BYTES = 320
-"""Of the driver's memory, for each settled input (docs/benchmarks.md: 0.3 KiB a row)."""
+"""What the driver's memory takes for each settled input (docs/benchmarks.md: 0.3 KiB a row)."""
 WARMUP = 1
 """Images that go through first and aren't counted."""
 
@@ -32,7 +32,7 @@ class Sizing:
     inputs: int
     sampled: int
     unreadable: int
-    """Of the sampled."""
+    """How many of the sampled can't be read."""
     device: str
     input_bytes: float
     output_bytes: float

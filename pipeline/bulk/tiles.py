@@ -17,7 +17,7 @@ This and the next are for scales up to 2; beyond, what counts is the result's pi
 WHOLE_PIXELS = 2 << 20
 """Up to this many pixels a generator that looks at the whole image gets it whole."""
 BLEND_MARGIN_PX, BLEND_RAMP_PX = 32, 64
-"""Of such a generator's tiles this much is thrown away at inner borders, and this much fades into the neighbour."""
+"""Pixels of such a generator's tiles that are thrown away at inner borders, and that fade into the neighbour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ Sidecars = defaultdict[str, list[dict[str, Any]]]
 """Rows that lie beside a shard, by kind."""
 
 MOST_MISTAKES = 20
-"""Of our own, in a row, after which nobody expects the next input to fare better."""
+"""Mistakes in a row after which nobody expects the next input to fare better."""
 
 
 class MistakesError(Exception):

@@ -55,7 +55,7 @@ class Replacement:
     """
 
     method: Method = "solid"
-    """What stands where a region was: black, a few blocks, or a blur."""
+    """How regions are redacted: filled with black, pixelated, or blurred."""
     shape: Shape = "auto"
     """What is replaced: the ellipse that fills a region and its margin, or all of it; auto: the ellipse for what
     detectors find, all of it for what --boxes names."""

@@ -43,7 +43,7 @@ GUESSERS = 1_000
 """Cores that the arithmetic of guessing gives to who tries."""
 YEAR_S = 365.25 * 24 * 3600
 SECRET_BITS = (20, 40, 60, 80, 128)
-"""Of passcodes: a common password, a good one, five random words, six, a random key."""
+"""Bits of a passcode that is a common password, a good one, five random words, six, a random key."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Found:
 
     @property
     def recall(self) -> float | None:
-        """Of the faces in published images."""
+        """Counts of the faces in published images."""
         seen = self.found + self.missed
         return self.found / seen if seen else None
 
@@ -81,7 +81,7 @@ class Evaluation:
     """Keys of published images with a face that was not found, the first few."""
     identities: int | None = None
     chance: float | None = None
-    """Of recognising who it is without looking."""
+    """The chance of recognising who it is without looking."""
     recognised: dict[str, float] = field(default_factory=dict)
     """Share of faces whose nearest person is the right one: `before`, `after`, and of restored outputs."""
     psnr_db: dict[str, float] = field(default_factory=dict)
@@ -217,7 +217,7 @@ class _Album:
         if instruments.recognizer is not None:
             bundle, network = instruments.recognizer.unpack()
             if not isinstance(network, FaceEmbedder):
-                raise BundleError(f"{instruments.recognizer.url} recognises nobody: it holds {bundle.network}")
+                raise BundleError(f"{instruments.recognizer.url} is not a face recognizer: it holds {bundle.network}")
             self._network = network
         self._embedded: dict[str, list[np.ndarray]] = defaultdict(list)
         self._who: dict[str, list[str]] = defaultdict(list)

@@ -57,7 +57,7 @@ class Comparison:
     notes: Counter[str] = field(default_factory=Counter)
     sums: dict[str, list[float]] = field(default_factory=lambda: {"psnr_db": [], "ssim": [], "lpips": []})
     moments: tuple[Moments, Moments] | None = None
-    """Of results and of targets."""
+    """Numbers of results and of targets."""
 
     def add(self, result: Input, target: Input) -> None:
         """A pair."""

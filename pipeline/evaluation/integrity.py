@@ -22,7 +22,7 @@ MAX_PIXELS = 2**40
 """Results may be as large as they are; the limit on inputs was kept when they were made."""
 SHARDS_AT_ONCE = 4
 BLOCK_BYTES = 8 << 20
-"""Of a shard at a time, beside the image that is being put together."""
+"""How much of a shard is read at a time, beside the image that is being put together."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ MOST_BLOCKS = 2_000_000
 EXTENSION, IMAGE = 0x21, 0x2C
 """How a GIF's blocks begin."""
 SEGMENTS_BYTES = 1 << 22
-"""Of a JPEG so much is looked through for the segments before its pixels."""
+"""So much of a JPEG is looked through for the segments before its pixels."""
 _GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"hdrgainmap")
 _FILMS = (b"GCamera:MotionPhoto", b"Camera:MotionPhoto", b"GCamera:MicroVideo", b"MotionPhoto_Data")
 

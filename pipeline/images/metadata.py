@@ -49,7 +49,7 @@ _UNTRUE_SPACES = {
 _TRUE_STILL = {
     _TIFF: {"Make", "Model", "Software", "Artist", "Copyright", "DateTime", "ImageDescription"},
 }
-"""Of these only so much is carried over."""
+"""Only so much of these is carried over."""
 _UNTRUE = {
     _EXIF_SPACE: {
         "PixelXDimension", "PixelYDimension", "ColorSpace", "ComponentsConfiguration", "CompressedBitsPerPixel",

@@ -28,7 +28,7 @@ class PngFile:
     colour: int
     """0 grey, 2 RGB, 3 palette, 4 grey with opacity, 6 RGB with opacity."""
     transparent: bytes = b""
-    """Of a grey or RGB image: the one colour that is transparent, two bytes a channel."""
+    """The one colour of a grey or RGB image that is transparent, two bytes a channel."""
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None

@@ -14,7 +14,7 @@ from recast.pipeline.input_errors import InputError
 MOST_PAGES = 100_000
 """Pages are counted so far."""
 MOST_LOOKED_INTO = 64
-"""Of so many directories of a file the tags are read."""
+"""The tags of so many directories of a file are read."""
 MOST_VALUES = 1 << 22
 """More values of one tag are not read: a picture has fewer strips."""
 MOST_STRIPS, MOST_EXIF_VALUES = 1 << 20, 1 << 20
@@ -46,7 +46,7 @@ _TYPES = {
 }
 
 Order = Literal["<", ">"]
-"""Of bytes, as in struct."""
+"""The byte order, as in struct."""
 
 
 @dataclass(frozen=True, slots=True)

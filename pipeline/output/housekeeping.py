@@ -109,7 +109,7 @@ def _lost_seals(fs: FileSystem, output: str) -> list[str]:
 
 
 def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> set[str]:
-    """Of the fragments found damaged, those that the run has not overwritten with sound ones."""
+    """The fragments that were found damaged, and that the run has not overwritten with sound ones."""
     if not damaged:
         return set()
     names = {f.name for f in damaged if OWN_NAME.fullmatch(f.name)}

@@ -32,7 +32,7 @@ SETTLE_S = 1.0
 MAX_BYTES = 1 << 16
 MAX_EPOCH = 1 << 53
 WRONG_ETAG = "0" * 32
-"""Of no file."""
+"""The ETag of no file."""
 
 
 class LeaseError(Exception):

@@ -85,7 +85,7 @@ class Row:
     scores: list[dict[str, Any]] | None = None
     """Measures of this image: `name`, `value`, and `by`, the digest of what measured."""
     frames: int | None = None
-    """Of a clip, as the four that follow: how many it has."""
+    """How many frames a clip has; the four that follow are of clips, too."""
     duration_s: float | None = None
     video: str | None = None
     """The key of the film that it is cut from."""

@@ -23,7 +23,7 @@ from recast.pipeline.storage import FileSystem
 Container = Literal["tar", "parquet"]
 BLOCK = 512
 ROW_GROUP_BYTES = 16 << 20
-"""Of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
+"""Bytes of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
 IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False)
 UNKNOWN_OFFSETS = 0x7EC0_57AB_1E00_0000
 """Stand in for the rows' offsets until the images beside them lie where they lie."""
@@ -40,7 +40,7 @@ class Shard(Protocol):
 
     images: int
     sha256: str
-    """Of the whole shard, once it is committed."""
+    """Digest of the whole shard, once it is committed."""
 
     @property
     def length(self) -> int:

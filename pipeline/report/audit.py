@@ -69,7 +69,7 @@ class AuditFacts:
     originals_shown: bool
     """Whether originals of held images were asked for."""
     digest: str
-    """Of the current view: every key, status and sha256."""
+    """Digest of the current view: every key, status and sha256."""
 
     @property
     def not_shown(self) -> tuple[Shown, ...]:

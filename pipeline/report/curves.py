@@ -14,7 +14,7 @@ POINTS = 320
 SMOOTHING = 90
 """The smoothed line's Gaussian has a deviation of 1/90 of the chart's width."""
 WIDTH, HEIGHT = 1000, 300
-"""Of the SVG's own coordinates; the page stretches them."""
+"""Size in the SVG's own coordinates; the page stretches them."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from recast.pipeline.images.pictures import Picture, as_rgb8
 AFFORDABLE_BYTES = 320_000
 """A picture larger than this without loss is kept with little loss instead."""
 LOSSLESS_PIXELS = 1 << 20
-"""Of larger pictures a copy without loss is hardly ever affordable, and takes long to try."""
+"""A copy without loss of larger pictures is hardly ever affordable, and takes long to try."""
 LARGEST_PROFILE_BYTES = 8_000
 BROWSERS_SHOW = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 

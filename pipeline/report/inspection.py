@@ -24,7 +24,7 @@ MOST_REGIONS, MOST_OTHERS = 12, 6
 """Close looks at replaced regions, the smallest first, and at the busiest of the rest."""
 OTHER_PX = (480, 360)
 AROUND = 0.3
-"""Of a region's size, shown around it on each side."""
+"""The share of a region's size that is shown around it on each side."""
 MOST_PIXELS = 400_000_000
 MOST_BYTES = 1 << 30
 AFFORDABLE_BYTES = 400_000

@@ -105,7 +105,7 @@ for (const plot of all(".chart .plot")) {
   });
 }
 
-/* Samples through time; the curves follow along. */
+/* Samples by step; the curves follow along. */
 const scrub = document.querySelector(".scrub input");
 scrub?.addEventListener("input", () => {
   const grids = all(".grid");

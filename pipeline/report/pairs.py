@@ -21,7 +21,7 @@ PAIRS = 10
 WHOLE_PX = 512
 """A result with no longer side than this is shown whole."""
 CROP_PX = (512, 384)
-"""Of a larger one, this much from its middle: two columns of a page, and the height of most screens' half."""
+"""So much of a larger one is shown, from its middle: two columns of a page, and the height of most screens' half."""
 SMOOTH_BYTES = 160_000
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 << 20

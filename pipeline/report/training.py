@@ -23,7 +23,7 @@ RATE = "images_per_s"
 CHECKPOINT = re.compile(r"step-(\d+)\.pt")
 GROUPS = {"G": "Generator", "F": "Generator", "D": "Discriminator"}
 COLUMNS = ("Input", "Output", "Target")
-"""Of grids whose run.json doesn't say."""
+"""The columns of grids whose run.json doesn't name them."""
 MOST_CURVES = 6
 """In one chart; a group with more losses gets several."""
 NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")

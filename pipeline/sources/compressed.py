@@ -18,7 +18,7 @@ from recast.pipeline.storage import FileSystem
 
 CHUNK_BYTES = 1 << 20
 KEPT_BYTES = 32 << 20
-"""Of what went by last, kept for members asked for a little out of order: several threads fetch at once."""
+"""How much of what went by last is kept for members asked for a little out of order: several threads fetch at once."""
 OPEN_AT_ONCE = 4
 """Archives with a pass going on, so that several whose members come in turn don't begin again for each."""
 LARGEST_ZSTD_WINDOW = 1 << 31

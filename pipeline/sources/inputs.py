@@ -39,11 +39,11 @@ class Input:
     size: int = 0
     """Bytes once unpacked; 0 where only reading tells."""
     column: str = ""
-    """Of Parquet: which column has the image; empty where the file has one that is meant."""
+    """The column of a Parquet file that has the image; empty where the file has one that is meant."""
     crc: int = -1
     """CRC-32 of the unpacked bytes, where the archive gives one."""
     sha256: str = ""
-    """Of the bytes, where a former output's index gives one."""
+    """Digest of the bytes, where a previous output's index gives one."""
     alias: str = ""
     """Another name, where its key was changed: the source's, if keys hide it; the output's, if it was brought back."""
     problem: str = ""

@@ -1,4 +1,4 @@
-"""From sources (folders, globs, archives, tables, former outputs; local or any fsspec URL) to a stream of inputs."""
+"""From sources (folders, globs, archives, tables, previous outputs; local or any fsspec URL) to a stream of inputs."""
 
 import fnmatch
 import re
@@ -54,7 +54,7 @@ class Source(Selection):
 
     urls: tuple[str, ...]
     """Each a folder, a glob, one image, a tar, a zip, a Parquet file of images, an inventory table (CSV or Parquet) or
-    a former output; a local path or an fsspec URL."""
+    a previous output; a local path or an fsspec URL."""
     skip: str = ""
     """A URL below which nothing is an input: the output, where it lies inside the source."""
 

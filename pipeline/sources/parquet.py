@@ -19,7 +19,7 @@ from recast.pipeline.sources.parquet_pages import TooLargeError, Window, checked
 from recast.pipeline.storage import FileSystem, StorageError
 
 IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content")
-"""Of several columns that could hold images, the first of these does."""
+"""Where several columns could hold images, the first of these does."""
 KEY_NAMES = ("key", "__key__", "file_name", "filename", "path", "name", "id")
 """Columns that name an image, the first that is there; after them the struct's own `path`, then the row's number."""
 GROUPS_HELD = 2

@@ -12,7 +12,7 @@ _ABOUT = {0: 5, 2: 7, 3: 8}
 """For each kind of page (data, dictionary, data of version 2), the field of its header that tells of its values."""
 MOST_CHUNK_BYTES = 2 << 30
 SLACK_BYTES = 1 << 16
-"""Of a page for other things than values: lengths, definition and repetition levels."""
+"""What a page may take for other things than values: lengths, definition and repetition levels."""
 MOST_DEPTH = 16
 MOST_ELEMENTS = 1 << 20
 LONGEST_HEADER_BYTES = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 LONGEST_HEADER_BYTES = 1 << 20
-"""Of a name or of extended attributes that lie in blocks of their own."""
+"""The most that a name or extended attributes in blocks of their own may take."""
 MOST_GLOBAL_HEADERS = 10_000
 MOST_SPARSE_BLOCKS = 4096
 STREAM_BLOCK_BYTES = 1 << 18

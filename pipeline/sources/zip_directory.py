@@ -31,7 +31,7 @@ class Entry:
     packed_bytes: int
     bytes: int
     offset: int
-    """Of its local header in the file."""
+    """Where its local header lies in the file."""
     mode: int
     """Unix file mode, 0 where the archive was made by a program that has none."""
 

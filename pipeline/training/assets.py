@@ -27,7 +27,7 @@ class TrainingAssets:
     start_from: Packed | None = None
     """The bundle whose weights the product begins with."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Of the contents, by name: another style image makes another training."""
+    """Digests of the contents, by name: another style image makes another training."""
 
     def begin(self, network: nn.Module, product: Product) -> None:
         """Give a fresh product the weights to start from, if there are any. Raises TrainingError if they don't fit."""

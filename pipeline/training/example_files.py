@@ -28,11 +28,11 @@ from recast.pipeline.training.strays import Strays, images_among
 MAX_PIXELS = 1 << 28
 MAX_FILE_BYTES = 1 << 30
 AROUND = 3.0
-"""Of an image of which one face is an example, the square around it that is kept, in longer sides of the face's box."""
+"""Side of the square around a face that is kept as an example, in longer sides of the face's box."""
 READ_CPUS = 0.25
 """Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
 LEAST_BLOCKS = 16
-"""Of the data set, so that reading spreads over the cluster."""
+"""Blocks of the data set, so many that reading spreads over the cluster."""
 TRANSPARENT = "transparent parts are trained on as over white"
 LEAST_ASPECT, MOST_ASPECT = 1.8, 2.2
 """Width over height of an image that shows A and B side by side."""
@@ -50,7 +50,7 @@ class Listing:
 
     @property
     def digest(self) -> str:
-        """Of the images' names and sizes, wherever they lie."""
+        """Digest of the images' names and sizes, wherever they lie."""
         names = sorted({f"{item.key} {item.column} {item.size}" for e in self.examples for item in e.inputs})
         return "sha256:" + hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 

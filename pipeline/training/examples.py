@@ -22,7 +22,7 @@ BATCHES_AHEAD = 2
 TRIED_AT_START = 64
 """Examples that each worker makes before the first step, so that unfit images are refused early."""
 FREE_DISK_SHARE = 0.9
-"""Of the scratch disk's free space, what examples may fill."""
+"""The share of the scratch disk's free space that examples may fill."""
 
 Images = tuple[np.ndarray, ...]
 """An example's images, uint8 [H, W, 3] each."""
@@ -136,7 +136,7 @@ class ExampleSampler:
     seed: int
     rank: int
     batch_size: int
-    """Of this worker."""
+    """Examples that this worker takes in a step."""
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` to `stop`, made a little ahead of time."""

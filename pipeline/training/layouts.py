@@ -123,7 +123,7 @@ def _by_class(inputs: Sequence[Input], url: str) -> list[Example]:
     depth = int(len(tops) == 1 and tops <= TRAINING)
     loose = next((item.key for item in inputs if item.key.count("/") <= depth), None)
     if loose is not None:
-        raise TrainingError(f"{loose} is in no folder of {url}; a training with classes wants a folder for each")
+        raise TrainingError(f"{loose} is in no folder of {url}; training with classes needs one folder per class")
     return [Example(key=item.key, inputs=(item,), label=item.key.split("/")[depth]) for item in inputs]
 
 

@@ -9,7 +9,7 @@ TAGS = ("recipe", "output")
 
 
 class TrainingMetrics:
-    """Of one training; its first worker sets them."""
+    """Metrics of one training run; its first worker sets them."""
 
     def __init__(self, recipe: str, output: str) -> None:
         self._tags = {"recipe": recipe, "output": output}

@@ -99,8 +99,8 @@ class TrainingSpec(TrainingSettings):
     least_workers: Count | None = None
     """A training with fewer waits; None: neither fewer nor more than `workers`."""
     threads_per_worker: int | None = None
-    """Of each worker's tensor operations on a CPU; None: what it has cores for at the start. Kept when a training goes
-    on, for they decide the order of sums, and so the last bits of weights."""
+    """Threads of each worker's tensor operations on a CPU; None: what it has cores for at the start. Kept when a
+    run is resumed, for they decide the order of sums, and so the last bits of weights."""
     log_every: Count = 20
     """Steps that one logged line is the mean of."""
     sample_rows: Count = 6
@@ -120,7 +120,7 @@ class TrainingSpec(TrainingSettings):
 
     def __post_init__(self) -> None:
         if self.least_workers is not None and self.least_workers > self.workers:
-            raise ValueError(f"at least {self.least_workers} workers can't be asked for of at most {self.workers}")
+            raise ValueError(f"at least {self.least_workers} workers exceed the maximum of {self.workers}")
         if self.sizes_multiple > LARGEST_MULTIPLE:
             raise ValueError(
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "

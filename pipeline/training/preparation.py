@@ -30,7 +30,7 @@ class Prepared:
 
     @property
     def run(self) -> dict[str, Any]:
-        """Of run.json."""
+        """The contents of run.json."""
         return self.start.run
 
 

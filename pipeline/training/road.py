@@ -32,7 +32,7 @@ class Outcome:
     output: str
     steps: int
     seconds: float
-    """Of training alone, over all runs of it."""
+    """Seconds of training alone, over all runs of it."""
     scalars: dict[str, float]
     """The last logged line."""
     warnings: tuple[HealthWarning, ...] = ()

@@ -55,7 +55,7 @@ class Start:
     """Where a training begins or goes on, and what its output says of it."""
 
     step: int
-    """Of the newest checkpoint; 0 where there is none."""
+    """The step of the newest checkpoint; 0 where there is none."""
     run: dict[str, Any]
     """The run.json to go on with."""
     data: str = ""

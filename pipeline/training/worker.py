@@ -49,7 +49,7 @@ class Job:
     assets: Any
     """A reference to the training's `TrainingAssets`."""
     threads: int
-    """Of one worker's tensor operations on a CPU."""
+    """Threads of one worker's tensor operations on a CPU."""
     watch: Any
     """A handle to the driver's `ProgressActor`."""
     claim: Claim

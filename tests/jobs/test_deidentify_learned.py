@@ -157,7 +157,7 @@ def test_what_was_done_is_measured(drawn, secrets, tmp_path, worker_here, capsys
         (["--consistent-by", "clip("], "no regular expression"),
         (["--detector", "/no/bundle"], "there is nothing at /no/bundle"),
         (["--keys", "hmac", "--prune", "--include", "*.png", "--passcode-env", "RIGHT"], "--prune"),
-        (["--model", "RECOGNIZER", "--passcode-env", "RIGHT"], "paints no faces"),
+        (["--model", "RECOGNIZER", "--passcode-env", "RIGHT"], "is not a face generator"),
         (["--model", "PASSCODE", "--consistent-by", "folder", "--passcode-env", "RIGHT"], "each image's own code"),
     ],
 )

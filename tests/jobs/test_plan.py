@@ -1,4 +1,4 @@
-"""`recast plan` measures a sample and reckons the whole; nothing is written."""
+"""`recast plan` measures a sample and estimates the whole; nothing is written."""
 
 import json
 

@@ -36,7 +36,7 @@ STYLE = "style_transfer --data single --preset tiny --style-image style.png --lo
         ("pix2pix --data pairs --preset tiny --style-image nope.png", "pix2pix has no use for --style-image"),
         ("style_transfer --data single --preset tiny --style-image style.png", "style_transfer needs --loss-network"),
         ("srgan --data single --preset tiny", "srgan needs --loss-network"),
-        ("classifier --data . --preset tiny", "a training with classes wants a folder for each"),
+        ("classifier --data . --preset tiny", "training with classes needs one folder per class"),
         (f"{STYLE} other.pth", "the loss network must be a VGG"),
         (f"{STYLE} vgg.pth --set content_layers=relu9_9", "the loss network has no layer 'relu9_9'"),
         (f"{STYLE} vgg.pth --set content_layers=relu1_1:nan", "'nan' is no weight of the layer relu1_1"),
@@ -58,7 +58,7 @@ def test_mistakes_end_in_a_sentence(place, capsys, words, says, dry):
     """What the recipe needs is looked at by `--dry-run` and by the training alike."""
     status = cli._status(["train", *words.split(), "--output", "out", *(["--dry-run"] if dry else [])])
     said = capsys.readouterr().err
-    data = ("wants", "side by side", "is not at")
+    data = ("wants", "needs one folder", "side by side", "is not at")
     assert status == (1 if any(word in says for word in data) else 2), said
     assert says in said
     assert "Traceback" not in said

@@ -220,9 +220,9 @@ def test_overrides_are_read_as_their_fields_types():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("gun",), "there is no recipe 'gun'; there is gan, cgan, pix2pix, cyclegan, srresnet"),
-        (("pix2pix", "huge"), "there is no preset of pix2pix 'huge'; there is paper"),
-        (("pix2pix", "tiny", {"ngff": 1}), "there is no setting of pix2pix 'ngff'"),
+        (("gun",), "unknown recipe 'gun'; choose from gan, cgan, pix2pix, cyclegan, srresnet"),
+        (("pix2pix", "huge"), "unknown preset of pix2pix 'huge'; choose from paper"),
+        (("pix2pix", "tiny", {"ngff": 1}), "unknown setting of pix2pix 'ngff'"),
         (("pix2pix", "tiny", {"ngf": "many"}), "ngf is 'many'; it must be of type int"),
         (("pix2pix", "tiny", {"mirror": "perhaps"}), "mirror is 'perhaps'; it must be true or false"),
         (("pix2pix", "tiny", {"norm": "layer"}), "norm is 'layer'; it must be one of batch, instance, none"),

@@ -46,7 +46,7 @@ class FacePainter:
         """
         bundle, network = packed.unpack()
         if not isinstance(network, (FaceGenerator, FaceTransformer)):
-            raise BundleError(f"{packed.url} paints no faces: it holds the network {bundle.network}")
+            raise BundleError(f"{packed.url} is not a face generator: it holds the network {bundle.network}")
         self.action = "passcode" if isinstance(network, FaceTransformer) else "deidentify"
         if back and self.action != "passcode":
             raise BundleError(

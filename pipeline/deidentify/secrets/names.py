@@ -22,13 +22,13 @@ from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import ClashError
 
 HEX_DIGITS = 32
-"""Of a hidden key: 128 bits, so that no two names share one."""
+"""The length of a hidden key: 128 bits, so that no two names share one."""
 ENDINGS = frozenset({
     ".apng", ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
     ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
     ".tiff", ".webp",
 })  # fmt: skip
-"""Of image formats; any other ending may be a part of a name, and is hidden with it."""
+"""Endings of image formats; any other ending may be a part of a name, and is hidden with it."""
 
 Renames = Callable[[Iterator[Input], bool], Iterator[Input]]
 """A listing -> the same under other keys; the flag says whether this is a run, which may write, or only a look."""

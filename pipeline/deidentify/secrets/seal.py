@@ -30,7 +30,7 @@ FORMAT = "recast-seal/1"
 LOCK = "seals/lock.json"
 NONCE_BYTES, KEY_BYTES, SALT_BYTES = 12, 32, 16
 COSTS = {"n": 2**17, "r": 8, "p": 1}
-"""Of scrypt, as OWASP recommends: 128 MiB and some tenths of a second for each guess."""
+"""Cost parameters of scrypt, as OWASP recommends: 128 MiB and some tenths of a second for each guess."""
 LEAST_N, MOST_N, LEAST_R, MOST_R, MOST_P = 2**14, 2**20, 8, 32, 16
 """What a file may ask of scrypt: less would make guessing cheap, more would stop whoever opens it."""
 MOST_STRETCHING_BYTES = 1 << 30

@@ -26,10 +26,13 @@ def test_crons_words_become_numbers(text, numbers):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("0 2 * *", "has 4 fields; cron has five"), ("60 * * * *", "'60' is no minute; it must be in 0 to 59"),
-        ("0 24 * * *", "no hour"), ("0 0 0 * *", "no day of the month"), ("0 0 * 13 *", "no month"),
-        ("0 0 * * 8", "no day of the week"), ("0 0 * * wed-mon", "ends before it begins"), ("*/0 * * * *", "'*/0'"),
-        ("a b c d e", "'a' is no minute"), ("@never", "has 1 fields"), ("1;rm * * * *", "no minute"),
+        ("0 2 * *", "has 4 fields; cron has five"), ("60 * * * *", "'60' is not a valid minute; it must be in 0 to 59"),
+        ("0 24 * * *", "not a valid hour"),
+        ("0 0 0 * *", "not a valid day of the month"),
+        ("0 0 * 13 *", "not a valid month"),
+        ("0 0 * * 8", "not a valid day of the week"), ("0 0 * * wed-mon", "ends before it begins"),
+        ("*/0 * * * *", "'*/0'"),
+        ("a b c d e", "'a' is not a valid minute"), ("@never", "has 1 fields"), ("1;rm * * * *", "not a valid minute"),
     ],
 )  # fmt: skip
 def test_what_no_cron_takes_is_refused_in_a_sentence(text, says):

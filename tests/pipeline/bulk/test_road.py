@@ -297,7 +297,7 @@ class TestRunsInThisProcess:
         assert len(view(tmp_path / "out")) == 12
 
     def test_every_kind_of_source_gives_the_same_images(self, source, tmp_path, model):
-        """A folder; a compressed tar, Parquet with images and a table of URIs together; and a former output of them."""
+        """A folder; a compressed tar, Parquet with images and a table of URIs; and a previous output of them."""
         names = [p.name for p in sorted(source.iterdir()) if p.suffix == ".png"]
         packed, stored, listed = names[::3], names[1::3], names[2::3]
         subprocess.run(["tar", "-czf", tmp_path / "in.tar.gz", "-C", source, *packed], check=True)

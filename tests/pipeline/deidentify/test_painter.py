@@ -139,7 +139,7 @@ def test_the_way_back_undoes_the_last_face_first(transformer):
 def test_only_bundles_that_paint_faces_paint_faces(generator, tmp_path):
     with pytest.raises(BundleError, match="there is no way back"):
         FacePainter(generator, KEY, back=True)
-    with pytest.raises(BundleError, match="paints no faces"):
+    with pytest.raises(BundleError, match="is not a face generator"):
         FacePainter(bundles.fetch(begun("recognizer", tmp_path)), KEY)
 
 

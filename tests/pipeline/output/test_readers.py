@@ -109,7 +109,7 @@ def test_hugging_face_datasets_reads_parquet_shards(in_parquet):
 
 @pytest.mark.parametrize("container", ["tar", "parquet"])
 def test_an_output_is_a_source(tmp_path, container):
-    """The images of a former output, under their keys there, from either kind of shard."""
+    """The images of a previous output, under their keys there, from either kind of shard."""
     output = made(tmp_path, shards=container)
     rows = duckdb.sql(f"select key, sha256 from '{output}/index/*.parquet' where status = 'ok'").fetchall()
     items = list(inventory(Source(urls=(str(output),)), over := PassedOver()))

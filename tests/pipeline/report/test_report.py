@@ -104,9 +104,9 @@ def test_trends_show_what_changed_from_run_to_run(upscaled: Path) -> None:
         when = f"2026-11-{day}T02:00:00Z"
         manifest(upscaled, f"202611{day}", counts=counts, images_per_s=rate, finished_at=when, seconds={"wall": 60.0})
     page = Page(report.render(str(upscaled)))
-    assert "Inputs settled 80 in the newest run, usually 48, at most 100" in page.text
-    assert "Failed or held 25 % in the newest run, usually 0 %, at most 25 %" in page.text
-    assert "Images per second 1.00 in the newest run, usually 2.00, at most 3.00" in page.text
+    assert "Inputs settled 80 in the newest run, median 48, max 100" in page.text
+    assert "Failed or held 25 % in the newest run, median 0 %, max 25 %" in page.text
+    assert "Images per second 1.00 in the newest run, median 2.00, max 3.00" in page.text
     (rates,) = [label for label in page.values("aria-label") if label.startswith("Images per second")]
     assert "22 Nov 2026, 02:00 UTC: nothing to do; 23 Nov 2026, 02:00 UTC: 3.00" in rates
 

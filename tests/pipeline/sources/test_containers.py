@@ -1,4 +1,4 @@
-"""Compressed tars, Parquet files of images, inventory tables and former outputs as sources, and several at once."""
+"""Compressed tars, Parquet files of images, inventory tables and previous outputs as sources, and several at once."""
 
 import csv
 import gzip
