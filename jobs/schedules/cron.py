@@ -1,7 +1,11 @@
 """Cron's five fields: checked, and said in systemd's way."""
 
+import datetime
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from cronsim import CronSim, CronSimError
 
 MACROS = {
     "@hourly": "0 * * * *",
@@ -15,6 +19,8 @@ MACROS = {
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))
+BEGINNING = datetime.datetime(2000, 1, 1)
+"""A time to count from, which nothing here depends on."""
 
 
 @dataclass(frozen=True)
@@ -34,41 +40,48 @@ class Cron:
                 "month, day of the week (0 2 * * *: daily at two)"
             )
         numbered = tuple(
-            ",".join(_part(part, name, low, high) for part in field.lower().split(","))
-            for field, (name, low, high) in zip(fields, FIELDS, strict=True)
+            ",".join(_part(part, position) for part in field.lower().split(","))
+            for position, field in enumerate(fields)
         )
+        if not _taken(" ".join(numbered)):
+            raise ValueError(f"the schedule {text!r} never comes due: none of its months has such a day")
         return cls(" ".join(numbered), numbered)
 
     def on_calendar(self) -> list[str]:
         """systemd's OnCalendar expressions, any of which fires. Cron's two kinds of days are either-or where both are
-        given; systemd's are both-and, so that takes two."""
+        given without a star; systemd's are both-and, so that takes two."""
         minute, hour, day, month, weekday = self.fields
         time = f"{_spread(hour, 0)}:{_spread(minute, 0)}:00"
         date = f"*-{_spread(month, 1)}-"
-        if weekday == "*":
-            return [f"{date}{_spread(day, 1)} {time}"]
-        named = f"{_weekdays(weekday)} {date}* {time}"
-        return [named] if day == "*" else [named, f"{date}{_spread(day, 1)} {time}"]
+        cron = CronSim(self.text, BEGINNING)
+        named = "" if weekday == "*" else f"{_weekdays(day for day in cron.weekdays if isinstance(day, int))} "
+        if cron.day_and:
+            return [f"{named}{date}{_spread(day, 1)} {time}"]
+        return [f"{named}{date}* {time}", f"{date}{_spread(day, 1)} {time}"]
 
 
-def _part(part: str, name: str, low: int, high: int) -> str:
-    """A star, a number or a range, perhaps with a step, in numbers."""
-    found = re.fullmatch(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?", part)
-    if not found or (found[1] == "*" and found[2]) or found[3] == "0":
-        raise ValueError(f"{part!r} is not a valid {name}")
-    first = found[1] if found[1] == "*" else str(_number(found[1], name, low, high))
-    last = f"-{_number(found[2], name, low, high)}" if found[2] else ""
-    if last and int(last[1:]) < int(first):
-        raise ValueError(f"{part!r} is not a valid {name}: it ends before it begins")
-    return first + last + (f"/{found[3]}" if found[3] else "")
+def _part(part: str, position: int) -> str:
+    """One part of the field at a position, its words as numbers."""
+    name, low, high = FIELDS[position]
+    words = {"month": MONTHS, "day of the week": DAYS}.get(name, ())
+    numbered = re.sub(r"[a-z]+", lambda word: str(words.index(word[0]) + low) if word[0] in words else word[0], part)
+    alone = " ".join(numbered if place == position else "*" for place in range(len(FIELDS)))
+    if re.fullmatch(r"[\d*/-]+", numbered) and _taken(alone):
+        return numbered
+    if re.fullmatch(r"\w+", part):
+        raise ValueError(f"{part!r} is not a valid {name}; it must be in {low} to {high}")
+    span = re.match(r"(\d+)-(\d+)", numbered)
+    turned = ": it ends before it begins" if span and int(span[1]) > int(span[2]) else ""
+    raise ValueError(f"{part!r} is not a valid {name}{turned}")
 
 
-def _number(text: str, name: str, low: int, high: int) -> int:
-    names = {"month": MONTHS, "day of the week": DAYS}.get(name, ())
-    number = names.index(text) + low if text in names else int(text) if text.isdecimal() else -1
-    if not low <= number <= high:
-        raise ValueError(f"{text!r} is not a valid {name}; it must be in {low} to {high}")
-    return number
+def _taken(expression: str) -> bool:
+    """Whether cron takes five fields of numbers, and they come to pass at some time."""
+    try:
+        CronSim(expression, BEGINNING)
+    except CronSimError:
+        return False
+    return True
 
 
 def _spread(field: str, low: int) -> str:
@@ -80,12 +93,6 @@ def _spread(field: str, low: int) -> str:
     return ",".join(parts)
 
 
-def _weekdays(field: str) -> str:
-    """Numbers as names, ranges and steps written out, for Sunday is 0 and 7 here and comes last there."""
-    days: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, dash, last = span.partition("-")
-        low, high = (0, 6) if span == "*" else (int(first), int(last) if dash else 6 if step else int(first))
-        days |= {day % 7 for day in range(low, high + 1, int(step or 1))}
-    return ",".join(DAYS[day].capitalize() for day in sorted(days, key=lambda day: (day - 1) % 7))
+def _weekdays(days: Iterable[int]) -> str:
+    """Numbers as names, for Sunday is 0 and 7 here and comes last there."""
+    return ",".join(DAYS[day].capitalize() for day in sorted({day % 7 for day in days}, key=lambda day: (day - 1) % 7))
