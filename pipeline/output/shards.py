@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,8 +24,6 @@ BLOCK = 512
 ROW_GROUP_BYTES = 16 << 20
 """Bytes of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
 IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False)
-UNKNOWN_OFFSETS = 0x7EC0_57AB_1E00_0000
-"""Stand in for the rows' offsets until the images beside them lie where they lie."""
 
 
 class ScratchError(Exception):
@@ -154,6 +151,8 @@ class TarShard(_Temporary):
 class ParquetShard(_Temporary):
     """The index's rows with the image beside each, as Hugging Face's `datasets` has them: `image: {bytes, path}`.
 
+    Where an image lies is known once it is written: so `offset` is null here, and stands in the fragment alone.
+
     Nothing is compressed, encoded by dictionary or summed up in statistics. So an image lies in the file as it is, for
     plain ranged reads, and a unit done twice gives shards of the same layout, whenever and by whichever run.
     """
@@ -199,9 +198,6 @@ class ParquetShard(_Temporary):
         if not self._waiting:
             return
         rows, images = [row for row, _ in self._waiting], [image for _, image in self._waiting]
-        unknown = np.arange(UNKNOWN_OFFSETS, UNKNOWN_OFFSETS + len(rows), dtype=np.int64)
-        for row, stand_in in zip(rows, unknown.tolist(), strict=True):
-            row.offset = stand_in
         pairs = pa.array([{"bytes": i, "path": r.member} for r, i in self._waiting], IMAGE.type)
         start = self._file.tell()
         self._writer.write_table(table(rows, {}).append_column(IMAGE, pairs), row_group_size=len(rows))
@@ -209,8 +205,6 @@ class ParquetShard(_Temporary):
         group = os.pread(self._file.fileno(), self._file.tell() - start, start)
         for row, place in zip(rows, _places(group, images), strict=True):
             row.offset = start + place
-        known = np.array([row.offset for row in rows], np.int64).tobytes()
-        os.pwrite(self._file.fileno(), known, start + group.index(unknown.tobytes()))
         self._waiting, self._waiting_bytes = [], 0
 
 
