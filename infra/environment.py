@@ -103,7 +103,7 @@ def check(choice: Choice) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
     parser.add_argument("step", choices=("install", "check"))
     parser.add_argument("--torch", choices=CHOICES, default="auto", help="which build; auto: the one that pip prefers")
     given = parser.parse_args(arguments)

@@ -131,7 +131,7 @@ def _handler(proxy: S3Proxy) -> type[BaseHTTPRequestHandler]:
                 status, headers, answer = self._forwarded(body)
                 self._answer(status, headers, answer, cut=fate == "cut answer")
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = any  # noqa: N815
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = any  # noqa: N815  # what http.server calls
 
         def _forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             server = http.client.HTTPConnection(proxy.target, timeout=30)

@@ -238,4 +238,4 @@ def _line(canvas: np.ndarray, ends: list[tuple[float, float]], colour: Colour, w
 
 
 def _mix(one: Colour, other: Colour, share: float) -> Colour:
-    return tuple(a + (b - a) * share for a, b in zip(one, other, strict=True))  # type: ignore[return-value]
+    return tuple(a + (b - a) * share for a, b in zip(one, other, strict=True))  # type: ignore[return-value]  # of three

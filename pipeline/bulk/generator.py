@@ -58,7 +58,7 @@ class Generator(Operator):
         self._layout = self._fitting_layout(network)
         self.network = network.to(self.device)
         if self._layout is not None:
-            self.network = self.network.to(memory_format=self._layout)  # type: ignore[call-overload]
+            self.network = self.network.to(memory_format=self._layout)  # type: ignore[call-overload]  # torch omits it
 
     def _fitting_layout(self, network: nn.Module) -> torch.memory_format | None:
         """Convolutions are fastest pixel by pixel. Where there are none, values may stay as they lie."""

@@ -55,7 +55,7 @@ class _Scratch:
     """A layer's values for the whole image, [H, W, C] in an unnamed file, and their statistics."""
 
     def __init__(self, height: int, width: int, channels: int) -> None:
-        self._file = tempfile.TemporaryFile(prefix="recast-layer-")  # noqa: SIM115 (closed by `close`)
+        self._file = tempfile.TemporaryFile(prefix="recast-layer-")  # noqa: SIM115  # closed by `close`
         _reserve(self._file.fileno(), 4 * height * width * channels)
         self.values = np.memmap(self._file, np.float32, "w+", shape=(height, width, channels))
         self._sums = np.zeros((2, channels))

@@ -97,7 +97,7 @@ def _picture(data: bytes, max_pixels: int) -> Picture:
             if found is None:
                 raise
             decoded = _by_samples(found, data, max_pixels)
-    turn = _TURNS.get(decoded.orientation, lambda upright: upright)
+    turn: Callable[[np.ndarray], np.ndarray] = _TURNS.get(decoded.orientation, np.asarray)
     pixels = np.ascontiguousarray(turn(decoded.pixels))
     return Picture(
         pixels=pixels,

@@ -94,7 +94,7 @@ class _Temporary:
 
     def __init__(self, suffix: str) -> None:
         with _scratch():
-            self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115 (closed by __exit__)
+            self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115  # closed by `__exit__`
         self.images, self.sha256 = 0, ""
 
     def _describe(self, row: Row, image: bytes, extension: str) -> None:

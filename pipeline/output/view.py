@@ -20,7 +20,7 @@ def path_of(key: str, format: str) -> str:
     return key if os.path.splitext(key)[1].lower() in endings else key + endings[0]
 
 
-class OutputFileSystem(AbstractFileSystem):
+class OutputFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec publishes no types
     """Read-only. `fsspec.filesystem("recast", fo="s3://bucket/out")`, or `recast://sub/a.png::s3://bucket/out`.
 
     The index is read once, when the file system is made: later runs show in a new one. Memory: some 500 bytes an image.

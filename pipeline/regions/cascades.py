@@ -24,7 +24,7 @@ class Cascades:
     """Frontal faces, and profiles to both sides."""
 
     def __init__(self) -> None:
-        folder = cv2.data.haarcascades  # type: ignore[attr-defined]
+        folder = cv2.data.haarcascades  # type: ignore[attr-defined]  # cv2 omits it
         self._frontal = cv2.CascadeClassifier(f"{folder}haarcascade_frontalface_default.xml")
         self._profile = cv2.CascadeClassifier(f"{folder}haarcascade_profileface.xml")
         self.name = f"cascades of OpenCV {cv2.__version__}"

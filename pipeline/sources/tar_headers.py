@@ -24,7 +24,7 @@ class _Header(tarfile.TarInfo):
     def fromtarfile(cls, archive: Any) -> Any:
         try:
             return super().fromtarfile(archive)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as fault:  # type: ignore[attr-defined]
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as fault:  # type: ignore[attr-defined]  # typeshed omits it
             if archive.offset == 0:
                 raise
             raise HeaderFaultError(str(fault)) from fault  # the library would take it for the archive's end
@@ -32,21 +32,21 @@ class _Header(tarfile.TarInfo):
     def _proc_member(self, archive: Any) -> Any:
         if self.size < 0:
             raise HeaderFaultError("a member's size is negative")
-        return super()._proc_member(archive)  # type: ignore[misc]
+        return super()._proc_member(archive)  # type: ignore[misc]  # typeshed omits it
 
     def _proc_gnulong(self, archive: Any) -> Any:
         self._check()
-        return super()._proc_gnulong(archive)  # type: ignore[misc]
+        return super()._proc_gnulong(archive)  # type: ignore[misc]  # typeshed omits it
 
     def _proc_pax(self, archive: Any) -> Any:
         self._check()
         if len(archive.pax_headers) > MOST_GLOBAL_HEADERS:
             raise HeaderFaultError(f"it has more than {MOST_GLOBAL_HEADERS:,} global attributes")
-        return super()._proc_pax(archive)  # type: ignore[misc]
+        return super()._proc_pax(archive)  # type: ignore[misc]  # typeshed omits it
 
     def _proc_sparse(self, archive: Any) -> Any:
         """Pass over the map of a sparse file, which is never read."""
-        _, more, size = self._sparse_structs  # type: ignore[attr-defined]
+        _, more, size = self._sparse_structs  # type: ignore[attr-defined]  # typeshed omits it
         for _ in range(MOST_SPARSE_BLOCKS):
             if not more:
                 break
@@ -56,7 +56,7 @@ class _Header(tarfile.TarInfo):
             raise HeaderFaultError("a sparse file has too many pieces")
         self.sparse: Any = []
         self.offset_data = archive.fileobj.tell()
-        archive.offset = self.offset_data + self._block(self.size)  # type: ignore[attr-defined]
+        archive.offset = self.offset_data + self._block(self.size)  # type: ignore[attr-defined]  # typeshed omits it
         self.size = size
         return self
 
@@ -80,7 +80,7 @@ def members(file: Any, *, forwards: bool) -> Iterator[tarfile.TarInfo]:
     ) as archive:
         begun = -1
         while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]
+            archive.members.clear()  # type: ignore[attr-defined]  # typeshed omits it
             if member.offset <= begun or member.size < 0 or archive.offset <= member.offset:
                 raise HeaderFaultError("a header leads back to what was read before")
             begun = member.offset

@@ -50,7 +50,7 @@ class ExampleCache:
         self.notes: Counter[str] = Counter()
         """What one should know of images, each with the number of examples that it is true of."""
         self._kept: list[Images | _Place] = []
-        self._scratch = tempfile.TemporaryFile(prefix="recast-examples-")  # noqa: SIM115 - as long as the shard
+        self._scratch = tempfile.TemporaryFile(prefix="recast-examples-")  # noqa: SIM115  # open as long as the shard
         free = shutil.disk_usage(tempfile.gettempdir()).free * FREE_DISK_SHARE
         held = 0
         for row in rows:

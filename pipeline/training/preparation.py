@@ -12,6 +12,7 @@ from recast.pipeline.training import example_files
 from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import Listing
+from recast.pipeline.training.layouts import classes
 from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
 
@@ -51,8 +52,8 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     recipe = recipes.RECIPES[plan.recipe].recipe
     listing, table = _listed(plan, config)
     start = same_data(start, plan, listing)
-    classes = example_files.classes(listing.examples) if recipe.labelled else ()
-    assets = fetched(plan, classes, faces=table.name if table else "")
+    labels = classes(listing.examples) if recipe.labelled else ()
+    assets = fetched(plan, labels, faces=table.name if table else "")
     start = same_provisions(start, plan, assets.digests)
     built = _built(plan, config, assets)
     if start.changes:

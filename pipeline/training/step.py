@@ -47,7 +47,7 @@ class WorkerRoad:
             if world > 1:
                 recipe.networks[name] = DistributedDataParallel(network, broadcast_buffers=False)
         for network in recipe.fixed.values():
-            network.to(device, memory_format=layout)  # type: ignore[call-overload]
+            network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch omits it
         self.averaged = copy.deepcopy(self._product).requires_grad_(False) if ema_decay else None
         self.scalers = {
             name: torch.amp.GradScaler(device.type, enabled=plan.precision == "fp16") for name in recipe.optimizers

@@ -42,18 +42,18 @@ def resident_mib() -> float:
 def measure(case: str, format: str) -> None:
     network, arguments, descriptor = CASES[case]
     generator = Generator(NETWORKS[network](**arguments), descriptor, device="cpu", precision="fp32", batch_size=1)
-    encoder = Encoder(format=format)  # type: ignore[arg-type]
+    encoder = Encoder(format=format)
     data = sys.stdin.buffer.read()
     before, began = resident_mib(), time.perf_counter()
     picture = decode(data, 10**9)
     (result,) = generator([picture])
-    encoded = encoder.encode(result.picture)  # type: ignore[union-attr,arg-type]
+    encoded = encoder.encode(result.picture)
     facts = {
         "seconds": time.perf_counter() - began,
         "mib": peak_mib() - before,
-        "pixels_mib": (picture.pixels.nbytes + result.picture.pixels.nbytes) / 2**20,  # type: ignore[union-attr]
+        "pixels_mib": (picture.pixels.nbytes + result.picture.pixels.nbytes) / 2**20,
         "encoded_mib": len(encoded) / 2**20,
-        "note": result.picture.notes[-1],  # type: ignore[union-attr]
+        "note": result.picture.notes[-1],
     }
     print(json.dumps(facts))
 

@@ -70,7 +70,7 @@ def difference(archive: str, bundle: str, device: str, precision: Precision) -> 
     results = []
     for each in ("fp32", precision):
         described, network = bundles.fetch(bundle).unpack()
-        generator = Generator(network, described.descriptor, device=device, precision=each, batch_size=1)  # type: ignore[arg-type]
+        generator = Generator(network, described.descriptor, device=device, precision=each, batch_size=1)
         made = [result for picture in pictures for result in generator([picture])]
         results.append(
             np.stack([m.picture.pixels.astype(np.int32) for m in made if isinstance(m, Result) and m.picture])

@@ -51,7 +51,7 @@ def translator(folder: Path) -> str:
     network = NETWORKS["resnet_generator"](**arguments)
     descriptor = Descriptor(task="translate", size_multiple=4, value_range=(-1.0, 1.0))
     facts = {"name": "small", "recipe": "cyclegan", "network": "resnet_generator", "arguments": arguments}
-    write(Bundle(**facts, descriptor=descriptor), network, folder)  # type: ignore[arg-type]
+    write(Bundle(**facts, descriptor=descriptor), network, folder)
     return str(folder)
 
 

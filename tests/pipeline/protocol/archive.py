@@ -92,7 +92,7 @@ def job(**changes: object) -> BulkJob:
     """A job over the archive; two images a shard, so that there are several."""
     source = Source(urls=(SOURCE,), skip=OUTPUT)
     facts = {"job": "translate", "source": source, "output": OUTPUT, "shard_images": 2, "actors": 1}
-    return BulkJob(**{**facts, **changes})  # type: ignore[arg-type]
+    return BulkJob(**{**facts, **changes})
 
 
 def deidentification(*, hidden: bool = False, **changes: object) -> tuple[BulkJob, Operation]:

@@ -79,7 +79,7 @@ class Clock(types.ModuleType):
 
 class _DateTime(datetime.datetime):
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+    def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(running().bucket.now_s + running().skew_s, tz)
 
 
@@ -93,7 +93,7 @@ def _identifiers() -> types.ModuleType:
     """Unique, and the same when a test is repeated."""
     count = itertools.count()
     made = types.ModuleType("uuid")
-    digest = lambda: hashlib.blake2b(str(next(count)).encode(), digest_size=16).digest()  # noqa: E731
+    digest = lambda: hashlib.blake2b(str(next(count)).encode(), digest_size=16).digest()  # noqa: E731  # as short as what it replaces
     vars(made).update({**vars(uuid), "uuid4": lambda: uuid.UUID(bytes=digest())})
     return made
 
@@ -181,7 +181,7 @@ def simulated() -> Iterator[None]:
     stand_ins = {"ThreadPoolExecutor": Inline, "time": Clock(), "datetime": _dates(), "uuid": _identifiers()}
     quiet = structlog.wrap_logger(structlog.PrintLogger(), processors=[_dropped])
     with pytest.MonkeyPatch.context() as patch, bulk_runs_here():
-        import recast.jobs.index  # noqa: F401 (so that all that writes outputs is replaced below)
+        import recast.jobs.index  # noqa: F401  # so that all that writes outputs is replaced below
 
         for name, module in list(sys.modules.items()):
             if name.startswith("recast.") and module is not None:

@@ -40,7 +40,7 @@ def train(last: int = LAST) -> None:
 
 def newest(checkpoints: Checkpoints) -> int:
     """The step that a worker goes on with."""
-    return Worker._newest(SimpleNamespace(checkpoints=checkpoints, _warn=lambda *_: None))  # type: ignore[arg-type]
+    return Worker._newest(SimpleNamespace(checkpoints=checkpoints, _warn=lambda *_: None))
 
 
 def _network(step: int) -> nn.Module:
@@ -58,7 +58,7 @@ def _records(checkpoints: Checkpoints, confirmed: Callable[[], None]) -> Records
     assets = SimpleNamespace(digests={}, assets=SimpleNamespace(classes=()))
     recipe, road = SimpleNamespace(product=described), SimpleNamespace(device="cpu")
     config = RecipeConfig(steps=LAST, batch_size=1, learning_rate=1e-3)
-    return Records(plan, config, recipe, road, checkpoints, {}, {}, assets, confirmed)  # type: ignore[arg-type]
+    return Records(plan, config, recipe, road, checkpoints, {}, {}, assets, confirmed)
 
 
 def _published(bucket: Bucket) -> Iterator[str]:
