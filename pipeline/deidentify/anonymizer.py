@@ -1,4 +1,4 @@
-"""Pictures in, pictures without their regions out, or a reason to hold them back: the generator of `recast deidentify`.
+"""Pictures in, pictures without their regions out, or a reason to hold them back: the operator of `recast deidentify`.
 
 It fails closed. What can't be looked at, what a detector is not sure about, and what is still found afterwards is held,
 not published.
@@ -22,14 +22,14 @@ from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.output.rows import Row
 from recast.pipeline.regions.detectors import Detector, NotFiniteError, numbered
 from recast.pipeline.regions.region import Region, union
-from recast.pipeline.regions.tables import RegionTable, misplaced
+from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources.inputs import Input
 
 FACE = "face"
 """The kind of regions that a painter gives new faces."""
 
 MOSTLY, BESIDE = 0.8, 0.3
-"""Of a doubtful find, the share that is replaced anyway: from the one on it is no reason to hold an image; from the
+"""The share of a doubtful detection that is replaced anyway: from the one on it is no reason to hold an image; from the
 other on it is the same head, seen at another size, and replaced as well."""
 BLACK = 0.5
 """What is found a second time, and has so much black in it, is found for its outline."""
@@ -97,28 +97,31 @@ class Anonymizer(Operator):
         """By all detectors together in all that a person may see in each image, those that are at least doubtful.
 
         Raises:
-            NotFiniteError: a detector gave no numbers.
+            NotFiniteError: a detector gave values that can't be used.
         """
         found: list[list[Region]] = [[] for _ in images]
         for turn in range(max(map(len, images), default=0)):
             numbers = [n for n, seen in enumerate(images) if turn < len(seen)]
             for detector in self.detectors:
                 for n, more in zip(numbers, detector([images[n][turn] for n in numbers]), strict=True):
-                    found[n] += [region for region in map(numbered, more) if region.score >= self.policy.doubt]
+                    regions = [numbered(region, *images[n][turn].shape[:2]) for region in more]
+                    found[n] += [region for region in regions if region.score >= self.policy.doubt]
         return [union([regions]) for regions in found]
 
     def _decided(self, picture: Picture, key: str, found: Sequence[Region]) -> list[Region] | Result | InputError:
         """What is to be replaced in a picture; or the picture as it is; or why it is held."""
         if not self.detectors and not (self.table is not None and key in self.table):
             return HeldError("no-entry", "no detector looks at it, and no table of boxes has an entry for it")
-        table = self.table.of(key) if self.table is not None else []
-        for region in table:
-            if unfit := misplaced(region, picture.width, picture.height):
-                return unfit
-        sure, doubtful = self._sorted(found)
-        regions = self._distinct(union([table, sure]))
-        doubtful = [region for region in doubtful if self._covered(region, regions) < MOSTLY]
-        beside = [region for region in doubtful if self._covered(region, regions) >= BESIDE]
+        try:
+            table = self.table.fitted(key, picture.height, picture.width) if self.table is not None else []
+        except HeldError as unfit:
+            return unfit
+        shape = picture.pixels.shape
+        accepted, doubtful = self._sorted(found)
+        regions = self._distinct(union([table, accepted]), shape)
+        shares = [(region, self._covered(region, regions, shape)) for region in doubtful]
+        doubtful = [region for region, share in shares if share < MOSTLY]
+        beside = [region for region, share in shares if BESIDE <= share < MOSTLY]
         if alone := [region for region in doubtful if region not in beside]:
             worst = max(alone, key=lambda r: r.score)
             return HeldError(
@@ -131,18 +134,18 @@ class Anonymizer(Operator):
             return HeldError("too-many", f"{len(regions):,} regions, more than {self.policy.most_regions:,}")
         return regions or self._without(picture, key)
 
-    def _distinct(self, regions: Sequence[Region]) -> list[Region]:
+    def _distinct(self, regions: Sequence[Region], shape: tuple[int, ...]) -> list[Region]:
         """Regions without those that lie wholly in what is replaced for a larger one of their kind."""
         kept: list[Region] = []
         for region in sorted(regions, key=lambda r: -r.width * r.height):
             same = [other for other in kept if other.kind == region.kind]
-            if not any(covered_share(region, [(other, self.replacement)]) == 1 for other in same):
+            if not any(covered_share(region, [(other, self.replacement)], shape) == 1 for other in same):
                 kept.append(region)
         return sorted(kept, key=lambda r: (-r.score, r.box))
 
-    def _covered(self, region: Region, by: Sequence[Region]) -> float:
+    def _covered(self, region: Region, by: Sequence[Region], shape: tuple[int, ...]) -> float:
         """How much of a region is replaced for others anyway."""
-        return covered_share(region, ((other, self.replacement) for other in by))
+        return covered_share(region, ((other, self.replacement) for other in by), shape)
 
     def _replace(self, drafts: Sequence[tuple[_Draft, list[Region]]]) -> None:
         """Faces by the painter, of all pictures together; everything else by the classical replacement."""
@@ -189,10 +192,16 @@ class Anonymizer(Operator):
             [
                 region
                 for region in regions
-                if self._covered(region, draft.painted) < MOSTLY and covered_share(region, draft.black()) < BLACK
+                if covered_share(region, self._repainted(draft), draft.pixels.shape) < MOSTLY
+                and covered_share(region, draft.black(), draft.pixels.shape) < BLACK
             ]
             for draft, regions in zip(drafts, found, strict=True)
         ]
+
+    def _repainted(self, draft: _Draft) -> Iterator[tuple[Region, Replacement]]:
+        """Faces that have new ones, and how far these go: a painter fills an ellipse, and a face's mask with it."""
+        ellipse = dataclasses.replace(self.replacement, shape="ellipse")
+        return ((face, self.replacement if face.mask is None else ellipse) for face in draft.painted)
 
     def _finished(self, draft: _Draft, left: list[Region]) -> Result | InputError:
         """The result, once nothing is found in it that should not be."""
@@ -207,16 +216,7 @@ class Anonymizer(Operator):
         original = with_alpha(draft.picture.pixels, draft.picture.alpha)
         return Result(
             picture=dataclasses.replace(draft.picture, pixels=draft.pixels, alpha=draft.alpha),
-            regions=tuple(
-                {
-                    "kind": r.kind,
-                    "box": list(r.box),
-                    "score": r.score,
-                    "action": getattr(how, "method", how),
-                    "detector": r.detector,
-                }
-                for r, how in draft.done
-            ),
+            regions=tuple(region.row(how if isinstance(how, str) else how.method) for region, how in draft.done),
             originals=tuple(
                 (box, original[box[1] : box[3], box[0] : box[2]].copy()) for box in dict.fromkeys(draft.boxes)
             )
@@ -231,8 +231,9 @@ class Anonymizer(Operator):
         yield Replacement(method="solid", shape="box", margin=self.replacement.margin)
 
     def _sorted(self, found: Sequence[Region]) -> tuple[list[Region], list[Region]]:
-        sure = [region for region in found if region.score >= self.policy.threshold]
-        return sure, [region for region in found if region.score < self.policy.threshold]
+        """Those that are replaced, and those that are in doubt."""
+        accepted = [region for region in found if region.score >= self.policy.threshold]
+        return accepted, [region for region in found if region.score < self.policy.threshold]
 
     def _without(self, picture: Picture, key: str) -> Result | InputError:
         if self.policy.without == "hold":

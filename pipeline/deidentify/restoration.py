@@ -21,6 +21,7 @@ from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import fragments
 from recast.pipeline.output.seals import SEALS, read_seals, seals_of
+from recast.pipeline.regions.masks import MaskError, checked
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 
@@ -170,21 +171,38 @@ class Repainter(Operator):
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
         """Pictures as published -> with faces as they were, or with others if the passcode is wrong."""
-        faces = [self._faces(item) for item in items]
+        known = [self._faces(item, picture) for picture, item in zip(pictures, items, strict=True)]
+        faces = [found if isinstance(found, list) else [] for found in known]
         made = self._painter([picture.pixels for picture in pictures], faces, items)
         return [
-            Result(picture=picture.with_pixels(pixels, picture.alpha, f"{len(found)} faces restored" if found else ""))
-            for picture, (pixels, _), found in zip(pictures, made, faces, strict=True)
+            self._result(picture, pixels, found)
+            for picture, (pixels, _), found in zip(pictures, made, known, strict=True)
         ]
 
-    def _faces(self, item: Input) -> list[Region]:
-        """In the order that they were painted in."""
-        return [
-            Region(kind=face["kind"], box=tuple(face["box"]), score=face["score"], detector="index")
+    def _result(self, picture: Picture, pixels: np.ndarray, found: list[Region] | InputError) -> Result | InputError:
+        if isinstance(found, InputError):
+            return found
+        return Result(
+            picture=picture.with_pixels(pixels, picture.alpha, f"{len(found)} faces restored" if found else "")
+        )
+
+    def _faces(self, item: Input, picture: Picture) -> list[Region] | InputError:
+        """The faces of an image, in the order that they were painted in; or why the index can't be right about them."""
+        faces = [
+            Region(
+                kind=face["kind"], box=tuple(face["box"]), score=face["score"], detector="index", mask=face.get("mask")
+            )
             for row in self._rows.of(item)
             for face in row["regions"] or ()
             if face["action"] == self._painter.action
-        ]
+        ]  # fmt: skip
+        try:
+            for face in faces:
+                if face.mask is not None:
+                    checked(face.mask, picture.height, picture.width)
+        except MaskError as fault:
+            return InputError("seal", f"the index tells of a face that can't be where it says, for {fault}")
+        return faces
 
 
 class BesideShards:

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
-from recast.pipeline.regions.region import Region, suppressed, union
+from recast.pipeline.regions.masks import MaskError
+from recast.pipeline.regions.region import Region, fitted, suppressed, union
 from recast.pipeline.regions.views import (
     CLOSE_ENOUGH_PX,
     SMALLEST_FACE_PX,
@@ -39,7 +40,7 @@ class Detector(Protocol):
         """Regions in each image, uint8 [H, W, 3] of one size, whatever their scores; the policy sorts them.
 
         Raises:
-            NotFiniteError: its scores or boxes are no numbers, so that nobody knows what is there.
+            NotFiniteError: its scores or boxes are not finite numbers, so that nobody knows what is there.
         """
         ...
 
@@ -65,7 +66,7 @@ class DetectorMissingError(Exception):
 
 
 class NotFiniteError(Exception):
-    """A detector gave NaN or infinity: that is no `nothing found`."""
+    """A detector gave NaN, infinity or a mask of another image: that is no `nothing found`."""
 
 
 class FaceNetwork(ABC):
@@ -75,7 +76,7 @@ class FaceNetwork(ABC):
     multiple = 32
     """Images are given to the network at sizes that this divides."""
     overlap = 0.4
-    """Of two faces of one look that overlap so much, the better one stays."""
+    """When two faces of one look overlap so much, only the better one is kept."""
 
     def __init__(self, label: str, scales: Sequence[float], *, mirrored: bool, smallest_px: float) -> None:
         """`label`: what its regions call it. `scales`: at which it looks; empty: those that an image's size and the
@@ -174,12 +175,20 @@ def finite(of: str, *values: np.ndarray) -> None:
         raise NotFiniteError(f"{of} gives values that are not finite numbers")
 
 
-def numbered(region: Region) -> Region:
-    """The region. Raises NotFiniteError unless its score and box are numbers and the box holds something."""
-    finite(region.detector, np.array((region.score, *region.box)))
+def numbered(region: Region, height: int, width: int) -> Region:
+    """The region, its box holding all of its mask.
+
+    Raises:
+        NotFiniteError: its score, box or points are no numbers, its box holds nothing, or its mask is none of an image
+            of that size.
+    """
+    finite(region.detector, np.array((region.score, *region.box, *region.points)))
     if not (region.width > 0 and region.height > 0):
         raise NotFiniteError(f"{region.detector} gives a box without an inside")
-    return region
+    try:
+        return fitted(region, height, width)
+    except MaskError as fault:
+        raise NotFiniteError(f"{region.detector} gives a region that can't be used, for {fault}") from fault
 
 
 def _moved(rows: np.ndarray, window: Window, ratio: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:

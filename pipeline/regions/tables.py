@@ -1,26 +1,35 @@
-"""Boxes that a user brings: other detectors' finds, licence plates, persons; a table keyed by image."""
+"""Regions that a user brings: what other detectors found, licence plates, persons; a table keyed by image."""
 
 import hashlib
-import math
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from recast.models.faces import LANDMARKS
 from recast.pipeline import storage
 from recast.pipeline.input_errors import HeldError
-from recast.pipeline.regions.box_tables import CORNERS, rows_of
-from recast.pipeline.regions.region import BROUGHT, Region
+from recast.pipeline.regions.box_tables import rows_of
+from recast.pipeline.regions.coco import Size
+from recast.pipeline.regions.masks import MaskError
+from recast.pipeline.regions.region import Region, fitted
+from recast.pipeline.regions.region_rows import region_of, size_of
 from recast.pipeline.sources.inputs import Input
 
 LEAST_SIDE_PX = 4
 """A box with a shorter side, or with less of it in the image, hides nothing that anyone meant."""
 LEAST_INSIDE = 0.5
 """Share of a box that must lie in the image; a box with less was meant for other pixels."""
+MASK_OUTSIDE_PX = 1
+"""How far a mask may reach out of its box: boxes are rounded. A mask that is unpacked with a wrong height is torn."""
+
+
+UNREADABLE = (
+    pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
+"""What is raised where a table's values are of other types or sizes than they should be."""
 
 
 class BoxesError(Exception):
@@ -33,9 +42,11 @@ class RegionTable:
     """Regions by image key, from Parquet, CSV or JSON.
 
     Columns: `key`; `left`, `top`, `right`, `bottom` in pixels of the upright image, or one `box` of the four; perhaps
-    `kind` (default `region`), `score` (default 1), `landmarks` (x and y of five points) and `identity`. A row without
-    coordinates says that an image was looked at. JSON: a list of such objects, an object of lists by key, or COCO
-    (`images`, `annotations`, `categories`), whose `file_name` is the key.
+    `mask` (COCO's compressed run-length encoding), `image_height` and `image_width` (what the image must measure; with
+    them a mask needs no box), `kind` (default `region`), `score` (default 1), `points` (x, y and visibility or score of
+    each), `track`, `category` (a number), `landmarks` (x and y of five points) and `identity`. A row without
+    coordinates says that an image was looked at. JSON: a list of such objects, an object of lists by key, or COCO (see
+    `coco`).
 
     Raises:
         BoxesError, StorageError: it can't be read, or a row makes no sense.
@@ -48,13 +59,15 @@ class RegionTable:
                 data = storage.read_bytes(fs, path)
             except (FileNotFoundError, IsADirectoryError) as fault:
                 raise BoxesError(f"the boxes {url} can't be read: there is no such file") from fault
-        self.name = f"boxes {hashlib.sha256(data).hexdigest()[:12]}"
         try:
-            self._regions = _by_key(rows_of(data, url))
+            self._regions, self._sizes = _by_key(rows_of(data, url))
             _refuse_fractions(self._regions.values())
-        except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        except UNREADABLE as fault:
             reason = str(fault).partition("\n")[0]
             raise BoxesError(f"the boxes {url} can't be used: {reason}") from fault
+        masked = any(region.mask is not None for regions in self._regions.values() for region in regions)
+        self.name = f"{'regions' if masked or self._sizes else 'boxes'} {hashlib.sha256(data).hexdigest()[:12]}"
+        """Stands for the file, and for how it is read: `boxes` are replaced as they were before there were masks."""
         self._named: dict[str, list[str]] = defaultdict(list)
         for key in self._regions:
             self._named[_plain(key)].append(key)
@@ -75,6 +88,20 @@ class RegionTable:
     def of(self, key: str) -> list[Region]:
         """The regions of an image."""
         return [region for known in self._keys(key) for region in self._regions[known]]
+
+    def fitted(self, key: str, height: int, width: int) -> list[Region]:
+        """The regions of an image of this size, their boxes holding all of their masks.
+
+        Raises:
+            HeldError: they were drawn for other pixels than the image's.
+        """
+        for known in self._keys(key):
+            size = self._sizes.get(known, (height, width))
+            if size != (height, width):
+                raise HeldError(
+                    "other-size", f"its regions were drawn for {_named(size)}, and it has {_named((height, width))}"
+                )
+        return [placed(region, height, width) for region in self.of(key)]
 
     def _keys(self, key: str) -> Sequence[str]:
         """The table's keys that mean an image: the same, or else those that differ in `./` and in how accents are
@@ -107,70 +134,58 @@ class Compared:
         return sorted(self._unmatched)
 
 
-def misplaced(region: Region, width: int, height: int) -> HeldError | None:
-    """Why an image of this size must not be published, if a user's box can't be meant for it."""
+def placed(region: Region, height: int, width: int) -> Region:
+    """A user's region in an image of this size, its box holding all of its mask.
+
+    Raises:
+        HeldError: the box or the mask can't be meant for the image.
+    """
     left, top, right, bottom = region.box
     across, down = min(right, width) - max(left, 0), min(bottom, height) - max(top, 0)
     box = ", ".join(f"{side:g}" for side in region.box)
     if across <= 0 or down <= 0:
-        return HeldError("box-outside", f"the box {box} lies outside of {width} x {height} px")
+        raise HeldError("box-outside", f"the box {box} lies outside of {width} x {height} px")
     if across * down < LEAST_INSIDE * region.width * region.height:
-        return HeldError("box-outside", f"most of the box {box} lies outside of {width} x {height} px")
+        raise HeldError("box-outside", f"most of the box {box} lies outside of {width} x {height} px")
     if min(across, down) < min(LEAST_SIDE_PX, width, height):
-        return HeldError("box-sliver", f"the box {box} is less than {LEAST_SIDE_PX} px wide or high in the image")
-    return None
+        raise HeldError("box-sliver", f"the box {box} is less than {LEAST_SIDE_PX} px wide or high in the image")
+    try:
+        whole = fitted(region, height, width)
+    except MaskError as fault:
+        raise HeldError("other-size", str(fault)) from fault
+    if max(abs(side - known) for side, known in zip(whole.box, region.box, strict=True)) > MASK_OUTSIDE_PX:
+        raise HeldError("other-size", f"its mask reaches out of the box {box}, as one for an image of other sides")
+    return whole
 
 
 def _plain(key: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(key.replace("\\", "/")))
 
 
-def _by_key(rows: list[dict[str, Any]]) -> Mapping[str, list[Region]]:
+def _by_key(rows: list[dict[str, Any]]) -> tuple[dict[str, list[Region]], dict[str, Size]]:
+    """The regions of each key, and the sizes of the images that they were drawn for, where the rows say them."""
     regions: dict[str, list[Region]] = defaultdict(list)
+    sizes: dict[str, Size] = {}
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or row.get("key") is None:
             raise ValueError(f"row {number} has no key")
-        where, of_key = f"row {number}, {row['key']}", regions[str(row["key"])]
-        box = _box(row, where)
-        if box is None:
-            continue
-        score = 1.0 if row.get("score") is None else float(row["score"])
-        landmarks = tuple(map(float, row.get("landmarks") or ()))
-        if not all(map(math.isfinite, (score, *landmarks))):
-            raise ValueError(f"{where}: a score or a landmark is no finite number")
-        if len(landmarks) not in (0, 2 * LANDMARKS):
-            raise ValueError(f"{where}: landmarks are {len(landmarks)} numbers, not {2 * LANDMARKS}")
-        of_key.append(
-            Region(
-                kind=str(row.get("kind") or "region"),
-                box=box,
-                score=score,
-                detector=BROUGHT,
-                landmarks=landmarks,
-                identity=str(row.get("identity") or ""),
-            )
-        )
-    return dict(regions)
+        key = str(row["key"])
+        where, of_key = f"row {number}, {key}", regions[key]
+        size = size_of(row, where)
+        if size is not None and sizes.setdefault(key, size) != size:
+            raise ValueError(f"{where}: its image is {_named(size)} here and {_named(sizes[key])} in another row")
+        region = region_of(row, size, where)
+        if region is not None:
+            of_key.append(region)
+    return dict(regions), sizes
 
 
-def _box(row: dict[str, Any], where: str) -> tuple[float, float, float, float] | None:
-    """The row's box; None where it has no coordinates at all."""
-    sides = list(row["box"]) if row.get("box") is not None else [row.get(corner) for corner in CORNERS]
-    if all(side is None for side in sides):
-        return None
-    if len(sides) != 4 or any(side is None for side in sides):
-        raise ValueError(f"{where}: a box is four numbers, {', '.join(CORNERS)}; it has {sides}")
-    left, top, right, bottom = (float(side) for side in sides if side is not None)
-    named = f"the box {left:g}, {top:g}, {right:g}, {bottom:g}"
-    if not all(map(math.isfinite, (left, top, right, bottom))):
-        raise ValueError(f"{where}: {named} has a side that is no finite number")
-    if not (left < right and top < bottom):
-        raise ValueError(f"{where}: {named} is empty")
-    return left, top, right, bottom
+def _named(size: Size) -> str:
+    return f"{size[1]} x {size[0]} px"
 
 
 def _refuse_fractions(found: Iterable[Sequence[Region]]) -> None:
-    boxes = [region.box for regions in found for region in regions]
+    boxes = [region.box for regions in found for region in regions if region.mask is None]
     if boxes and all(max(box) <= 1 for box in boxes):
         raise ValueError(
             "no coordinate is larger than 1: these are fractions of the image, and pixels of the upright image are "

@@ -65,10 +65,10 @@ def storage_sentence_of(fault: BaseException, item: Input) -> str:
 
 
 def without_names(regions: Sequence[dict[str, Any]], item: Input) -> list[dict[str, Any]]:
-    """Regions as the index tells of them; where names are hidden, with kinds that are nobody's name."""
+    """Regions as the index tells of them; where names are hidden, with kinds that are nobody's name and no tracks."""
     if not is_hidden(item):
         return list(regions)
-    return [{**region, "kind": _kind(region["kind"])} for region in regions]
+    return [{**region, "kind": _kind(region["kind"]), "track": None} for region in regions]
 
 
 def _kind(kind: str) -> str:

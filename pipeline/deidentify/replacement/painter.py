@@ -1,5 +1,6 @@
 """Learned replacement: new faces painted over old ones, many at a time, and back where a code leads back."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ from recast.pipeline.deidentify.secrets.codes import code
 from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.input_errors import raised_by_network
+from recast.pipeline.regions import masks
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 
@@ -89,24 +91,24 @@ class FacePainter:
         size, latent = self._network.size_px, self._network.latent
         if isinstance(self._network, FaceTransformer):
             squares = [resized(cut.square, size) for cut in cuts]
-            holes = [seen(cut.square, cut.hole, size)[1] for cut in cuts]
+            covers = [seen(cut.square, cut.mask, size)[1] for cut in cuts]
             signs = torch.stack([signs_of(code, latent) for code in codes]).to(self._device)
             with raised_by_network():
-                made = self._network(self._images(squares), self._holes(holes), signs, back=self._back)
+                made = self._network(self._images(squares), self._masks(covers), signs, back=self._back)
         else:
-            squares, holes = zip(*(seen(cut.square, cut.hole, size) for cut in cuts), strict=True)
+            squares, covers = zip(*(seen(cut.square, cut.mask, size) for cut in cuts), strict=True)
             points = torch.from_numpy(np.stack([cut.pose() for cut in cuts])).to(self._device)
             latents = torch.stack([latent_of(code, latent) for code in codes]).to(self._device)
             with raised_by_network():
-                made = self._network(self._images(squares), self._holes(holes), points, latents)
+                made = self._network(self._images(squares), self._masks(covers), points, latents)
         pixels = ((made.float().clamp(-1, 1) + 1) * 127.5).round().byte()
         return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
     def _images(self, squares: Sequence[np.ndarray]) -> Tensor:
         return to_range(torch.from_numpy(np.stack(squares)).to(self._device).permute(0, 3, 1, 2), -1, 1)
 
-    def _holes(self, holes: Sequence[np.ndarray]) -> Tensor:
-        return to_range(torch.from_numpy(np.stack(holes)).to(self._device)[:, None], 0, 1)
+    def _masks(self, covers: Sequence[np.ndarray]) -> Tensor:
+        return to_range(torch.from_numpy(np.stack(covers)).to(self._device)[:, None], 0, 1)
 
 
 class Cut:
@@ -117,7 +119,10 @@ class Cut:
         self.window = Window.around(face.box, context)
         self.square = as_rgb8(self.window.cut(image))
         self.inside = self.window.inside(face.box, margin)
-        self.hole = self.inside <= 1
+        self.known = face_pixels(face, self.window, image.shape)
+        """bool [S, S]: the pixels of the face's own mask, none where it has none."""
+        self.mask = (self.inside <= 1) | self.known
+        """bool [S, S]: what the network is not shown."""
 
     def pose(self) -> np.ndarray:
         return pose(self.face.box, self.face.landmarks or None, self.window)
@@ -129,7 +134,7 @@ class Cut:
         left, top = max(0, w.left), max(0, w.top)
         right, bottom = min(width, w.left + w.side), min(height, w.top + w.side)
         rows, columns = slice(top - w.top, bottom - w.top), slice(left - w.left, right - w.left)
-        share = fading(self.inside, self.margin)[rows, columns, None]
+        share = np.where(self.known, np.float32(1), fading(self.inside, self.margin))[rows, columns, None]
         large = enlarged(new, w.side)[rows, columns]
         if image.shape[2] == 1:
             large = large @ np.array(LUMA, np.float32)[:, None]
@@ -146,6 +151,19 @@ class Cut:
         )  # fmt: skip
 
 
+def face_pixels(face: Region, window: Window, shape: tuple[int, ...]) -> np.ndarray:
+    """Which pixels of a square of an image [H, W, C] the face's mask holds, bool [S, S]; none where it has no mask."""
+    inside = np.zeros((window.side, window.side), bool)
+    height, width = shape[:2]
+    left, top = max(0, window.left), max(0, window.top)
+    right, bottom = min(width, window.left + window.side), min(height, window.top + window.side)
+    if face.mask is None or left >= right or top >= bottom:
+        return inside
+    part = masks.decoded(face.mask, height, (left, top, right, bottom))
+    inside[top - window.top : bottom - window.top, left - window.left : right - window.left] = part
+    return inside
+
+
 def ordered(faces: Faces) -> list[Region]:
     """The order that faces are painted and numbered in: the largest first; boxes as exact as the index keeps them."""
     as_kept = [_as_kept(face) for face in faces]
@@ -154,10 +172,7 @@ def ordered(faces: Faces) -> list[Region]:
 
 def _as_kept(face: Region) -> Region:
     left, top, right, bottom = (float(np.float32(side)) for side in face.box)
-    return Region(
-        kind=face.kind, box=(left, top, right, bottom), score=face.score, detector=face.detector,
-        landmarks=face.landmarks, identity=face.identity,
-    )  # fmt: skip
+    return dataclasses.replace(face, box=(left, top, right, bottom))
 
 
 def grouping(consistent_by: str) -> Callable[[str], str]:

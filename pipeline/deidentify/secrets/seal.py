@@ -241,8 +241,8 @@ def derived(key: Secret, purpose: str) -> Secret:
 
 
 def stretched(passcode: Secret, salt: bytes, n: int, r: int, p: int) -> bytes:
-    room = 128 * r * (n + p + 2) + (1 << 20)
-    return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=room, dklen=KEY_BYTES)
+    most_bytes = 128 * r * (n + p + 2) + (1 << 20)
+    return hashlib.scrypt(passcode.reveal(), salt=salt, n=n, r=r, p=p, maxmem=most_bytes, dklen=KEY_BYTES)
 
 
 def _cipher(key: Secret, name: str) -> AESGCM:

@@ -73,7 +73,7 @@ def test_unions_and_shares_are_those_of_before():
     joined = [union([boxes(seed, "a"), boxes(seed + 1, "b")]) for seed in range(30)]
     told = [[(r.kind, r.box, r.score, r.detector) for r in found] for found in joined]
     shares = [
-        covered_share(found[-1], [(other, Replacement(margin=margin)) for other in found[:-1]])
+        covered_share(found[-1], [(other, Replacement(margin=margin)) for other in found[:-1]], (70, 90))
         for found in joined
         for margin in (0.0, 0.3, 2.0)
     ]

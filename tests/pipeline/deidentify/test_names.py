@@ -180,9 +180,10 @@ def test_what_is_said_of_a_hidden_input_quotes_nothing():
 
 
 def test_kinds_that_a_user_made_up_are_hidden_too():
-    """Words that are nobody's name stay as they are written."""
+    """Words that are nobody's name stay as they are written; tracks, which may be named for people, are left out."""
     kinds = ["face", "License-Plate", "number plate", "Anna", "anna_plate", ""]
-    regions = [{"kind": kind, "score": 1.0} for kind in kinds]
+    regions = [{"kind": kind, "score": 1.0, "track": "anna"} for kind in kinds]
+    assert {r["track"] for r in without_names(regions, HIDDEN)} == {None}
     assert [r["kind"] for r in without_names(regions, HIDDEN)] == [*kinds[:3], "other", "other", "other"]
     assert without_names(regions, PLAIN) == regions
 
