@@ -22,6 +22,8 @@ MORE, SIGN, VALUE = 0x20, 0x10, 0x1F
 class MaskError(ValueError):
     """A mask that can't be read, or is of another image; the message says why."""
 
+    exit_status = 1
+
 
 def compressed(runs: np.ndarray) -> str:
     """Lengths of runs, int [N] -> COCO's compressed string."""
