@@ -129,7 +129,7 @@ class Images:
     def pixels(self, key: str) -> np.ndarray | None:
         """Raises InputError or a fault of storage for bytes that are no image any more."""
         row = self.rows.get(key)
-        if row is None or row["status"] != "ok":
+        if row is None or row["status"] != "ok" or row["shard"] is None:
             return None
         return as_rgb8(decode(image_bytes(self._fs, self._path, row), MAX_PIXELS).pixels)
 

@@ -136,7 +136,7 @@ def gather(output: Output, *, sample: int, show_held: bool, source: str | None =
         failed=counts.get("failed", 0),
         held=counts.get("held", 0),
         replaced=tuple(_replaced(good)),
-        untouched=good["regions"].null_count,
+        untouched=_untouched(good),
         policy={name: making[name] for name in POLICY if name in making},
         model=runs[0].model,
         kinds=tuple(kind_of(bad, kind) for kind in counted(bad, "status", "kind")),
@@ -187,6 +187,12 @@ def is_record(data: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(said, dict) and str(said.get("format", "")).startswith("recast-audit/")
+
+
+def _untouched(good: pa.Table) -> int:
+    """Images in which nothing was found: an empty list of regions; in outputs of version 1, null."""
+    found = pc.fill_null(pc.list_value_length(good["regions"]), 0)
+    return int(pc.sum(pc.equal(found, 0)).as_py() or 0)
 
 
 def _digest(rows: pa.Table) -> str:

@@ -26,7 +26,18 @@ SMOOTH_BYTES = 160_000
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 << 20
 """Larger images than these are not opened for a report."""
-COLUMNS = ("key", "source", "shard", "offset", "length", "source_width", "source_height", "notes", "finished_at")
+COLUMNS = (
+    "key",
+    "source",
+    "shard",
+    "offset",
+    "length",
+    "source_width",
+    "source_height",
+    "notes",
+    "epoch",
+    "finished_at",
+)
 
 T = TypeVar("T")
 Box = tuple[int, int, int, int]
@@ -69,14 +80,14 @@ def read_pairs(output: Output, keys: Sequence[str], places: Sequence[str]) -> tu
 
 
 def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of some keys, older ones first."""
+    """The rows of some keys, those of older turns first."""
     if not keys:
         return []
     wanted = pa.array(keys, pa.string())
     fragments = index.fragments(output.fs, output.root, COLUMNS)
     parts = [f.rows.filter(pc.is_in(f.rows["key"], wanted)) for f in fragments if f.rows is not None]
     rows = [row for part in parts for row in part.to_pylist()]
-    return sorted(rows, key=lambda row: row["finished_at"])
+    return sorted(rows, key=lambda row: (row["epoch"], row["finished_at"]))
 
 
 def read_sources(sources_of_rows: Sequence[str], places: Sequence[str]) -> dict[str, bytes]:

@@ -38,11 +38,12 @@ def faded() -> np.ndarray:
 def deidentified(tmp_path, worker_here):
     """Makes an output of the given images, each with a box in it."""
 
-    def made(images: dict[str, bytes], box=(170, 60, 290, 220)):
+    def made(images: dict[str, bytes], box=(170, 60, 290, 220), empty=()):
         (tmp_path / "in").mkdir()
         for name, file in images.items():
             (tmp_path / "in" / name).write_bytes(file)
-        (tmp_path / "boxes.json").write_text(json.dumps({name: [{"box": box, "kind": "face"}] for name in images}))
+        boxes = {name: [] if name in empty else [{"box": box, "kind": "face"}] for name in images}
+        (tmp_path / "boxes.json").write_text(json.dumps(boxes))
         how = ["--detector", "none", "--boxes", str(tmp_path / "boxes.json")]
         assert cli._status(["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), *how]) == 0
         return str(tmp_path / "out")
@@ -65,6 +66,13 @@ def pictures(page: str) -> dict[str, np.ndarray]:
 def audited(output: str, **options) -> tuple[str, dict]:
     page, beside = report.write_audit(output, **options)
     return Path(page).read_text(), json.loads(Path(beside).read_text())
+
+
+def test_images_in_which_nothing_was_found_are_counted(deidentified):
+    """An empty list of regions says that somebody looked; version 1 wrote null for that, which counts too."""
+    output = deidentified({"a.png": png(FACE), "b.png": png(FACE), "c.png": png(FACE)}, empty=("b.png", "c.png"))
+    _, said = audited(output)
+    assert said["published_untouched"] == 2
 
 
 def test_a_large_image_is_shown_whole_with_close_looks(deidentified):
