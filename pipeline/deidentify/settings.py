@@ -57,8 +57,8 @@ class Replacement:
     method: Method = "solid"
     """How regions are redacted: filled with black, pixelated, or blurred."""
     shape: Shape = "auto"
-    """What is replaced: the ellipse that fills a region and its margin, or all of it; auto: the ellipse for what
-    detectors find, all of it for what --boxes names."""
+    """What is replaced: the ellipse that fills a region and its margin (and its mask, where it has one), or all of its
+    box; auto: the mask where there is one, else the ellipse for what detectors find, the box for what --boxes names."""
     margin: Annotated[float, Field(ge=0, le=4)] = 0.3
     """How much wider and higher than a region the replacement is, of the region's own width and height (as deface)."""
     strength: Annotated[float, Field(ge=1, le=MOST_STRENGTH)] = 1.0

@@ -17,7 +17,7 @@ STEPS = 5
 LEAST_CORNERS = 3
 MOST_OUTSIDE = 4
 """How many times the image's longer side a corner may lie outside of it: the outline is walked there, too."""
-MOST_STEPS = 1 << 24
+MOST_STEPS = 1 << 22
 """How long the outlines of one region may be, in steps: memory grows with it."""
 
 

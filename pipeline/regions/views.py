@@ -22,7 +22,7 @@ SURE_PX = 28
 CLOSE_ENOUGH_PX = 14
 """From this size on faces are found at full size and by closer looks."""
 LEAST_SIDE_PX = 64
-"""Of the longer side of the smallest reduced image."""
+"""The longer side of the smallest reduced image has so many pixels or more."""
 TILE_PX = 2048
 """A larger side is looked at in tiles: memory grows with the pixels of one look."""
 TILE_OVERLAP_PX = 160
