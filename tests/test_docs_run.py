@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from recast.jobs import app as jobs_app
 from recast.jobs import cli
 from recast.jobs.samples.faces import write_faces
 from recast.models.networks.vgg import VGG
@@ -146,7 +147,7 @@ def test_commands_of_a_page_run(page, place, bucket, monkeypatch, capsys, reques
     request.getfixturevalue("ray_local" if TRAININGS else "worker_here")
     for needs_cluster, words in commands(page):
         if needs_cluster:
-            cli.understood(words)
+            jobs_app.understood(words)
             continue
         if words[0] in WRITERS:
             emptied(fitted(words, bucket)[2])

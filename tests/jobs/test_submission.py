@@ -235,7 +235,7 @@ def test_what_can_not_be_done_is_one_sentence(server):
         ]
     wrong, missing, nobody, stranger = (done.result() for done in asked)
     assert (wrong.returncode, wrong.stdout) == (exit_status.BAD_USAGE, "")
-    for done, says in ((missing, "no-such-job"), (nobody, "http://127.0.0.1:9"), (stranger, "it wants a token")):
+    for done, says in ((missing, "no-such-job"), (nobody, "http://127.0.0.1:9"), (stranger, "it requires a token")):
         assert done.returncode == exit_status.FAILED
         assert says in done.stderr
         assert "Traceback" not in done.stderr
