@@ -22,7 +22,7 @@ from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import cluster, events, report
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.training import road as training
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 
 BUCKET = "recast-demo"
 MARKER = ".recast-demo"

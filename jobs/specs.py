@@ -15,7 +15,7 @@ from recast.pipeline.bulk.job import BulkJob, BulkSettings, GeneratorSettings
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, DeidentifiedEncoder, RestoredEncoder
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.sources.inventory import Selection, Source
-from recast.pipeline.training.plan import TrainingSettings
+from recast.pipeline.training.settings import TrainingSettings
 
 FOLDER = "RECAST_FOLDER"
 """In the environment of a submitted job: the folder it was submitted from."""

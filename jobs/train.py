@@ -9,8 +9,8 @@ from recast.jobs.specs import SpecError, TrainOptions, place
 from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
-from recast.pipeline.training.plan import TrainingSpec
 from recast.pipeline.training.preparation import prepared
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.spec import PLACES, resolved, spec
 
 

@@ -26,8 +26,8 @@ from recast.pipeline import cluster
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import OperationPayload
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
@@ -75,7 +75,7 @@ class OneHere:
         for unit in units:
             yield from operation(unit).to_pylist()
 
-    def plan(self, inputs: int) -> None: ...
+    def set_planned(self, inputs: int) -> None: ...
     def close(self) -> None: ...
 
 

@@ -9,12 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recast.pipeline.output.housekeeping import shard_of
-from recast.pipeline.output.index import Fragment, current_mask, epoch_of, fragments, key_hashes
+from recast.pipeline.output.index import Fragment, ModelAndSpec, current_mask, epoch_of, fragments, key_hashes
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.storage import FileSystem
-
-ModelAndSpec = tuple[str, str]
-"""(model, spec): whose rows they are."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ class InventoryCounts:
     """Counts of the inventory as it streams by, and on request its keys, at 8 bytes each.
 
     Args:
-        remember: keep the keys, and whatever could not be listed.
+        keep_keys: keep the keys, and whatever could not be listed.
         doubts: keep the latter alone.
     """
 

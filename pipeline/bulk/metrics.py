@@ -51,7 +51,7 @@ class MeteredCollector(Collector):
         self._metrics = Metrics(job, output)
         self._planned = 0
 
-    def plan(self, inputs: int, actors: int) -> None:
+    def set_planned(self, inputs: int, actors: int) -> None:
         """So many inputs are to be settled, in all, by so many workers."""
         self._planned = inputs
         self._metrics.actors(actors)

@@ -7,7 +7,7 @@ from recast.pipeline import bundles
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation
-from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Claim

@@ -16,9 +16,9 @@ from recast.pipeline.bulk.attempts import Attempt, Attempts
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.metrics import MeteredCollector
 from recast.pipeline.bulk.operation import OperationPayload
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.tally import STATUSES
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.progress import Progress
 from recast.pipeline.urls import without_secrets
 
@@ -67,9 +67,9 @@ class Pool:
         for block in reports.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from block.to_pylist()
 
-    def plan(self, inputs: int) -> None:
+    def set_planned(self, inputs: int) -> None:
         """Say how many inputs all that is mapped comes to."""
-        self._coordinator.plan.remote(inputs, self.actors)
+        self._coordinator.set_planned.remote(inputs, self.actors)
 
     def close(self) -> None:
         self._closed.set()

@@ -1,4 +1,4 @@
-"""The bulk road: every image of a source through a generator, into shards and an index that accounts for each."""
+"""The bulk road: every image of a source through an operation, into shards and an index that accounts for each."""
 
 import contextlib
 import datetime
@@ -234,9 +234,9 @@ def _map(
         )
         for chunk in plan:
             progress.planned(seen.inputs, seen.settled)
-            pool.plan(seen.inputs - seen.settled)
+            pool.set_planned(seen.inputs - seen.settled)
             for report in pool.map(settings, units(chunk, pool.actors, job.shard_images)):
                 lease.check()
                 summary.add(report)
                 if fault := report["run_fault"]:
-                    raise MistakeError(fault, summary) if summary.mistakes else BulkError(fault)
+                    raise MistakeError(fault, summary) if report["mistakes"] else BulkError(fault)

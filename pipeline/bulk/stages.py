@@ -19,8 +19,8 @@ from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
 from recast.pipeline.bulk.operation import Operator, Result
 from recast.pipeline.bulk.sample import Sample
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.tally import Tally
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged

@@ -10,10 +10,10 @@ from recast.pipeline import events, storage
 from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, AttemptLog, Attempts
 from recast.pipeline.bulk.operation import OperationPayload
 from recast.pipeline.bulk.sample import Sample
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.stages import stages
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.units import unit_id, unpack_unit
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.bulk.writer import MistakesError, Writer
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import LeaseError

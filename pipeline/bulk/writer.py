@@ -9,8 +9,8 @@ from recast.pipeline import events, storage
 from recast.pipeline.bulk.attempts import Attempt, AttemptLog
 from recast.pipeline.bulk.operation import Operator
 from recast.pipeline.bulk.sample import Sample, in_order
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.tally import Tally
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.output.index import INDEX, SHARDS, stem_of, write_fragment
 from recast.pipeline.output.lease import LeaseError, confirm
 from recast.pipeline.output.rows import Row, table
@@ -91,7 +91,7 @@ class Writer:
                 about |= shard_facts(name, size, shard.sha256)
                 self._tally.count(bytes_written=size, shards=1)
             for kind, rows in sidecars.items():
-                assert kind == SEALS
+                assert kind == SEALS, "the one kind that has a table of its own until now"
                 write_seals(self._fs, self._output, name.rpartition(".")[0], rows)
         return about
 
@@ -108,7 +108,9 @@ class Writer:
                 continue
             self._mistakes_in_row = 0
             rows.append(self._row(shard, name, sample))
-            for kind, beside in self._operator.sidecars(rows[-1], sample.item, sample.result):
+            result = sample.result if rows[-1].status == "ok" else None
+            for kind, beside in self._operator.sidecars(rows[-1], sample.item, result):
+                assert kind in self._settings.sidecars, "an operation states what lies beside its shards"
                 sidecars[kind].append(beside)
                 beside_bytes += sum(len(value) for value in beside.values() if isinstance(value, bytes))
             if shard.images >= self._job.shard_images or shard.length + beside_bytes >= self._job.shard_bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recast.models.bundle import BundleError
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import Operation
-from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter

@@ -11,7 +11,7 @@ import numpy as np
 
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import Operation, Operator, Result
-from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.replacement.painter import FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key

@@ -13,7 +13,7 @@ def sealed_rows(key: seal.Secret, row: Row, item: Input, result: Result | None) 
     """What was replaced in a published picture, and its name where the key hides it, sealed."""
     if item.alias:
         yield SEALS, {"key": row.key, "box": [], "sealed": seal.sealed_text(key, row.key, item.alias)}
-    if result is None or row.status != "ok":
+    if result is None:
         return
     assert row.sha256 is not None
     for number, (box, original) in enumerate(result.originals):

@@ -144,7 +144,7 @@ def evaluate(
 
     Raises:
         StorageError: a place can't be read.
-        BundleError: the recognizer is none.
+        BundleError: the bundle of the recognizer holds another network.
         ValueError: no key of the output is in the table of faces.
     """
     published, back = Images(output), {name: Images(url) for name, url in restored.items()}

@@ -16,6 +16,7 @@ from recast.pipeline.output.index import (
     INDEX,
     SHARDS,
     Fragment,
+    ModelAndSpec,
     current_mask,
     fragments,
     image_bytes,
@@ -48,7 +49,7 @@ class FragmentState:
     results: int
     """Kept rows that have not failed."""
     shard: str | None
-    maker: tuple[str, str]
+    maker: ModelAndSpec
     gone: int
     """Rows, current or not, that have to go."""
 
@@ -76,7 +77,7 @@ def compact(fs: FileSystem, output: str, lease: Lease, *, shard_images: int, sha
 
     A crash on the way leaves images twice, old and new, and never none: the next call goes on.
     """
-    groups: dict[tuple[tuple[str, str], Container], list[FragmentState]] = defaultdict(list)
+    groups: dict[tuple[ModelAndSpec, Container], list[FragmentState]] = defaultdict(list)
     for state in fragment_states(fs, output):
         small = 2 * len(state.kept) < shard_images and 2 * state.kept_bytes < shard_bytes
         if small or len(state.kept) < state.rows:
@@ -111,7 +112,7 @@ def fragment_states(fs: FileSystem, output: str, gone: KeyPredicate | None = Non
         np.concatenate([fact.epochs for fact in facts]),
         np.concatenate([fact.times for fact in facts]),
     )
-    return _standings(facts, current)
+    return _states(facts, current)
 
 
 def _identities(fs: FileSystem, output: str, facts: list["_Facts"]) -> np.ndarray:
@@ -140,7 +141,7 @@ def _sound(fragment: Fragment) -> pa.Table:
     return fragment.rows
 
 
-def _standings(facts: list["_Facts"], current: np.ndarray) -> list[FragmentState]:
+def _states(facts: list["_Facts"], current: np.ndarray) -> list[FragmentState]:
     found, start = [], 0
     for fact in facts:
         stays = current[start : start + len(fact.keys)] & ~fact.gone
@@ -165,7 +166,7 @@ class _Facts:
     results: np.ndarray
     gone: np.ndarray
     shard: str | None
-    maker: tuple[str, str]
+    maker: ModelAndSpec
 
 
 def _facts(name: str, rows: pa.Table, gone: KeyPredicate | None) -> _Facts:

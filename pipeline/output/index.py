@@ -16,6 +16,8 @@ from recast.pipeline import storage
 from recast.pipeline.output.fragment import MAX_BYTES, DamageError, decoded, encoded
 from recast.pipeline.storage import FileSystem
 
+ModelAndSpec = tuple[str, str]
+"""The digests in a row's columns `model` and `spec`: whose row it is."""
 INDEX, SHARDS, RUNS, DAMAGED = "index", "shards", "runs", "damaged"
 OWN_NAME = re.compile(r"[0-9a-f]{20}-[0-9a-z-]+\.(tar|parquet)")
 """What Recast calls fragments, shards and sidecars. Files of other names in their folders are somebody else's."""

@@ -71,7 +71,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class InventoryCounts:
+class Seen:
     """lease.json at one look: its bytes and ETag, and whom they name."""
 
     data: bytes
@@ -115,7 +115,7 @@ class Lease:
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
-        silent: InventoryCounts | None = None
+        silent: Seen | None = None
         try:
             while not self._take(silent):
                 silent = self._watched()
@@ -164,7 +164,7 @@ class Lease:
                 self._renew_once()
             self.check()
 
-    def _take(self, silent: InventoryCounts | None) -> bool:
+    def _take(self, silent: Seen | None) -> bool:
         """Whether the lease could be had: nobody holds it, or a process that is gone, or one that was watched."""
         with self._alone():
             began = time.monotonic()
@@ -177,7 +177,7 @@ class Lease:
             self.overtook_at = time.monotonic() if seen and not seen.holder.released else None
         return True
 
-    def _watched(self) -> InventoryCounts | None:
+    def _watched(self) -> Seen | None:
         """Whoever holds the lease, if it wasn't renewed for `EXPIRE_S`. Raises LeaseError if it was, or seems to be."""
         first = seen = _look(self._fs, self._path)
         until = time.monotonic() + EXPIRE_S
@@ -210,7 +210,7 @@ class Lease:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _seize(self, seen: InventoryCounts | None, began: float) -> None:
+    def _seize(self, seen: Seen | None, began: float) -> None:
         """Write this holder in the place of what was seen, and make sure that nobody else did at the same time."""
         epoch = seen.holder.epoch + 1 if seen else 1
         self._me = dataclasses.replace(self._me, epoch=epoch, renewed_at=time.time())
@@ -302,12 +302,12 @@ class Lease:
         self._renewed, self._trouble = sent, ""
 
 
-def _look(fs: FileSystem, path: str) -> InventoryCounts | None:
+def _look(fs: FileSystem, path: str) -> Seen | None:
     try:
         data, etag = storage.read_tagged(fs, path, MAX_BYTES)
     except FileNotFoundError:
         return None
-    return InventoryCounts(data, etag, _parsed(data))
+    return Seen(data, etag, _parsed(data))
 
 
 def _parsed(data: bytes) -> Holder:

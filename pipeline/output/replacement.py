@@ -5,17 +5,15 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from recast.pipeline.output.compaction import fragment_states
-from recast.pipeline.output.index import fragments
+from recast.pipeline.output.index import ModelAndSpec, fragments
 from recast.pipeline.storage import FileSystem
 
-Operation = tuple[str, str]
-"""(model, spec): whose rows they are."""
 Unreached = Callable[[Sequence[str]], np.ndarray]
 """Keys -> bool for each: whether it may be an input's that the run did not come to."""
 
 
 def replaced(
-    fs: FileSystem, output: str, makers: Collection[Operation], unreached: Unreached | None
+    fs: FileSystem, output: str, makers: Collection[ModelAndSpec], unreached: Unreached | None
 ) -> tuple[set[str], int]:
     """The fragments to remove, by name, and how many results of these makers stay.
 
@@ -33,7 +31,7 @@ def replaced(
     return {state.name for state in theirs if not state.results}, sum(s.results for s in theirs)
 
 
-def _made_by(fs: FileSystem, output: str, makers: Collection[Operation]) -> set[str]:
+def _made_by(fs: FileSystem, output: str, makers: Collection[ModelAndSpec]) -> set[str]:
     """Fragments whose rows are all by these makers."""
     found = set()
     for fragment in fragments(fs, output, ["model", "spec"]):

@@ -106,6 +106,6 @@ class Row:
 def table(rows: list[Row], metadata: dict[str, str]) -> pa.Table:
     """Rows as a fragment's table; `metadata` goes to its Parquet key-value metadata."""
     assert [f.name for f in fields(Row)] == SCHEMA.names
-    metadata = {"recast.format": FORMAT, **metadata}
+    metadata = {**metadata, "recast.format": FORMAT}
     columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA.with_metadata(metadata))

@@ -14,7 +14,7 @@ from recast.pipeline.bundles import Packed
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.input_errors import InputError
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 STYLE_MAX_PIXELS = 1 << 28
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from recast.pipeline import storage
-from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.settings import TrainingError
 
 FORMAT = "recast-checkpoint/1"
 NAME = re.compile(r"step-(\d{8})\.pt")

@@ -22,7 +22,7 @@ from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
-from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.settings import TrainingError
 from recast.pipeline.training.strays import Strays, images_among
 
 MAX_PIXELS = 1 << 28

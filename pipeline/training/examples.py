@@ -16,7 +16,7 @@ from torch import Tensor
 from recast.models.faces import FACE_COLUMNS
 from recast.models.recipes.recipe import Batch, Recipe
 from recast.pipeline.ahead import ahead
-from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.settings import TrainingError
 
 BATCHES_AHEAD = 2
 TRIED_AT_START = 64

@@ -7,7 +7,7 @@ from ray.exceptions import RayError
 from recast.pipeline import storage
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import LeaseError
-from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.settings import TrainingError
 
 LASTING = (
     TrainingError, LeaseError, InputError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError,

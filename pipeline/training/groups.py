@@ -16,7 +16,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from recast.pipeline import cluster, events
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
 def scaling(plan: TrainingSpec) -> ScalingConfig:

@@ -12,7 +12,7 @@ from recast.pipeline.regions.region import Region
 from recast.pipeline.sources import parquet
 from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.sources.inputs import Input
-from recast.pipeline.training.plan import TrainingError
+from recast.pipeline.training.settings import TrainingError
 
 TRAINING = frozenset({"train", "training"})
 HELD_OUT = frozenset({"test", "testing", "val", "valid", "validation", "dev", "eval"})

@@ -13,7 +13,7 @@ from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import Listing
 from recast.pipeline.training.layouts import classes
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
 
 

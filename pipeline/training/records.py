@@ -20,7 +20,7 @@ from recast.pipeline import bundles, storage
 from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 
 

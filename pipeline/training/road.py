@@ -18,9 +18,9 @@ from recast.pipeline.training import example_files, groups
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.health import HealthWarning
 from recast.pipeline.training.log import now, write_run
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.progress import ProgressActor, followed
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start
 from recast.pipeline.training.worker import Job, work
 

@@ -13,7 +13,7 @@ from recast.pipeline import storage
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.example_files import Listing
 from recast.pipeline.training.log import now, read_run
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.urls import shown
 from recast.pipeline.versions import versions
 

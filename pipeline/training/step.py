@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from recast.models.recipes.recipe import Batch, Recipe
 from recast.pipeline.precision import Precision
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.sync_norm import synchronised
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

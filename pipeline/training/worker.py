@@ -29,8 +29,8 @@ from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.health import WAITING, HealthMonitor, HealthWarning
 from recast.pipeline.training.idle import Idle
 from recast.pipeline.training.metrics import TrainingMetrics
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.records import Records
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 
 T = TypeVar("T")

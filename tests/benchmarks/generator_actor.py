@@ -20,9 +20,9 @@ from recast.pipeline.bulk.generator import DTYPES, Generator
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.network import BundlePayload
 from recast.pipeline.bulk.operation import Result
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.precision import Precision

@@ -38,8 +38,7 @@ def archive(root: Path) -> None:
     photograph = Image.fromarray(data.coffee()).resize((120, 90))
     for name, mode in OTHER_KINDS:
         photograph.convert(mode).save(root / name)
-    deep = (np.asarray(photograph.convert("L")).astype(np.uint16) * 200)[..., :]
-    Image.fromarray(deep).save(root / "deep.png")
+    Image.fromarray(np.asarray(photograph.convert("L")).astype(np.uint16) * 200).save(root / "deep.png")
     (root / "broken.jpg").write_bytes((root / "cat.jpg").read_bytes()[:900])
     (root / "no image.png").write_bytes(b"nothing")
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recast.models import recipes
 from recast.models.recipes import NOTHING
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 from tests.benchmarks.training_step import batch_of

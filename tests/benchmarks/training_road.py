@@ -26,7 +26,7 @@ from recast.models.recipes.recipe import Batch
 from recast.pipeline import cluster
 from recast.pipeline.training import example_files, road
 from recast.pipeline.training.examples import ExampleCache, ExampleSampler
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 
 WORKERS, STEPS, LINE_STEPS, EXAMPLES = 2, 160, 20, 64

@@ -22,7 +22,7 @@ from PIL import Image
 from recast.jobs.samples.facades import write_facades
 from recast.models.recipes import NOTHING, cyclegan, pix2pix
 from recast.pipeline.precision import Precision
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.benchmarks import reference_steps
 

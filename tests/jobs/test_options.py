@@ -11,7 +11,7 @@ from recast.pipeline.bulk.job import BulkJob, BulkSettings, GeneratorSettings
 from recast.pipeline.deidentify.settings import Deidentification, DeidentifiedEncoder, Policy, Replacement
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.sources.inventory import Selection, Source
-from recast.pipeline.training.plan import TrainingSettings
+from recast.pipeline.training.settings import TrainingSettings
 
 OTHER_NAMES = {"detectors": "detector", "names": "keys", "without": "policy", "schemes": "allow-scheme"}
 

@@ -17,9 +17,9 @@ from recast.pipeline.bulk import stages
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.network import BundlePayload
 from recast.pipeline.bulk.operation import Operator, Result
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.units import pack_unit
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.output.index import current

@@ -13,7 +13,7 @@ from PIL import Image
 
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation, Operator, Result
-from recast.pipeline.bulk.settings import WorkerSettings
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.deidentify.operation import deidentifying
 from recast.pipeline.deidentify.restoration import restoring
 from recast.pipeline.deidentify.secrets.seal import Secret

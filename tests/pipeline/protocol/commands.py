@@ -13,8 +13,8 @@ from recast.jobs import index
 from recast.pipeline.bulk import pool
 from recast.pipeline.bulk.attempts import Attempts
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.settings import WorkerSettings
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relock
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError

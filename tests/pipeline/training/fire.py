@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("RECAST_TEST_KILLS", "3"))
 DRIVER = """
 import sys
 from recast.pipeline.training.road import train
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 train(TrainingSpec(**eval(sys.argv[1])))
 """
 

@@ -17,7 +17,7 @@ from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.training import example_files, layouts
 from recast.pipeline.training.assets import fetched
 from recast.pipeline.training.examples import ExampleCache
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
 def put(path, pixels=None, size=(40, 40)):

@@ -14,9 +14,9 @@ from recast.pipeline.output.lease import Lease, LeaseError, confirm
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.log import write_run
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.road import train
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start
 
 

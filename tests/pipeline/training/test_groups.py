@@ -20,8 +20,8 @@ from ray.train.torch.config import _TorchBackend
 from recast.pipeline import cluster
 from recast.pipeline.training import groups, road
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.progress import ProgressActor
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ SEATED = """
 import dataclasses
 import sys
 from recast.pipeline.training import groups
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.road import train
 
 def scaling(plan):

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from recast.models import recipes
-from recast.pipeline.training.plan import TrainingSpec
+from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.models.test_recipes import batch_of, photograph, supplies_for
 

@@ -18,7 +18,7 @@ from recast.pipeline.training import example_files, examples
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.examples import ExampleCache, ExampleSampler
 from recast.pipeline.training.log import TrainingLog
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import resolved
 from recast.pipeline.training.step import WorkerRoad
 

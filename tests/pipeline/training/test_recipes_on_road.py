@@ -11,8 +11,8 @@ from PIL import Image
 from recast.jobs.samples.faces import write_faces
 from recast.models.networks.vgg import VGG
 from recast.pipeline import bundles
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.road import train
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from tests.conftest import trainings_here
 from tests.models.test_recipes import photograph
 from tests.pipeline.bulk.bundle_operation import begun

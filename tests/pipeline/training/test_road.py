@@ -12,8 +12,8 @@ from PIL import Image
 from recast.models import bundle
 from recast.pipeline import bundles
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.plan import TrainingError, TrainingSpec
 from recast.pipeline.training.road import train
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from tests.pipeline.training.fire import KILLS, Fire
 from tests.pipeline.training.states import flattened
 
