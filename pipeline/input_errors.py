@@ -32,8 +32,9 @@ class HeldError(InputError):
 
 @contextlib.contextmanager
 def raised_by_network() -> Iterator[None]:
-    """What the block, a call of a network, raises is about its input, and becomes an InputError; but for what a machine
-    raises that can't go on. Around such calls alone: elsewhere an exception that nobody foresaw is our own mistake.
+    """What the block, a call of a network or a detector of somebody else's, raises is about its input, and becomes an
+    InputError; but for what a machine raises that can't go on. Around such calls alone: elsewhere an exception that
+    nobody foresaw is our own mistake.
     """
     try:
         yield

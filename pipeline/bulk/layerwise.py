@@ -22,6 +22,7 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks.layers import InstanceNorm
 from recast.models.networks.transform_net import PaddedConv
 from recast.models.sizes import rounded_up
+from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.output.shards import ScratchError
 
 STRIP_BYTES = 64 << 20
@@ -123,7 +124,9 @@ class _Run:
             return _normalised(self.rows(below, start, stop), layer.norm, *self.scratch[below].moments())
         if layer.reach:
             return self._local(layer, start, stop)
-        return layer.compute(*(self.rows(below, start, stop) for below in layer.inputs))
+        given = [self.rows(below, start, stop) for below in layer.inputs]
+        with raised_by_network():
+            return layer.compute(*given)
 
     def _local(self, layer: _Layer, start: int, stop: int) -> Tensor:
         """Rows that hang on some above and below: the layer is given a margin, and what that spoils is cut off."""
@@ -134,7 +137,9 @@ class _Run:
         first = max(int(start / ratio) // MARGIN_ROWS * MARGIN_ROWS - MARGIN_ROWS, 0)
         last = min(-int(-stop // ratio) + MARGIN_ROWS, whole)
         offset = start - int(first * ratio)
-        return layer.compute(self.rows(below, first, last))[:, :, offset : offset + stop - start]
+        given = self.rows(below, first, last)
+        with raised_by_network():
+            return layer.compute(given)[:, :, offset : offset + stop - start]
 
 
 class LayerByLayer:

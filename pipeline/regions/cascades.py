@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.detectors import DetectorSettings
 from recast.pipeline.regions.region import Region
 
@@ -38,9 +39,10 @@ class Cascades:
         regions = []
         for cascade, mirrored in ((self._frontal, False), (self._profile, False), (self._profile, True)):
             seen = np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
-            boxes, _, weights = cascade.detectMultiScale3(
-                seen, STEP, LEAST_NEIGHBOURS, minSize=(LEAST_PX, LEAST_PX), outputRejectLevels=True
-            )
+            with raised_by_network():
+                boxes, _, weights = cascade.detectMultiScale3(
+                    seen, STEP, LEAST_NEIGHBOURS, minSize=(LEAST_PX, LEAST_PX), outputRejectLevels=True
+                )
             for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
                 left = width - x - w if mirrored else x
                 score = 1 / (1 + math.exp(-math.log(3) * float(weight) / CERTAIN_WEIGHT))

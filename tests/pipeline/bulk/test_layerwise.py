@@ -16,6 +16,7 @@ from recast.pipeline.bulk import layerwise, tiles
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.layerwise import LayerByLayer
 from recast.pipeline.images.pictures import Picture
+from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.shards import ScratchError
 from tests.pipeline.bulk.test_generator import pictures_of
 
@@ -110,6 +111,19 @@ def test_a_full_scratch_folder_is_told_of_and_no_row_of_the_image(monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     large_from(10_000, monkeypatch)
     with pytest.raises(ScratchError, match="has no room for .* bytes of a large image's layers"):
+        generator(lively(*CASES["resnet"][:2]), SIGNED)([uneven(64, 330)])
+
+
+def test_what_a_layer_raises_is_about_the_image_and_no_mistake_of_ours(monkeypatch):
+    def narrow(self, x):
+        if x.shape[3] > 300:
+            raise RuntimeError("the image is too wide\nfor this layer")
+        return original(self, x)
+
+    original = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", narrow)
+    large_from(10_000, monkeypatch)
+    with pytest.raises(InputError, match="the image is too wide$"):
         generator(lively(*CASES["resnet"][:2]), SIGNED)([uneven(64, 330)])
 
 

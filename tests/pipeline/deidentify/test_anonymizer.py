@@ -17,7 +17,7 @@ from recast.pipeline.deidentify.anonymizer import Anonymizer
 from recast.pipeline.deidentify.replacement.classical import replaced
 from recast.pipeline.deidentify.settings import Deidentification, Policy, Replacement
 from recast.pipeline.images.pictures import Picture
-from recast.pipeline.input_errors import HeldError
+from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.regions.cascades import Cascades
 from recast.pipeline.regions.centerface import CenterFace
 from recast.pipeline.regions.region import Region, overlap, union
@@ -335,3 +335,16 @@ def test_settings_that_make_no_sense_are_refused():
         if field.name in ("margin", "strength"):
             with pytest.raises(ValueError, match=field.name):
                 Replacement(**{field.name: 99.0})
+
+
+def test_what_a_cascade_raises_is_about_its_image(monkeypatch):
+    """OpenCV's own errors are a row; a mistake of ours there would leave the image untried."""
+
+    class Refusing:
+        def detectMultiScale3(self, *_, **__):  # noqa: N802  # OpenCV's name
+            raise cv2.error("it refuses this image")
+
+    cascades = Cascades()
+    cascades._profile = Refusing()
+    with pytest.raises(InputError, match="it refuses this image"):
+        cascades([np.zeros((60, 60, 3), np.uint8)])
