@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -32,7 +32,22 @@ def span(seconds: float) -> str:
     return f"{hours} h" if hours < 72 else f"{round(seconds / 86400)} days"
 
 
-class BulkProgress:
+class Drawn:
+    """What is drawn while the block runs that it is used for."""
+
+    _bar: Progress
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class BulkProgress(Drawn):
     """Draws a bar with rate and time left on a terminal; elsewhere writes a line now and then. All on stderr."""
 
     def __init__(self, title: str, output: str) -> None:
@@ -84,12 +99,3 @@ class BulkProgress:
             print(events.printable(line), file=sys.stderr, flush=True)
         else:
             self._bar.console.print(events.printable(line), markup=False)
-
-    def __enter__(self) -> "BulkProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()

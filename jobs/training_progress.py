@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from recast.jobs.progress import Drawn
 from recast.pipeline import events
 from recast.pipeline.training.health import WAITING
 
@@ -18,7 +18,7 @@ LINE_EVERY_S = 15.0
 """Where there is no terminal to draw on."""
 
 
-class TrainingProgress:
+class TrainingProgress(Drawn):
     """Draws steps, losses, images per second and the time left; elsewhere writes a line now and then. All on stderr."""
 
     def __init__(self, output: str) -> None:
@@ -55,15 +55,6 @@ class TrainingProgress:
         if events.wanted():
             self._log.info("said", sentence=sentence)
         self._console.print(events.printable(sentence), markup=False, soft_wrap=True)
-
-    def __enter__(self) -> "TrainingProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
 
 def _words(scalars: Mapping[str, float]) -> str:

@@ -57,6 +57,8 @@ def _follow(actor: Any, progress: Progress, output: str, done: threading.Event) 
             room = facts["room"]
             progress.reached(facts["step"], facts["scalars"])
             for warning in facts["warnings"][warned:]:
-                log.warning("trouble", kind=warning.kind, step=warning.step, sentence=warning.sentence)
-                progress.says(f"warning: step {warning.step:,}: {warning.sentence}")
+                if events.wanted():
+                    log.warning("trouble", kind=warning.kind, step=warning.step, sentence=warning.sentence)
+                else:
+                    progress.says(f"warning: step {warning.step:,}: {warning.sentence}")
             warned = len(facts["warnings"])
