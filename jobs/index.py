@@ -28,13 +28,15 @@ def summary(output: str, *, as_json: bool = False) -> int:
     fs, path = _there(output)
     with storage.faults_as_sentences(f"reading {output}"):
         view = current(fs, path, ["status", "error", "format", "length", "run"])
+    formats = view["format"].to_pylist()
     kinds = Counter((error or "").partition(":")[0] for error in view["error"].to_pylist() if error)
     facts = {
         "output": output,
         "rows": len(view),
         "status": dict(Counter(view["status"].to_pylist())),
         "errors": dict(kinds.most_common()),
-        "formats": dict(Counter(f for f in view["format"].to_pylist() if f)),
+        "formats": dict(Counter(f for f in formats if f)),
+        "without_image": sum(s == "ok" and f is None for s, f in zip(view["status"].to_pylist(), formats, strict=True)),
         "bytes": sum(n or 0 for n in view["length"].to_pylist()),
         "runs": len(set(view["run"].to_pylist())),
     }
@@ -43,7 +45,7 @@ def summary(output: str, *, as_json: bool = False) -> int:
         return DONE
     for name, value in facts.items():
         said = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
-        events.show(f"{name:8} {said}")
+        events.show(f"{name:13} {said}")
     return DONE
 
 

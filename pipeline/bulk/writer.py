@@ -14,8 +14,8 @@ from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.output.index import INDEX, SHARDS, stem_of, write_fragment
 from recast.pipeline.output.lease import LeaseError, confirm
 from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.seals import SEALS, remove_seals, write_seals
 from recast.pipeline.output.shards import Shard, shard, shard_facts
+from recast.pipeline.output.sidecars import write_sidecars
 from recast.pipeline.sources.hidden import sentence_of, without_names
 from recast.pipeline.urls import without_secrets
 
@@ -69,11 +69,10 @@ class Writer:
         bytes may differ. A fragment goes before its shard."""
         self._check_fence(unit, attempt)
         mine = stem_of(unit, self._epoch).rpartition("-")[0] + "-"
-        for folder in (INDEX, SHARDS):
+        for folder in (INDEX, SHARDS, *self._settings.sidecars):
             for name in storage.sizes(self._fs, storage.join(self._output, folder)):
                 if name.startswith(mine):
                     storage.remove(self._fs, storage.join(self._output, folder, name))
-                    remove_seals(self._fs, self._output, name.rpartition(".")[0])
 
     def _check_fence(self, unit: str, attempt: Attempt) -> None:
         """Raise LeaseError if what is written now would come too late."""
@@ -91,8 +90,7 @@ class Writer:
                 about |= shard_facts(name, size, shard.sha256)
                 self._tally.count(bytes_written=size, shards=1)
             for kind, rows in sidecars.items():
-                assert kind == SEALS, "the one kind that has a table of its own until now"
-                write_seals(self._fs, self._output, name.rpartition(".")[0], rows)
+                write_sidecars(self._fs, self._output, kind, name.rpartition(".")[0], rows)
         return about
 
     def _write_fragment(self, name: str, rows: list[Row], about: dict[str, str]) -> None:

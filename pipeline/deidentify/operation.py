@@ -15,7 +15,7 @@ from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import HiddenNames
 from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
 from recast.pipeline.deidentify.settings import Deidentification
-from recast.pipeline.output.seals import SEALS
+from recast.pipeline.output.sidecars import SEALS
 from recast.pipeline.regions.detectors import Detector
 from recast.pipeline.regions.registry import built_detectors
 from recast.pipeline.regions.tables import BoxesError, Compared, RegionTable

@@ -17,10 +17,11 @@ from recast.pipeline.deidentify.replacement.painter import FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import revealing
 from recast.pipeline.deidentify.secrets.seal import Lock, SealError, Secret, opened, read_lock
+from recast.pipeline.deidentify.traces import sealed_by
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.index import fragments
-from recast.pipeline.output.seals import SEALS, read_seals, seals_of
+from recast.pipeline.output.sidecars import SEALS, read_sidecars
 from recast.pipeline.regions.masks import MaskError, checked
 from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
@@ -103,7 +104,7 @@ class Unsealer(Operator):
     def __init__(self, output: str, key: Secret) -> None:
         self._fs, self._output = storage.filesystem(output)
         self._key = key
-        self._seals = BesideShards(lambda stem: read_seals(self._fs, self._output, stem))
+        self._seals = BesideShards(lambda stem: read_sidecars(self._fs, self._output, SEALS, stem))
         self._rows = BesideShards(lambda stem: _index_rows(self._fs, self._output, stem))
 
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
@@ -231,7 +232,7 @@ def _index_rows(fs: storage.FileSystem, output: str, stem: str) -> list[dict[str
     )
     if fragment.rows is None:
         raise storage.StorageError(f"{fragment.name}: {fragment.damage}")
-    sealed = seals_of(fragment.about)
+    sealed = sealed_by(fragment.about)
     return [{**row, "sealed": sealed} for row in fragment.rows.to_pylist()]
 
 

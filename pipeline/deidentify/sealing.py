@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from recast.pipeline.bulk.operation import Result, SidecarRow
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.output.rows import Row
-from recast.pipeline.output.seals import SEALS
+from recast.pipeline.output.sidecars import SEALS
 from recast.pipeline.sources.inputs import Input
 
 

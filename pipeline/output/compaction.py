@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +27,8 @@ from recast.pipeline.output.index import (
 )
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.rows import SCHEMA, Row, table
-from recast.pipeline.output.seals import read_seals, remove_seals, write_seals
 from recast.pipeline.output.shards import Container, shard, shard_facts
+from recast.pipeline.output.sidecars import KINDS, read_sidecars, remove_sidecars, stems_with_sidecars, write_sidecars
 from recast.pipeline.storage import FileSystem
 
 READERS = 8
@@ -52,6 +53,8 @@ class FragmentState:
     maker: ModelAndSpec
     gone: int
     """Rows, current or not, that have to go."""
+    sidecars: tuple[str, ...]
+    """The kinds of rows that lie beside its shard."""
 
     @property
     def stem(self) -> str:
@@ -112,7 +115,7 @@ def fragment_states(fs: FileSystem, output: str, gone: KeyPredicate | None = Non
         np.concatenate([fact.epochs for fact in facts]),
         np.concatenate([fact.times for fact in facts]),
     )
-    return _states(facts, current)
+    return _states(facts, current, _sidecars(fs, output))
 
 
 def _identities(fs: FileSystem, output: str, facts: list["_Facts"]) -> np.ndarray:
@@ -141,7 +144,16 @@ def _sound(fragment: Fragment) -> pa.Table:
     return fragment.rows
 
 
-def _states(facts: list["_Facts"], current: np.ndarray) -> list[FragmentState]:
+def _sidecars(fs: FileSystem, output: str) -> Mapping[str, tuple[str, ...]]:
+    """The kinds of rows that lie beside each shard, by its name without ending."""
+    found = defaultdict[str, tuple[str, ...]](tuple)
+    for kind in KINDS:
+        for stem in stems_with_sidecars(fs, output, kind):
+            found[stem] += (kind,)
+    return found
+
+
+def _states(facts: list["_Facts"], current: np.ndarray, sidecars: Mapping[str, tuple[str, ...]]) -> list[FragmentState]:
     found, start = [], 0
     for fact in facts:
         stays = current[start : start + len(fact.keys)] & ~fact.gone
@@ -150,7 +162,7 @@ def _states(facts: list["_Facts"], current: np.ndarray) -> list[FragmentState]:
         found.append(
             FragmentState(
                 fact.name, len(fact.keys), kept, int(fact.lengths[kept].sum()), int(fact.results[kept].sum()),
-                fact.shard, fact.maker, gone=int(fact.gone.sum()),
+                fact.shard, fact.maker, int(fact.gone.sum()), sidecars.get(fact.name.removesuffix(".parquet"), ()),
             )
         )  # fmt: skip
     return found
@@ -204,7 +216,7 @@ def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[FragmentState]
     rows, about = _rows(fs, output, few)
     if rows:
         stem = stem_of(_digest(rows), lease.claim.epoch)
-        _move_seals(fs, output, few, stem)
+        _move_sidecars(fs, output, few, stem)
         _write(fs, output, lease, f"{stem}.{few[0].container}", rows, about)
         done.fragments_after += 1
         done.names.append(stem)
@@ -215,20 +227,24 @@ def _rewrite(fs: FileSystem, output: str, lease: Lease, few: list[FragmentState]
     for state in old:
         if state.shard:
             storage.remove(fs, storage.join(output, SHARDS, state.shard))
-        remove_seals(fs, output, state.stem)
+        remove_sidecars(fs, output, state.stem, state.sidecars)
     done.fragments_before += len(few)
     done.rows += sum(state.rows - len(state.kept) for state in few)
 
 
-def _move_seals(fs: FileSystem, output: str, few: list[FragmentState], stem: str) -> None:
-    """The seals of what is kept, beside the new shard: of each old one those of the rows that are kept of it. The seals
-    of an earlier version of an image, in another fragment, open nothing any more, and go with it."""
-    moved = []
+def _move_sidecars(fs: FileSystem, output: str, few: list[FragmentState], stem: str) -> None:
+    """What lies beside the old shards, beside the new one: of each old one the rows of the keys that are kept of it.
+    Those of an earlier version of an image, in another fragment, go with it: its seals open nothing any more."""
+    moved = defaultdict[str, list[dict[str, Any]]](list)
     for state in few:
-        keys = _keys(fs, output, state.name)
-        moved += read_seals(fs, output, state.stem, [keys[place] for place in state.kept])
-    if moved:
-        write_seals(fs, output, stem, moved)
+        if state.sidecars:
+            keys = _keys(fs, output, state.name)
+            kept = [keys[place] for place in state.kept]
+            for kind in state.sidecars:
+                moved[kind] += read_sidecars(fs, output, kind, state.stem, kept)
+    for kind, rows in moved.items():
+        if rows:
+            write_sidecars(fs, output, kind, stem, rows)
 
 
 def _rows(fs: FileSystem, output: str, few: list[FragmentState]) -> tuple[list[Row], dict[str, str]]:

@@ -17,7 +17,7 @@ from recast.pipeline.output.index import (
     stale_marks,
 )
 from recast.pipeline.output.lease import Lease, LeaseError
-from recast.pipeline.output.seals import SEALS, remove_seals, sealed_stems
+from recast.pipeline.output.sidecars import KINDS, remove_sidecars, stems_with_sidecars
 from recast.pipeline.storage import FileSystem
 
 GRACE_S = 3.0
@@ -44,8 +44,8 @@ def collect_garbage(
     fs: FileSystem, output: str, lease: Lease, before: Shards, damaged: Sequence[Fragment],
     replaced: Collection[str], began_at: datetime.datetime,
 ) -> int:  # fmt: skip
-    """Remove shards and seals without a fragment, fragments that were damaged when the run began and have been made up
-    for, those that this run replaced, and what runs that were overtaken have committed since. Files of names that
+    """Remove shards and sidecars without a fragment, fragments that were damaged when the run began and have been made
+    up for, those that this run replaced, and what runs that were overtaken have committed since. Files of names that
     Recast does not give stay. Returns how many files went.
 
     Only the lease's holder may call it, after its last commit. A fragment goes before its shard: a crash in between
@@ -61,12 +61,12 @@ def collect_garbage(
     gone |= {name for name in listed(fs, output) if name in replaced}
     _remove_fragments(fs, output, gone)
     _wait_for_stragglers(fs, output, lease, before)
-    orphans, lost = _orphans(fs, output, before), _lost_seals(fs, output)
+    orphans, lost = _orphans(fs, output, before), _lost_sidecars(fs, output)
     lease.confirm()
     for name in orphans:
         storage.remove(fs, storage.join(output, SHARDS, name))
-    for stem in lost:
-        remove_seals(fs, output, stem)
+    for kind, stem in lost:
+        remove_sidecars(fs, output, stem, [kind])
     late = _stragglers(fs, output, lease, before)
     _remove_fragments(fs, output, late)  # their shards may just have gone
     for name in stale_marks(fs, output):
@@ -103,9 +103,11 @@ def _orphans(fs: FileSystem, output: str, before: Shards) -> list[str]:
     return [name for name, its in fragment_of.items() if its not in kept or before.get(its, name) not in (ANY, name)]
 
 
-def _lost_seals(fs: FileSystem, output: str) -> list[str]:
-    seals, kept = sealed_stems(fs, output), listed(fs, output)
-    return [stem for stem in seals if (name := f"{stem}.parquet") not in kept and OWN_NAME.fullmatch(name)]
+def _lost_sidecars(fs: FileSystem, output: str) -> list[tuple[str, str]]:
+    """Kinds and stems of tables without a fragment, among those that Recast named."""
+    tables = [(kind, stem) for kind in KINDS for stem in stems_with_sidecars(fs, output, kind)]
+    kept = {name.removesuffix(".parquet") for name in listed(fs, output)}
+    return [(kind, stem) for kind, stem in tables if stem not in kept and OWN_NAME.fullmatch(f"{stem}.parquet")]
 
 
 def _still_damaged(fs: FileSystem, output: str, damaged: Sequence[Fragment]) -> set[str]:
@@ -121,7 +123,7 @@ def _remove_parts(fs: FileSystem, output: str, began_at: datetime.datetime) -> i
     if not storage.is_local(fs):
         return 0
     count = 0
-    for folder in (INDEX, SHARDS, SEALS):
+    for folder in (INDEX, SHARDS, *KINDS):
         for path in fs.glob(storage.join(output, folder, ".*.part")):
             if fs.modified(path).replace(tzinfo=datetime.UTC) < began_at:
                 storage.remove(fs, path)

@@ -95,7 +95,8 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
     good = rows.filter(pc.equal(rows["status"], "ok"))
     bad = bad_rows(rows)
     kinds = counted(bad, "status", "kind")
-    sizes = counted(good, "source_width", "source_height", "width", "height")
+    images = good.filter(pc.is_valid(good["format"]))  # a row may be ok and have no image
+    sizes = counted(images, "source_width", "source_height", "width", "height")
     chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
     return BulkFacts(
         url=address(output, runs),
@@ -115,7 +116,7 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
         pairs=read_pairs(output, chosen, places),
         sources_unknown=not withheld and not places,
         befores_withheld=withheld,
-        formats=tuple(_formats(good)),
+        formats=tuple(_formats(images)),
         sizes=tuple(sizes[:MOST_SIZES]),
         sizes_left_out=sum(size["count"] for size in sizes[MOST_SIZES:]),
         makers=tuple(counted(rows, "model", "spec")),
@@ -130,10 +131,10 @@ def counted(rows: pa.Table, *names: str) -> list[dict[str, Any]]:
     return grouped.sort_by([("count", "descending")]).to_pylist()
 
 
-def _formats(good: pa.Table) -> list[dict[str, Any]]:
-    if not len(good):
+def _formats(images: pa.Table) -> list[dict[str, Any]]:
+    if not len(images):
         return []
-    grouped = good.group_by("format").aggregate([([], "count_all"), ("length", "sum")])
+    grouped = images.group_by("format").aggregate([([], "count_all"), ("length", "sum")])
     return grouped.rename_columns(["format", "count", "bytes"]).sort_by([("count", "descending")]).to_pylist()
 
 

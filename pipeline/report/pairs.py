@@ -1,5 +1,6 @@
 """A few inputs and their results, chosen evenly over the index, as pictures that a page can hold."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ COLUMNS = (
     "finished_at",
 )
 
+SEEN = ("key", "regions", "scores", "epoch", "finished_at")
+"""What is read besides where a result is no image; it may be far more."""
+
 T = TypeVar("T")
 Box = tuple[int, int, int, int]
 
@@ -72,19 +76,21 @@ def choose(count: int, wanted: int = PAIRS) -> list[int]:
 
 def read_pairs(output: Output, keys: Sequence[str], places: Sequence[str]) -> tuple[Pair, ...]:
     """The pictures of some keys, in their order; those of their sources as far as they lie in one of the places."""
-    rows = {row["key"]: row for row in _rows(output, keys)}
+    rows = {row["key"]: row for row in _rows(output, keys, COLUMNS)}
     found = [rows[key] for key in keys if key in rows]
+    no_images = [row["key"] for row in found if row["shard"] is None]
+    seen = {row["key"]: _seen(row) for row in _rows(output, no_images, SEEN)}
     read = read_sources([row["source"] for row in found], places)
-    made = (_pair(output, row, read.get(row["source"]), befores=bool(places)) for row in found)
+    made = (seen.get(row["key"]) or _pair(output, row, read.get(row["source"]), befores=bool(places)) for row in found)
     return tuple(replace(pair, remarks=tuple(row.get("notes") or ())) for pair, row in zip(made, found, strict=True))
 
 
-def _rows(output: Output, keys: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(output: Output, keys: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of some keys, those of older turns first."""
     if not keys:
         return []
     wanted = pa.array(keys, pa.string())
-    fragments = index.fragments(output.fs, output.root, COLUMNS)
+    fragments = index.fragments(output.fs, output.root, columns)
     parts = [f.rows.filter(pc.is_in(f.rows["key"], wanted)) for f in fragments if f.rows is not None]
     rows = [row for part in parts for row in part.to_pylist()]
     return sorted(rows, key=lambda row: (row["epoch"], row["finished_at"]))
@@ -124,6 +130,14 @@ def _pair(output: Output, row: Mapping[str, Any], source: bytes | None, *, befor
     if before is None:
         return _alone(row["key"], data, after, "The source can’t be read any more." if befores else "")
     return _both(row["key"], data, after, before)
+
+
+def _seen(row: Mapping[str, Any]) -> Pair:
+    """An input whose result is what the index says of it."""
+    kinds = Counter(region["kind"] for region in row["regions"] or ())
+    said = [f"{kind}: {count:,}" for kind, count in kinds.most_common()]
+    said += [f"{score['name']}: {score['value']:.4g}" for score in row["scores"] or ()]
+    return Pair(key=row["key"], note=f"The result is no image; {', '.join(said) or 'nothing was found'}.")
 
 
 def _opened(data: bytes | None) -> Image.Image | None:

@@ -18,13 +18,13 @@ DROPPING_FOLDERS = {
 }
 """Folders of such files, in lower case."""
 OF_AN_OUTPUT = re.compile(
-    r"(^|/)((index|shards|seals)/[0-9a-f]{20}-[0-9a-z-]+\.(parquet|tar)|runs/\d{8}T\d{6}-[0-9a-f]{6}\.json)$"
+    r"(^|/)((index|shards|seals|latents)/[0-9a-f]{20}-[0-9a-z-]+\.(parquet|tar)|runs/\d{8}T\d{6}-[0-9a-f]{6}\.json)$"
 )
 """Files of an output of Recast's, by the names it gives them."""
 
 DROPPING, OUTPUT = "dropping", "recast-output"
 LINK_TO_FOLDER, DANGLING, SPECIAL, MARKER = "link-to-folder", "dangling-link", "special-file", "folder-marker"
-FAILED_BEFORE, HELD_BEFORE = "failed-before", "held-before"
+FAILED_BEFORE, HELD_BEFORE, NO_IMAGE = "failed-before", "held-before", "no-image"
 ENDS_IN_SLASH, FOLDER = "name-ends-in-slash", "matched-folder"
 MEANING = {
     DROPPING: "left behind by file managers (._*, .DS_Store, Thumbs.db, …)",
@@ -33,6 +33,7 @@ MEANING = {
     DANGLING: "links to nothing",
     SPECIAL: "pipes, sockets or devices",
     MARKER: "empty objects that stand for folders",
+    NO_IMAGE: "results of the source, an output, that are no images but what its index says",
     ENDS_IN_SLASH: "objects with content whose names end in a slash",
     FAILED_BEFORE: "inputs that failed when the source, an output, was made",
     HELD_BEFORE: "images that were held back when the source, an output, was made",

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import INDEX, SHARDS, current
+from recast.pipeline.output.index import OWN_NAME, SHARDS, current, listed
 from recast.pipeline.sources.inputs import Input, readable
-from recast.pipeline.sources.passed_over import FAILED_BEFORE, HELD_BEFORE, PassedOver
+from recast.pipeline.sources.passed_over import FAILED_BEFORE, HELD_BEFORE, NO_IMAGE, PassedOver
 from recast.pipeline.storage import FileSystem
 
 COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
@@ -14,13 +14,15 @@ COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
 
 def is_output(fs: FileSystem, folder: str) -> bool:
     """Whether a folder is an output, and not one of images with folders that happen to be named so."""
-    if not (fs.isdir(storage.join(folder, INDEX)) and fs.isdir(storage.join(folder, SHARDS))):
-        return False
-    return any(name.endswith(".parquet") for name in storage.sizes(fs, storage.join(folder, INDEX)))
+    names = listed(fs, folder)
+    if any(OWN_NAME.fullmatch(name) for name in names):
+        return True
+    return bool(names) and bool(fs.isdir(storage.join(folder, SHARDS)))
 
 
 def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator[Input]:
-    """The images of an output, as its index tells of them. What failed or was held there has no image, and is counted.
+    """The images of an output, as its index tells of them. What has no image there is
+    counted: failed and held inputs, and results that are regions or scores alone.
 
     Raises:
         StorageError: a fragment of the index is damaged: nobody knows what it told of.
@@ -28,16 +30,17 @@ def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator
     shards = storage.sizes(fs, storage.join(output, SHARDS))
     for batch in current(fs, output, COLUMNS, whole=True).to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
-            if row["status"] == "ok":
-                yield _input(fs, output, root, row, shards)
-            else:
+            if row["status"] != "ok":
                 over.add(HELD_BEFORE if row["status"] == "held" else FAILED_BEFORE)
+            elif row["shard"] is None:
+                over.add(NO_IMAGE)
+            else:
+                yield _input(fs, output, root, row, shards)
 
 
 def _input(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
-    shard, offset, length = row["shard"] or "", row["offset"] or 0, row["length"] or 0
-    problem = "missing: the index has a result without an image" if row["shard"] is None else ""
-    problem = problem or _problem(shard, offset, length, shards)
+    shard, offset, length = row["shard"], row["offset"] or 0, row["length"] or 0
+    problem = _problem(shard, offset, length, shards)
     path = storage.join(output, SHARDS, "" if problem else shard)
     within = f"range://{offset}+{length}"
     if shard.endswith(".tar"):

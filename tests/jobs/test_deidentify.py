@@ -16,7 +16,7 @@ from recast.jobs import cli, exit_status
 from recast.pipeline import storage
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
-from recast.pipeline.output.seals import write_seals
+from recast.pipeline.output.sidecars import SEALS, write_sidecars
 from recast.pipeline.regions.centerface import CenterFace
 
 
@@ -120,7 +120,7 @@ def test_sealed_originals_come_back_bit_for_bit_to_who_has_the_passcode(photos, 
     (seals,) = (output / "seals").glob("*.parquet")
     table = pq.ParquetFile(seals, pre_buffer=False).read(use_threads=False).to_pylist()
     table[0]["sealed"] = table[0]["sealed"][:-1] + bytes([table[0]["sealed"][-1] ^ 1])
-    write_seals(*storage.filesystem(str(output)), seals.stem, table)
+    write_sidecars(*storage.filesystem(str(output)), SEALS, seals.stem, table)
     other = ["restore", str(output), str(tmp_path / "other"), "--passcode-file", str(tmp_path / "new")]
     assert cli._status(other) == 3
     errors = [row["error"] for row in view(tmp_path / "other").values() if row["error"]]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from recast.models.face_codes import CODE_BYTES
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
-from recast.pipeline.output.seals import painted_there
+from recast.pipeline.deidentify.traces import painted_there
 from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"

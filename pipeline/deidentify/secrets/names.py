@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import Secret, derived, opened_text, sealing_key
-from recast.pipeline.output.seals import read_seals, sealed_stems
+from recast.pipeline.output.sidecars import SEALS, read_sidecars, stems_with_sidecars
 from recast.pipeline.sources.hidden import MARK
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import ClashError
@@ -71,8 +71,8 @@ def sealed_names(output: str, key: Secret) -> Mapping[str, str]:
     """From key to name. Raises SealError if one was changed."""
     fs, path = storage.filesystem(output)
     names = {}
-    for stem in sealed_stems(fs, path):
-        for seal in read_seals(fs, path, stem):
+    for stem in stems_with_sidecars(fs, path, SEALS):
+        for seal in read_sidecars(fs, path, SEALS, stem):
             if not seal["box"]:
                 names[seal["key"]] = opened_text(key, seal["key"], seal["sealed"])
     return names

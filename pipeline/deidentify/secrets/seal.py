@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from recast.pipeline import storage
-from recast.pipeline.output.seals import sealed_there
+from recast.pipeline.deidentify.traces import sealed_there
 from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-seal/1"

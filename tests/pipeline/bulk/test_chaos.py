@@ -22,7 +22,7 @@ from recast.pipeline.bulk import road
 from recast.pipeline.deidentify.secrets.seal import Secret, opened, read_lock
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
-from recast.pipeline.output.seals import read_seals, sealed_stems
+from recast.pipeline.output.sidecars import SEALS, read_sidecars, stems_with_sidecars
 from recast.pipeline.progress import Silent
 from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_operation import upscaler
@@ -88,8 +88,8 @@ def unsealed(output: str) -> dict[str, np.ndarray]:
     published = {row["key"]: row["sha256"] for row in current(fs, path, ["key", "sha256"]).to_pylist()}
     return {
         seal["key"]: opened(key, seal["key"], published[seal["key"]], tuple(seal["box"]), seal["sealed"]).pixels
-        for stem in sealed_stems(fs, path)
-        for seal in read_seals(fs, path, stem)
+        for stem in stems_with_sidecars(fs, path, SEALS)
+        for seal in read_sidecars(fs, path, SEALS, stem)
     }
 
 

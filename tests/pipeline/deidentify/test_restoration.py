@@ -10,7 +10,7 @@ from recast.jobs import cli, exit_status
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.output.index import current
-from recast.pipeline.output.seals import read_seals, write_seals
+from recast.pipeline.output.sidecars import SEALS, read_sidecars, write_sidecars
 
 PASSCODE = "a passcode that nobody guesses"
 BOXES = {
@@ -64,9 +64,9 @@ def test_a_row_cut_out_of_a_table_fails_its_image(cut, sealed, tmp_path):
     """Each single one, though what it held lies partly under another."""
     path = tables(tmp_path)["coffee.png"]
     fs, root = storage.filesystem(str(tmp_path / "out"))
-    rows = read_seals(fs, root, path.stem)
+    rows = read_sidecars(fs, root, SEALS, path.stem)
     assert len(rows) == 3
-    write_seals(fs, root, path.stem, [row for number, row in enumerate(rows) if number != cut])
+    write_sidecars(fs, root, SEALS, path.stem, [row for number, row in enumerate(rows) if number != cut])
     assert cli._status(sealed[1]) == 3
     assert restored(tmp_path)["coffee.png"] == ("failed", "seal: 1 of its 3 sealed originals are missing from seals/")
 
@@ -75,9 +75,9 @@ def test_seals_in_another_order_or_twice_restore_all_the_same(sealed, tmp_path):
     """What a crash or a merge may leave of seals: doubles, other orders, those of an earlier version of the image."""
     path = tables(tmp_path)["coffee.png"]
     fs, root = storage.filesystem(str(tmp_path / "out"))
-    rows = read_seals(fs, root, path.stem)
+    rows = read_sidecars(fs, root, SEALS, path.stem)
     stale = {**rows[0], "sealed": rows[0]["sealed"][:-1] + b"?"}
-    write_seals(fs, root, path.stem, [stale, *rows[::-1], rows[1]])
+    write_sidecars(fs, root, SEALS, path.stem, [stale, *rows[::-1], rows[1]])
     assert cli._status(sealed[1]) == 0
     assert set(restored(tmp_path).values()) == {("ok", None)}
 
@@ -88,7 +88,7 @@ def test_seals_from_before_they_were_counted_are_held_against_the_index(sealed, 
     fs, root = storage.filesystem(str(tmp_path / "out"))
     (row,) = [row for row in current(fs, root, ["key", "sha256"]).to_pylist() if row["key"] == "coffee.png"]
     key = seal.opened_lock(str(tmp_path / "out"), seal.Secret(PASSCODE.encode()))
-    rows, dumps = read_seals(fs, root, path.stem), json.dumps
+    rows, dumps = read_sidecars(fs, root, SEALS, path.stem), json.dumps
 
     def uncounted(value):
         return dumps({name: value[name] for name in ("dtype", "shape")} if isinstance(value, dict) else value)
@@ -100,10 +100,10 @@ def test_seals_from_before_they_were_counted_are_held_against_the_index(sealed, 
             patch.setattr(seal.json, "dumps", uncounted)
             entry["sealed"] = seal.sealed(*place, pixels)
         assert seal.opened(*place, entry["sealed"]).of == 0
-    write_seals(fs, root, path.stem, rows)
+    write_sidecars(fs, root, SEALS, path.stem, rows)
     assert cli._status(sealed[1]) == 0
     shutil.rmtree(tmp_path / "back")
-    write_seals(fs, root, path.stem, rows[:2])
+    write_sidecars(fs, root, SEALS, path.stem, rows[:2])
     assert cli._status(sealed[1]) == 3
     assert "originals are missing" in restored(tmp_path)["coffee.png"][1]
 

@@ -16,8 +16,8 @@ from recast.pipeline.output import compaction, index
 from recast.pipeline.output.index import image_bytes
 from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.seals import read_seals, write_seals
 from recast.pipeline.output.shards import shard, shard_facts
+from recast.pipeline.output.sidecars import KINDS, LATENTS, SEALS, read_sidecars, write_sidecars
 from recast.pipeline.sources.inputs import Input
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -49,7 +49,7 @@ class Made:
                 about |= shard_facts(name, size, filling.sha256)
         if sealed:
             seals = [{"key": key, "box": [0, 0, 1, 1], "sealed": sealed} for key in images]
-            write_seals(self.fs, self.root, name.rpartition(".")[0], seals)
+            write_sidecars(self.fs, self.root, SEALS, name.rpartition(".")[0], seals)
         index.write_fragment(self.fs, self.root, name, table(rows, about))
 
     def view(self):
@@ -138,12 +138,12 @@ def test_whatever_the_history_the_view_stays_and_what_goes_is_gone(tmp_path_fact
     assert all(name.rpartition(".")[0] in stems for name in made.files("shards"))
 
 
-@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("step", range(12))
 def test_a_crash_on_the_way_loses_nothing_and_the_next_call_goes_on(tmp_path, monkeypatch, step):
     """Whichever write or removal is the last that happens."""
     made = Made(tmp_path)
     for n in range(3):
-        made.add({f"{n}.png": image(n), "often.png": image(100 + n)})
+        made.add({f"{n}.png": image(n), "often.png": image(100 + n)}, sealed=b"sealed")
     before, left = made.view(), iter(range(step))
 
     def dying(work):
@@ -243,9 +243,28 @@ def test_seals_of_what_is_kept_move_along_and_those_of_what_was_superseded_go(tm
         made.add({f"{n}.png": image(n), "often.png": image(100 + n)}, epoch=n, sealed=f"version {n}".encode())
     made.compact()
     (stem,) = (name.rpartition(".")[0] for name in made.files("index"))
-    found = {(seal["key"], seal["sealed"]) for seal in read_seals(made.fs, made.root, stem)}
+    found = {(seal["key"], seal["sealed"]) for seal in read_sidecars(made.fs, made.root, SEALS, stem)}
     assert found == {(f"{n}.png", f"version {n}".encode()) for n in range(3)} | {("often.png", b"version 2")}
     assert made.files("seals") == [f"{stem}.parquet"]
+
+
+def test_rows_of_every_kind_beside_a_shard_move_along(tmp_path):
+    """Also where there is no shard: a row's result may be its latent alone."""
+    made = Made(tmp_path)
+    made.add({"a.png": image(1)}, sealed=b"original")
+    rows = [Row(key=f"{n}.png", source="s", fingerprint="f", status="ok", model="m", spec="s", run="r",
+                finished_at=EPOCH) for n in range(2)]  # fmt: skip
+    index.write_fragment(made.fs, made.root, "looked.tar", table(rows, {}))
+    latents = [{"key": f"{n}.png", "latent": [0.5, n, 2.0, -1.0], "shape": [2, 2]} for n in range(2)]
+    write_sidecars(made.fs, made.root, LATENTS, "looked", latents)
+    made.compact()
+    ((stem,),) = {tuple(name.rpartition(".")[0] for name in made.files(kind)) for kind in ("index", *KINDS)}
+    assert read_sidecars(made.fs, made.root, LATENTS, stem) == latents
+    assert [seal["key"] for seal in read_sidecars(made.fs, made.root, SEALS, stem)] == ["a.png"]
+    made.drop("0.png", "a.png")
+    assert [len(made.files(kind)) for kind in ("index", "shards", *KINDS)] == [1, 0, 0, 1]
+    (stem,) = (name.rpartition(".")[0] for name in made.files("index"))
+    assert read_sidecars(made.fs, made.root, LATENTS, stem) == latents[1:]
 
 
 def test_a_compaction_that_has_lost_the_lease_removes_nothing(tmp_path):

@@ -123,13 +123,18 @@ def test_an_output_is_a_source(tmp_path, container):
     assert {hashlib.sha256(data).hexdigest() for data in again.values()} == {digest for _, digest in rows}
 
 
-def test_a_result_without_an_image_is_a_row_of_who_takes_it_for_an_image(tmp_path):
-    """A row may be ok and its result what the index says of it."""
+def test_results_without_an_image_are_counted_where_images_are_asked_for(tmp_path):
+    """A row may be ok and its result what the index says of it, in an output that has nothing else, too."""
     fs, root = storage.filesystem(str(made(tmp_path)))
     index.write_fragment(fs, root, f"{'a' * 20}-1-000.tar", table([test_index.row("measured")], {}))
-    items = {item.key: item.problem for item in inventory(Source(urls=(root,)))}
-    assert items.pop("measured") == "missing: the index has a result without an image"
-    assert not any(items.values())
+    items = list(inventory(Source(urls=(root,)), over := PassedOver()))
+    assert len(items) == len(KEYS) - 1
+    assert not any(item.problem for item in items)
+    assert over.counts == {"failed-before": 1, "no-image": 1}
+    fs, root = storage.filesystem(str(tmp_path / "measured"))
+    index.write_fragment(fs, root, f"{'a' * 20}-1-000.tar", table([test_index.row("measured")], {}))
+    assert list(inventory(Source(urls=(root,)), over := PassedOver())) == []
+    assert over.counts == {"no-image": 1}
 
 
 @pytest.mark.parametrize("part", ["index", "shards"])

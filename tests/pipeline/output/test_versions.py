@@ -2,7 +2,11 @@
 
 import datetime
 import io
+import re
+from pathlib import Path
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -54,6 +58,23 @@ def test_an_output_of_version_1_is_read_gone_on_with_and_compacted(tmp_path, con
     assert (by_key["a.png"]["epoch"], by_key["b.png"]["epoch"]) == (0, 1)
     absent = dict.fromkeys(("detector", "category", "mask", "points", "track", "frame"))
     assert by_key["a.png"]["regions"] == [FACE | absent]
+
+
+def test_queries_of_the_docs_give_the_current_view_of_mixed_versions(tmp_path):
+    """What docs/output-format.md tells readers to do where an output was begun by version 1."""
+    page = (Path(__file__).parents[3] / "docs/output-format.md").read_text()
+    made = Made(tmp_path)
+    made.add({"a.png": image(1), "b.png": image(2)})
+    made.add({"a.png": image(3), "bad.png": None})
+    to_version_1(made)
+    made.add({"b.png": image(4)}, epoch=1, late_s=-1_000_000)
+    expected = {row["key"]: row["sha256"] for row in index.current(made.fs, made.root, ["key", "sha256"]).to_pylist()}
+    (sql,) = re.findall(r"```sql\n([^`]*union_by_name[^`]*);\n```", page)
+    assert dict(duckdb.sql(f"select key, sha256 from ({sql.replace('out/', f'{tmp_path}/')})").fetchall()) == expected
+    (python,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "unify_schemas" in block]
+    session: dict = {}
+    exec(python.replace("out/", f"{tmp_path}/"), session)
+    assert dict(zip(session["rows"]["key"], session["rows"]["sha256"].replace({np.nan: None}), strict=True)) == expected
 
 
 def row(key, **facts):

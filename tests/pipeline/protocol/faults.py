@@ -11,7 +11,7 @@ import pytest
 from recast.pipeline import storage
 from recast.pipeline.bulk import inventory_counts, road, writer
 from recast.pipeline.deidentify.secrets import seal
-from recast.pipeline.output import compaction, housekeeping, index, lease, seals
+from recast.pipeline.output import compaction, housekeeping, index, lease, sidecars
 from recast.pipeline.training import checkpoints, records
 from tests.pipeline.protocol.store import running
 
@@ -39,7 +39,7 @@ def fragment_before_shard(patch: pytest.MonkeyPatch) -> None:
 
 
 def seals_after_fragment(patch: pytest.MonkeyPatch) -> None:
-    _delayed(patch, writer, "write_seals", lambda *arguments: arguments, seals.write_seals)
+    _delayed(patch, writer, "write_sidecars", lambda *arguments: arguments, sidecars.write_sidecars)
 
 
 def _delayed(
@@ -177,9 +177,11 @@ def seals_moved_by_key(patch: pytest.MonkeyPatch) -> None:
     def move(fs: Any, output: str, few: Any, stem: str) -> None:
         rows, _ = compaction._rows(fs, output, few)
         keys = {row.key for row in rows}
-        seals.write_seals(fs, output, stem, [s for old in few for s in seals.read_seals(fs, output, old.stem, keys)])
+        kind = sidecars.SEALS
+        moved = [s for old in few for s in sidecars.read_sidecars(fs, output, kind, old.stem, keys)]
+        sidecars.write_sidecars(fs, output, kind, stem, moved)
 
-    patch.setattr(compaction, "_move_seals", move)
+    patch.setattr(compaction, "_move_sidecars", move)
 
 
 def pruned_while_damaged(patch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+SIDECARS = ("seals", "latents")
+"""Folders of rows that lie beside shards."""
+
 
 @dataclass(slots=True)
 class Fragment:
@@ -133,12 +136,12 @@ def leavings(reading: Reading) -> Iterator[str]:
     for path in reading.files:
         folder, _, name = path.rpartition("/")
         if (folder == "shards" and name not in shards) or (
-            folder == "seals" and name.endswith(".parquet") and name.removesuffix(".parquet") not in stems
+            folder in SIDECARS and name.endswith(".parquet") and name.removesuffix(".parquet") not in stems
         ):
             yield f"{path} has no fragment"
         elif folder == "damaged":
             yield f"{path} is a mark that nobody needs"
-        elif folder not in ("shards", "index", "seals", "runs", "") or name.endswith(".part"):
+        elif folder not in ("shards", "index", *SIDECARS, "runs", "") or name.endswith(".part"):
             yield f"{path} is no file of an output"
 
 

@@ -24,7 +24,7 @@ FAULTS: dict[Plant, Check] = {
     faults.released_lease_deleted: scheduled(checks.finished),
     faults.shards_swept_first: broken("replace", "after", "DELETE b/out/shards", most=2),
     faults.stragglers_not_awaited: scheduled(checks.late_commit_into_a_sweep),
-    faults.old_removed_before_new: broken("compact", "after", "DELETE b/out/index", most=2),
+    faults.old_removed_before_new: broken("compact", "before", "PUT b/out/shards", most=2),
     faults.compaction_drops_epoch: scheduled(checks.late_commit_after_compaction),
     faults.seals_moved_by_key: undisturbed("compact with seals"),
     faults.pruned_while_damaged: undisturbed("prune with a damaged archive"),
