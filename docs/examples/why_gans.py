@@ -83,11 +83,11 @@ def adversarial(steps: int) -> nn.Module:
         real = torch.cat([answers(inside), answers(inside)], 1)
         fake = torch.cat([G(with_noise(outline)), G(with_noise(outline))], 1)
         d_optimizer.zero_grad()
-        real_verdicts, fake_verdicts = (D(torch.cat([outline, y], 1)) for y in (real, fake.detach()))
-        (gan.real(real_verdicts) + gan.fake(fake_verdicts)).backward()
+        real_logits, fake_logits = (D(torch.cat([outline, y], 1)) for y in (real, fake.detach()))
+        (gan.real(real_logits) + gan.fake(fake_logits)).backward()
         d_optimizer.step()
         g_optimizer.zero_grad()
-        gan.fooling(D(torch.cat([outline, fake], 1))).backward()
+        gan.generator_loss(D(torch.cat([outline, fake], 1))).backward()
         g_optimizer.step()
     return G
 

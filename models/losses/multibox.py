@@ -13,9 +13,9 @@ NEGATIVES = 7
 
 
 def multibox(
-    boxes: Tensor, logits: Tensor, landmarks: Tensor, anchors: Tensor, faces: Tensor
+    boxes: Tensor, logits: Tensor, landmarks: Tensor, anchors: Tensor, faces: Tensor, owners: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses of class, boxes and landmarks, each a sum over anchors per anchor that answers for a face.
+    """Losses of class, boxes and landmarks, each a sum over the anchors; to be divided by what `counted` gives.
 
     Liu et al. 2016 (SSD, arXiv:1512.02325), section 2.2, with RetinaFace's landmarks (equation 1).
 
@@ -24,33 +24,41 @@ def multibox(
         anchors: [A, 4].
         faces: [N, M, 14], boxes and landmarks in pixels; NaN in the first column where there is no face, NaN landmarks
             where they are not known.
+        owners: [N, A], as `owned` gives them.
     """
     loss_class, loss_boxes, loss_landmarks = (boxes.new_zeros(()) for _ in range(3))
-    matched_all, landmarked_all = 0, 0
-    for n in range(len(faces)):
-        there = faces[n][~torch.isnan(faces[n, :, 0])]
-        owner = matched(anchors, there[:, :4])
-        positive = owner >= 0
+    for n, owner in enumerate(owners):
+        there, positive = _there(faces[n]), owner >= 0
         count = int(positive.sum())
         surprise = F.cross_entropy(logits[n].float(), positive.long(), reduction="none")
         hardest = surprise.detach().masked_fill(positive, -1.0)
         negatives = min(NEGATIVES * max(count, 1), len(anchors) - count)
         loss_class = loss_class + surprise[positive].sum() + surprise[hardest.topk(negatives).indices].sum()
-        if not count:
-            continue
         mine = there[owner[positive]]
         known = torch.isfinite(mine[:, 4:]).all(1)
         wanted, points = encoded(mine[:, :4], mine[:, 4:].nan_to_num(), anchors[positive])
         loss_boxes = loss_boxes + F.smooth_l1_loss(boxes[n][positive].float(), wanted, reduction="sum")
         off = F.smooth_l1_loss(landmarks[n][positive].float(), points, reduction="none").sum(1)
         loss_landmarks = loss_landmarks + (off * known).sum()
-        matched_all += count
-        landmarked_all += int(known.sum())
-    return (
-        loss_class / max(matched_all, 1),
-        loss_boxes / max(matched_all, 1),
-        loss_landmarks / max(landmarked_all, 1),
-    )
+    return loss_class, loss_boxes, loss_landmarks
+
+
+def owned(anchors: Tensor, faces: Tensor) -> Tensor:
+    """Which of an image's faces [N, M, 14] each anchor [A, 4] answers for, int64 [N, A]; -1: none."""
+    return torch.stack([matched(anchors, _there(each)[:, :4]) for each in faces])
+
+
+def counted(owners: Tensor, faces: Tensor) -> Tensor:
+    """How many anchors answer for a face, and how many for one with known landmarks: float [2]."""
+    landmarked = [
+        torch.isfinite(_there(each)[owner[owner >= 0], 4:]).all(1).sum()
+        for owner, each in zip(owners, faces, strict=True)
+    ]
+    return torch.stack([(owners >= 0).sum(), torch.stack(landmarked).sum()]).float()
+
+
+def _there(faces: Tensor) -> Tensor:
+    return faces[~torch.isnan(faces[:, 0])]
 
 
 def matched(anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recast.models import draws
 from recast.models.faces import LANDMARKS
 
 WIDEST = 8
@@ -48,7 +49,7 @@ class FaceGenerator(nn.Module):
 
     def forward(self, surroundings: Tensor, hole: Tensor, landmarks: Tensor, latent: Tensor) -> Tensor:
         outside = surroundings * (1 - hole)
-        given = torch.cat([outside, hole, spots(landmarks, self.size_px)], 1)
+        given = torch.cat([outside, hole, landmark_heatmaps(landmarks, self.size_px)], 1)
         x = F.leaky_relu(self.first(F.pixel_unshuffle(given, FOLD)), 0.2)
         skips = []
         for layer in self.down:
@@ -118,10 +119,10 @@ def on_sphere(latent: Tensor) -> Tensor:
 
 def noisy(latent: Tensor, share: float) -> Tensor:
     """Latent codes [N, latent], each moved over the sphere at random."""
-    return on_sphere(latent + share * torch.randn_like(latent)) if share else latent
+    return on_sphere(latent + share * draws.randn_like(latent)) if share else latent
 
 
-def crowding(latent: Tensor) -> Tensor:
+def uniformity(latent: Tensor) -> Tensor:
     """How close the latent codes [N, latent] of a batch lie together: 0 where all lie in one place, less where not.
 
     Wang and Isola 2020 (arXiv:2005.10242), equation 2, t = 2: least where they are spread evenly over the sphere.
@@ -132,7 +133,7 @@ def crowding(latent: Tensor) -> Tensor:
     return torch.pdist(points).square().mul(-2).exp().mean().log()
 
 
-def spots(landmarks: Tensor, size_px: int) -> Tensor:
+def landmark_heatmaps(landmarks: Tensor, size_px: int) -> Tensor:
     """[N, 10] in shares of the side -> [N, 5, S, S]: a soft spot at each."""
     place = (torch.arange(size_px, device=landmarks.device) + 0.5) / size_px
     points = landmarks.view(-1, LANDMARKS, 2).float()

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from recast.models.draws import Dropout
 from recast.models.networks.layers import initialised, normalisation
 from recast.models.networks.winograd import Conv3x3
 
@@ -20,7 +21,7 @@ class ResnetBlock(nn.Module):
             Conv3x3(channels, channels, bias=bias),
             normalisation(norm, channels),
             nn.ReLU(),
-            *([nn.Dropout(dropout)] if dropout else []),
+            *([Dropout(dropout)] if dropout else []),
             nn.ReflectionPad2d(1),
             Conv3x3(channels, channels, bias=bias),
             normalisation(norm, channels),

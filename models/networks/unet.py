@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from recast.models.draws import Dropout
 from recast.models.networks.layers import Doubling, Halving, initialised, normalisation
 
 WIDEST = 8
@@ -68,4 +69,4 @@ def _middle(outer: int, inner: int, submodule: Level, norm: str, dropout: float)
     up = Doubling(2 * inner, outer, bias=norm == "instance")
     layers = [nn.LeakyReLU(0.2), down, normalisation(norm, inner), submodule]
     layers += [nn.ReLU(), up, normalisation(norm, outer)]
-    return Level(layers + ([nn.Dropout(dropout)] if dropout else []))
+    return Level(layers + ([Dropout(dropout)] if dropout else []))

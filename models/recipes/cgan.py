@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from recast.models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
-from recast.models.recipes.recipe import Batch, RecipeAssets
+from recast.models.recipes.phases import Batch
+from recast.models.recipes.recipe import RecipeAssets
 
 __all__ = ["CGAN", "PRESETS"]
 
 
 class CGAN(GAN):
-    """min_G max_D E log D(x | y) + E log(1 - D(G(z | y) | y)) (equation 2); the step is the GAN's."""
+    """min_G max_D E log D(x | y) + E log(1 - D(G(z | y) | y)) (equation 2); the phases are the GAN's."""
 
     labelled = True
 

@@ -1,5 +1,6 @@
 """A small VGG that learns classes, so that perceptual losses have a loss network where no published one is at hand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,8 +14,9 @@ from recast.models.networks.vgg import VGG
 from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured, square
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Layers, Pixels, Share, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +69,14 @@ class Classifier(Recipe):
         x = square(image, rng, size_px=c.size_px, mirror=True, varied=varied, least_area=c.least_area)
         return {"x": recoloured(x, rng, c.colour_jitter) if varied else x}
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        logits = self.networks["C"](to_range(batch["x"], 0, 1)).float()
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.config.label_smoothing)
-        road.update("C", loss)
-        return {"C cross entropy": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="C", loss=self.c_loss)]
+
+    def c_loss(self, part: Part) -> Loss:
+        x, y = to_range(part.batch["x"], 0, 1), part.batch["label"]
+        logits = self.networks["C"](x).float()
+        loss = F.cross_entropy(logits, y, label_smoothing=self.config.label_smoothing)
+        return loss, {"C cross entropy": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

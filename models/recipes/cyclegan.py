@@ -4,6 +4,7 @@ Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adv
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -21,8 +22,9 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.image_pool import ImagePool
 from recast.models.recipes.jitter import jittered
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import CountOrNone, Features, LayersOrNone, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generators."""
@@ -104,16 +106,22 @@ class CycleGAN(Recipe):
             for name, image in (("x", x), ("y", y))
         }
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+    def phases(self) -> Sequence[Phase]:
+        return [
+            Phase(optimizer="G and F", loss=self.g_loss, fixed=("D_X", "D_Y")),
+            Phase(optimizer="D_X and D_Y", loss=self.d_loss),
+        ]
+
+    def g_loss(self, part: Part) -> Loss:
         G, F, gan, c = self.networks["G"], self.networks["F"], self.adversarial, self.config
-        x, y = to_range(batch["x"], *SIGNED), to_range(batch["y"], *SIGNED)
+        x, y = to_range(part.batch["x"], *SIGNED), to_range(part.batch["y"], *SIGNED)
 
         # Instance norm sees each image by itself, so what a generator makes of both domains comes in one forward.
         fake_y, same_y = _both(G, x, y, identity=bool(c.lambda_identity))
         fake_x, same_x = _both(F, y, x, identity=bool(c.lambda_identity))
-        with road.frozen("D_Y") as judge_y, road.frozen("D_X") as judge_x:
-            g_adversarial = gan.fooling(judge_y(fake_y).float())
-            f_adversarial = gan.fooling(judge_x(fake_x).float())
+        part.kept["fakes"] = (fake_x.detach(), fake_y.detach())
+        g_adversarial = gan.generator_loss(self.networks["D_Y"](fake_y).float())
+        f_adversarial = gan.generator_loss(self.networks["D_X"](fake_x).float())
         cycle_x = F_.l1_loss(F(fake_y).float(), x)
         cycle_y = F_.l1_loss(G(fake_x).float(), y)
         loss = g_adversarial + f_adversarial + c.lambda_cycle * (cycle_x + cycle_y)
@@ -121,29 +129,28 @@ class CycleGAN(Recipe):
         if same_x is not None and same_y is not None:
             identity = F_.l1_loss(same_y, y) + F_.l1_loss(same_x, x)
             loss = loss + c.lambda_identity * c.lambda_cycle * identity
-        road.update("G and F", loss)
-
-        d_y, balance_y = self._judged("D_Y", y, self.pools["y"].query(fake_y.detach()))
-        d_x, balance_x = self._judged("D_X", x, self.pools["x"].query(fake_x.detach()))
-        road.update("D_X and D_Y", d_y + d_x)
-
-        return {
-            "D_X": d_x,
-            "D_Y": d_y,
+        return loss, {
             "G adversarial": g_adversarial,
             "F adversarial": f_adversarial,
             "cycle X": cycle_x,
             "cycle Y": cycle_y,
             "identity": identity,
-            **{name: 0.5 * (balance_x[name] + balance_y[name]) for name in balance_x},
         }
 
-    def _judged(self, name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What a discriminator pays, halved to slow it down (the reference), and how the game stands by it."""
+    def d_loss(self, part: Part) -> Loss:
+        x, y = to_range(part.batch["x"], *SIGNED), to_range(part.batch["y"], *SIGNED)
+        fake_x, fake_y = part.kept["fakes"]  # of G and F as they were before their update
+        d_y, scores_y = self._loss_of("D_Y", y, self.pools["y"].query(fake_y))
+        d_x, scores_x = self._loss_of("D_X", x, self.pools["x"].query(fake_x))
+        scores = {name: 0.5 * (scores_x[name] + scores_y[name]) for name in scores_x}
+        return d_y + d_x, {"D_X": d_x, "D_Y": d_y, **scores}
+
+    def _loss_of(self, name: str, real: Tensor, fake: Tensor) -> Loss:
+        """What a discriminator pays, halved to slow it down (the reference), and its scores."""
         D, gan = self.networks[name], self.adversarial
-        real_verdicts, fake_verdicts = D(real).float(), D(fake).float()
-        loss = gan.real(real_verdicts) + gan.fake(fake_verdicts) + gan.penalty(D, real, fake)
-        return 0.5 * loss, gan.balance(real_verdicts, fake_verdicts)
+        real_logits, fake_logits = D(real).float(), D(fake).float()
+        loss = gan.real(real_logits) + gan.fake(fake_logits) + gan.penalty(D, real, fake)
+        return 0.5 * loss, gan.scores(real_logits, fake_logits)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)
@@ -151,16 +158,15 @@ class CycleGAN(Recipe):
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         """An image of X; G makes one of Y of it; F should make the first of that again."""
         x = to_range(batch["x"], *SIGNED)
-        F = self.networks["F"]
         made = generator(x)
-        back = getattr(F, "module", F)(made)  # without what the road wraps it in, for one worker alone looks at this
+        back = self.networks["F"](made)
         return Preview(to_unit(x, *SIGNED), to_unit(made, *SIGNED), to_unit(back, *SIGNED))
 
-    def memory(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         return {name: torch.stack(pool.images).cpu() for name, pool in self.pools.items() if pool.images}
 
-    def remember(self, memory: dict[str, Tensor], device: torch.device) -> None:
-        for name, images in memory.items():
+    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
+        for name, images in state.items():
             self.pools[name].images = list(images.to(device))
 
 

@@ -7,23 +7,32 @@ steps, and can't forget its code. E is no part of the bundle.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recast.models import draws
 from recast.models.descriptor import Descriptor
 from recast.models.losses.adversarial import ADVERSARIAL, Adversarial
-from recast.models.networks.face_generator import FaceEncoder, FaceGenerator, crowding, noisy, on_sphere, spots
+from recast.models.networks.face_generator import (
+    FaceEncoder,
+    FaceGenerator,
+    landmark_heatmaps,
+    noisy,
+    on_sphere,
+    uniformity,
+)
 from recast.models.networks.patchgan import PatchGAN
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
+from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets
 
 SIGNED = (-1.0, 1.0)
 
@@ -52,6 +61,21 @@ class DeidentifyConfig(FaceConfig):
     def arguments(self) -> dict[str, Any]:
         """Of the network that is the product."""
         return {name: getattr(self, name) for name in ("size_px", "width", "latent", "context", "margin")}
+
+
+class Faces(NamedTuple):
+    """Faces of a part of a batch, and what was painted of them."""
+
+    x: Tensor
+    """[N, 3, S, S], as they are."""
+    given: Tensor
+    """[N, 6, S, S], what D is told besides: the hole and where the landmarks are."""
+    read: Tensor
+    """[N, latent], what E reads in x."""
+    painted: Tensor
+    """[N, 3, S, S], G(E(x))."""
+    fake: Tensor
+    """[N, 3, S, S], G(z)."""
 
 
 class Deidentify(Recipe):
@@ -94,53 +118,66 @@ class Deidentify(Recipe):
         image, face = images
         return face_example(image, face[0], rng, self.config, varied=varied)
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="D", loss=self.d_loss), Phase(optimizer=self.part, loss=self.g_loss, fixed=("D",))]
+
+    def prepared(self, batch: Batch, road: Road) -> Batch:
+        """With the area of all holes in the batches of all workers together."""
+        return batch | {"hole area": road.total(to_range(batch["hole"], 0, 1).sum())}
+
+    def mixing(self) -> list[str]:
+        spread = ["the spread of the batch's latent codes"] if self.config.lambda_spread else []
+        return super().mixing() + spread
+
+    def d_loss(self, part: Part) -> Loss:
+        D, gan, faces = self.networks["D"], self.adversarial, self.faces_of(part)
+        real_logits = D(torch.cat([faces.x, faces.given], 1)).float()
+        fake_logits = D(torch.cat([faces.fake.detach(), faces.given], 1)).float()
+        d_real, d_fake = gan.real(real_logits), gan.fake(fake_logits)
+        return d_real + d_fake, {"D real": d_real, "D fake": d_fake, **gan.scores(real_logits, fake_logits)}
+
+    def g_loss(self, part: Part) -> Loss:
+        """What painting faces costs G and E."""
+        c, faces = self.config, self.faces_of(part)
+        logits = self.networks["D"](torch.cat([faces.fake, faces.given], 1)).float()
+        g_adversarial = self.adversarial.generator_loss(logits)
+        g_painted = self.in_holes(faces.painted - faces.x, part)
+        g_spread = uniformity(part.gathered(faces.read))
+        return g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread, {
+            "G adversarial": g_adversarial,
+            "G painted L1": g_painted,
+            "G spread": g_spread,
+        }
+
+    def in_holes(self, difference: Tensor, part: Part) -> Tensor:
+        """The mean absolute difference of values in holes, of images that differ nowhere else."""
+        return difference.abs().sum() / (3 * part.batch["hole area"] * part.fraction)
+
+    def faces_of(self, part: Part) -> Faces:
+        return part.once("faces", lambda: self.painted(part.batch))
+
+    def painted(self, batch: Batch) -> Faces:
         G, E = self.networks["G"], self.networks["E"]
         x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
         surroundings, landmarks = to_range(batch["surroundings"], *SIGNED), batch["landmarks"]
         x = torch.lerp(surroundings, x, hole)  # differs from a fake in the hole alone
         twice = [torch.cat([t, t]) for t in (surroundings, hole, landmarks)]
-        loss, scalars = self.painting(x, hole, landmarks, E(x, hole), lambda latent: G(*twice, latent), road)
-        road.update("G", loss)
-        return scalars
+        return self.imagined(x, hole, landmarks, E(x, hole), lambda latent: G(*twice, latent))
 
-    def painting(
-        self,
-        x: Tensor,
-        hole: Tensor,
-        landmarks: Tensor,
-        read: Tensor,
-        imagine: Callable[[Tensor], Tensor],
-        road: Road,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """D's step, and what painting faces costs G and E.
+    def imagined(
+        self, x: Tensor, hole: Tensor, landmarks: Tensor, read: Tensor, imagine: Callable[[Tensor], Tensor]
+    ) -> Faces:
+        """Faces from the latent codes that were read in x, and from others.
 
         Args:
             read: [N, latent], what E reads in x.
             imagine: latent codes [2 N, latent] -> faces in the surroundings of x, twice.
         """
-        D, gan, c = self.networks["D"], self.adversarial, self.config
-        given = torch.cat([hole, spots(landmarks, c.size_px)], 1)
-        z = on_sphere(torch.randn(len(x), c.latent, device=x.device))
+        c = self.config
+        given = torch.cat([hole, landmark_heatmaps(landmarks, c.size_px)], 1)
+        z = on_sphere(draws.randn(len(x), c.latent, device=x.device))
         painted, fake = imagine(torch.cat([noisy(read, c.noise), z])).float().chunk(2)
-
-        real_verdicts = D(torch.cat([x, given], 1)).float()
-        fake_verdicts = D(torch.cat([fake.detach(), given], 1)).float()
-        d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
-        road.update("D", d_real + d_fake)
-
-        with road.frozen("D") as judge:
-            g_adversarial = gan.fooling(judge(torch.cat([fake, given], 1)).float())
-        g_painted = (painted - x).abs().sum() / (3 * hole.sum())
-        g_spread = crowding(read)
-        return g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread, {
-            "D real": d_real,
-            "D fake": d_fake,
-            "G adversarial": g_adversarial,
-            "G painted L1": g_painted,
-            "G spread": g_spread,
-            **gan.balance(real_verdicts, fake_verdicts),
-        }
+        return Faces(x, given, read, painted, fake)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

@@ -5,21 +5,25 @@ et al. 2016 (DCGAN, arXiv:1511.06434).
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recast.models import draws
 from recast.models.descriptor import Descriptor
 from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
 from recast.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""
@@ -59,6 +63,11 @@ class GANConfig(RecipeConfig):
         check_norm(self.adversarial, self.norm)
         if self.d_steps < 1 or self.batch_size % self.d_steps:
             raise ValueError(f"batch_size is {self.batch_size}; it must be a multiple of d_steps, {self.d_steps}")
+
+    @property
+    def shares(self) -> int:
+        """One for each step of D."""
+        return self.d_steps
 
 
 class GAN(Recipe):
@@ -102,33 +111,44 @@ class GAN(Recipe):
         """What both networks are told besides: nothing."""
         return ()
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        G, D, gan, k = self.networks["G"], self.networks["D"], self.adversarial, self.config.d_steps
-        parts = [
-            dict(zip(batch, part, strict=True)) for part in zip(*(t.chunk(k) for t in batch.values()), strict=True)
+    def phases(self) -> Sequence[Phase]:
+        """Algorithm 1: k steps of D, each on its own share of the batch; the last share teaches G, too."""
+        last = self.config.d_steps - 1
+        d_steps = [
+            Phase(optimizer="D", loss=partial(self.d_loss, teaches_g=share == last), share=share)
+            for share in range(self.config.d_steps)
         ]
-        for number, part in enumerate(parts, 1):
-            x, given = to_range(part["x"], *SIGNED), self.conditions(part)
-            with torch.set_grad_enabled(number == k):  # only the last of them teach G, too
-                z = torch.randn(len(x), self.config.latent, device=x.device)
-                fake = G(z, *given).float()
-            real_verdicts, fake_verdicts = D(x, *given).float(), D(fake.detach(), *given).float()
-            d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
-            penalty = gan.penalty(lambda images, given=given: D(images, *given), x, fake.detach())  # type: ignore[misc]
-            road.update("D", d_real + d_fake + penalty)
+        return [*d_steps, Phase(optimizer="G", loss=self.g_loss, fixed=("D",), share=last)]
 
-        with road.frozen("D") as judge:
-            fooling = gan.fooling(judge(fake, *given).float())
-        road.update("G", fooling)
-
-        return {
+    def d_loss(self, part: Part, *, teaches_g: bool) -> Loss:
+        D, gan, given = self.networks["D"], self.adversarial, self.conditions(part.batch)
+        with torch.set_grad_enabled(teaches_g):
+            x, fake = self.real_and_fake(part)
+        real_logits, fake_logits = D(x, *given).float(), D(fake.detach(), *given).float()
+        d_real, d_fake = gan.real(real_logits), gan.fake(fake_logits)
+        penalty = gan.penalty(lambda images: D(images, *given), x, fake.detach())
+        return d_real + d_fake + penalty, {
             "D real": d_real,
             "D fake": d_fake,
             "D penalty": penalty,
-            "G adversarial": fooling,
-            **gan.balance(real_verdicts, fake_verdicts),
-            "diversity": _spread(fake.detach()) / _spread(x),
+            **gan.scores(real_logits, fake_logits),
         }
+
+    def g_loss(self, part: Part) -> Loss:
+        D, given = self.networks["D"], self.conditions(part.batch)
+        x, fake = self.real_and_fake(part)
+        adversarial = self.adversarial.generator_loss(D(fake, *given).float())
+        return adversarial, {"G adversarial": adversarial, "diversity": _spread(fake.detach()) / _spread(x)}
+
+    def real_and_fake(self, part: Part) -> tuple[Tensor, Tensor]:
+        """x and G(z)."""
+
+        def made() -> tuple[Tensor, Tensor]:
+            x = to_range(part.batch["x"], *SIGNED)
+            z = draws.randn(len(x), self.config.latent, device=x.device)
+            return x, self.networks["G"](z, *self.conditions(part.batch)).float()
+
+        return part.once("x and G(z)", made)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
+from recast.models import draws
+
 
 class ImagePool:
     """Shrivastava et al. 2017 (arXiv:1612.07828), section 2.3, as CycleGAN has it (Zhu et al. 2017, section 4).
 
-    Random by torch's own generator, which the training road seeds for each step.
+    Each worker has its own, of the images that it made itself.
     """
 
     def __init__(self, size: int) -> None:
@@ -18,14 +20,15 @@ class ImagePool:
         """[N, C, H, W] -> the same number: each image itself, or half of the time one that was kept, in its place."""
         if not self.size:
             return images
-        return torch.stack([self._exchanged(image.detach()) for image in images])
+        swaps, places = draws.rand(len(images)) < 0.5, draws.randint(self.size, len(images))
+        exchanges = zip(images.detach(), swaps.tolist(), places.tolist(), strict=True)
+        return torch.stack([self._exchanged(image, swap, place) for image, swap, place in exchanges])
 
-    def _exchanged(self, image: Tensor) -> Tensor:
+    def _exchanged(self, image: Tensor, swap: bool, place: int) -> Tensor:
         if len(self.images) < self.size:
             self.images.append(image)
             return image
-        if torch.rand(()) < 0.5:
+        if not swap:
             return image
-        place = int(torch.randint(self.size, ()))
         kept, self.images[place] = self.images[place], image
         return kept

@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recast.models import draws
 from recast.models.networks.face_transformer import ROUNDS, FaceTransformer, rotated
 from recast.models.pixels import to_range, to_unit
-from recast.models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig
+from recast.models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig, Faces
+from recast.models.recipes.phases import Batch, Loss, Part, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Road
+from recast.models.recipes.recipe import Preview
 
 ROUNDING = 1 / 255
 """How far a value moves when a picture is stored in 8 bits, half a step of 2/255."""
@@ -57,23 +59,33 @@ class Passcode(Deidentify):
     columns = ("Input", "Output", "Restored")
     config: PasscodeConfig
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        T, E, c = self.networks["T"], self.networks["E"], self.config
-        x, hole, fade = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1), to_range(batch["fade"], 0, 1)
+    def prepared(self, batch: Batch, road: Road) -> Batch:
+        """With another face beside each, the one before it in the batch of all workers."""
+        others = road.gathered(batch["face"], road.rows).roll(1, 0)
+        return super().prepared(batch, road) | {"other": others[road.rows.places.to(others.device)]}
+
+    def painted(self, batch: Batch) -> Faces:
+        T, E = self.networks["T"], self.networks["E"]
+        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
         landmarks = torch.full_like(batch["landmarks"], 0.5)  # where a face looks is among its numbers
         twice = [torch.cat([t, t]) for t in (x, hole)]
-        loss, scalars = self.painting(x, hole, landmarks, E(x, hole), lambda z: T(*twice, latent=z), road)
+        return self.imagined(x, hole, landmarks, E(x, hole), lambda z: T(*twice, latent=z))
 
+    def g_loss(self, part: Part) -> Loss:
+        """What painting faces costs, and what restoring them does."""
+        loss, scalars = super().g_loss(part)
+        T, c, batch = self.networks["T"], self.config, part.batch
+        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
         code, wrong = (random_signs(len(x), c.numbers, x.device) for _ in range(2))
-        with road.frozen("T") as fixed, torch.no_grad():
-            found = _found(fixed, x, hole, fade, code)
+        with torch.no_grad():
+            found = _found(T, x, hole, batch, code)
         numbers = torch.cat([rotated(found, signs, back=True) for signs in (code, wrong)])
-        made, sure = T(*twice, numbers=numbers)
-        t_restored = (made.float().chunk(2)[0] - x).abs().sum() / (3 * hole.sum())
+        made, sure = T(*(torch.cat([t, t]) for t in (x, hole)), numbers=numbers)
+        t_restored = self.in_holes(made.float().chunk(2)[0] - x, part)
         right, astray = sure.chunk(2)
         t_judge = F.softplus(-right).mean() + F.softplus(astray).mean()
-        road.update("T", loss + c.lambda_restored * t_restored + t_judge)
-        return {**scalars, "T restored L1": t_restored, "T judge": t_judge}
+        loss = loss + c.lambda_restored * t_restored + t_judge
+        return loss, {**scalars, "T restored L1": t_restored, "T judge": t_judge}
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         """A face; what its code makes of it; what the code's inverse makes of that."""
@@ -84,22 +96,25 @@ class Passcode(Deidentify):
         return Preview(to_range(batch["face"], 0, 1), to_unit(y, *SIGNED), to_unit(restored, *SIGNED))
 
 
-def _found(T: nn.Module, x: Tensor, hole: Tensor, fade: Tensor, code: Tensor) -> Tensor:
+def _found(T: nn.Module, x: Tensor, hole: Tensor, batch: Batch, code: Tensor) -> Tensor:
     """The turned numbers of faces x, as they are found in new faces that were stored as pictures."""
     assert isinstance(T, FaceTransformer)
     turned = rotated(T.read(x, hole), code)
-    new = T.hide(x.roll(1, 0), hole, turned)  # another's face serves as well as one that T would paint
-    return T.find(stored(torch.lerp(x, new, fade)))
+    other = to_range(batch["other"], *SIGNED)  # another's face serves as well as one that T would paint
+    new = T.hide(other, hole, turned)
+    return T.find(stored(torch.lerp(x, new, to_range(batch["fade"], 0, 1))))
 
 
 def stored(images: Tensor) -> Tensor:
     """Images in [-1, 1] as they come back from a picture of 8 bits."""
-    return (images + torch.empty_like(images).uniform_(-1, 1) * ROUNDING).clamp(*SIGNED)
+    return (images + (2 * draws.rand_like(images) - 1) * ROUNDING).clamp(*SIGNED)
 
 
 def random_signs(count: int, latent: int, device: torch.device, random: torch.Generator | None = None) -> Tensor:
     """[count, ROUNDS, latent] of -1 and 1, as codes are made into."""
-    return (torch.randint(2, (count, ROUNDS, latent), generator=random) * 2.0 - 1).to(device)
+    shape = (count, ROUNDS, latent)
+    bits = draws.randint(2, *shape) if random is None else torch.randint(2, shape, generator=random)
+    return (bits * 2.0 - 1).to(device)
 
 
 BASE = PasscodeConfig(steps=100_000, batch_size=32, learning_rate=2e-4, size_px=128, ema_decay=0.999)

@@ -4,6 +4,7 @@ Isola et al. 2017, "Image-to-image translation with conditional adversarial netw
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,8 +20,9 @@ from recast.models.networks.unet import UNet
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import jittered, luma
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Decay, Features, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 SIGNED = (-1.0, 1.0)
 """The range of a tanh, which ends the generator."""
@@ -124,29 +126,33 @@ class Pix2Pix(Recipe):
         x, y = cuts
         return {"x": x, "y": y}
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        G, D, gan = self.networks["G"], self.networks["D"], self.adversarial
-        x, y = to_range(batch["x"], *SIGNED), to_range(batch["y"], *SIGNED)
-        fake = G(x).float()
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="D", loss=self.d_loss), Phase(optimizer="G", loss=self.g_loss, fixed=("D",))]
 
-        real_verdicts = D(torch.cat([x, y], 1)).float()
-        fake_verdicts = D(torch.cat([x, fake.detach()], 1)).float()
-        d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
+    def d_loss(self, part: Part) -> Loss:
+        D, gan = self.networks["D"], self.adversarial
+        x, y, fake = self.images(part)
+        real_logits = D(torch.cat([x, y], 1)).float()
+        fake_logits = D(torch.cat([x, fake.detach()], 1)).float()
+        d_real, d_fake = gan.real(real_logits), gan.fake(fake_logits)
         penalty = gan.penalty(lambda images: D(torch.cat([x, images], 1)), y, fake.detach())
-        road.update("D", 0.5 * (d_real + d_fake + penalty))  # halved to slow D down relative to G (section 3.3)
+        loss = 0.5 * (d_real + d_fake + penalty)  # halved to slow D down relative to G (section 3.3)
+        return loss, {"D real": d_real, "D fake": d_fake, **gan.scores(real_logits, fake_logits)}
 
-        with road.frozen("D") as judge:
-            g_adversarial = gan.fooling(judge(torch.cat([x, fake], 1)).float())
+    def g_loss(self, part: Part) -> Loss:
+        x, y, fake = self.images(part)
+        g_adversarial = self.adversarial.generator_loss(self.networks["D"](torch.cat([x, fake], 1)).float())
         g_l1 = F.l1_loss(fake, y)
-        road.update("G", g_adversarial + self.config.lambda_l1 * g_l1)
+        return g_adversarial + self.config.lambda_l1 * g_l1, {"G adversarial": g_adversarial, "G L1": g_l1}
 
-        return {
-            "D real": d_real,
-            "D fake": d_fake,
-            "G adversarial": g_adversarial,
-            "G L1": g_l1,
-            **gan.balance(real_verdicts, fake_verdicts),
-        }
+    def images(self, part: Part) -> tuple[Tensor, Tensor, Tensor]:
+        """x, y and G(x)."""
+
+        def painted() -> tuple[Tensor, Tensor, Tensor]:
+            x, y = to_range(part.batch["x"], *SIGNED), to_range(part.batch["y"], *SIGNED)
+            return x, y, self.networks["G"](x).float()
+
+        return part.once("x, y, G(x)", painted)
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

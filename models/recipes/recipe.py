@@ -1,11 +1,10 @@
-"""What every recipe is, and what the training road supplies to it."""
+"""What every recipe is: networks, optimizers, examples and the phases of a step."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recast.models.descriptor import Descriptor
+from recast.models.recipes.phases import Batch, Phase, Road, batch_norms
 from recast.models.recipes.ranges import Count, Decay, Positive, check
-
-Batch = dict[str, Tensor]
-"""Examples stacked along a new first axis, on the device the networks are on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class RecipeConfig:
     """
 
     steps: Count
-    """Training steps, each one `Recipe.step`."""
+    """Training steps, each one run through `Recipe.phases`."""
     batch_size: Count
     """Examples in a step, over all workers together."""
     learning_rate: Positive
@@ -38,6 +35,11 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def shares(self) -> int:
+        """How many equal shares a batch is cut into, of which a phase takes one."""
+        return 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +77,8 @@ class RecipeAssets:
     """Names of the classes that examples are labelled with, in the order of their labels."""
 
 
-class Road(Protocol):
-    """What the training road supplies to a step; one process in a test, many workers in a cluster."""
-
-    def update(self, name: str, loss: Tensor) -> None:
-        """Differentiate `loss` and let the optimizer of that name take a step."""
-
-    def frozen(self, name: str) -> AbstractContextManager[nn.Module]:
-        """The network of that name as a fixed function: gradients flow through it, none are kept for it."""
-
-
 class Recipe(ABC):
-    """Networks, optimizers, losses and one step. The road wraps each entry of `networks` in place before the first."""
+    """Networks, optimizers, losses, and the phases that a step is made of."""
 
     images_per_example: ClassVar[int]
     """1: single images; 2: pairs, input and target, or an image of each of two domains. Ask `images_in`."""
@@ -131,21 +123,30 @@ class Recipe(ABC):
         """
 
     @abstractmethod
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        """One training step; returns the scalars worth watching, by name."""
+    def phases(self) -> Sequence[Phase]:
+        """What a step is made of, in this order; the road runs each over all parts of the batch before the next."""
+
+    def prepared(self, batch: Batch, road: Road) -> Batch:
+        """A worker's examples before they are cut into parts, with what must be known of all of them together."""
+        return batch
+
+    def mixing(self) -> list[str]:
+        """What makes one example's gradient depend on the others, so that an accumulated batch is not the whole one."""
+        norms = batch_norms(self.networks)
+        return [f"batch norm in {' and '.join(norms)}"] if norms else []
 
     @classmethod
     def images_in(cls, config: Any) -> int:
         """`images_per_example` under these settings."""
         return cls.images_per_example
 
-    def memory(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What this process must know to go on, besides networks and optimizers; goes into checkpoints."""
         return {}
 
-    def remember(self, memory: dict[str, Tensor], device: torch.device) -> None:
-        """Take back what `memory` gave, in a new process."""
-        assert not memory, "a recipe that has a memory takes it back"
+    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
+        """Take back what `state_dict` gave, in a new process."""
+        assert not state, "a recipe that has a state takes it back"
 
     @abstractmethod
     def lr_factor(self, step: int) -> float:

@@ -4,6 +4,7 @@ Wang et al. 2018, "CosFace: large margin cosine loss for deep face recognition" 
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,8 +20,9 @@ from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 SIGNED = (-1.0, 1.0)
 
@@ -100,13 +102,15 @@ class Recognizer(Recipe):
         x = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))
         return {"x": recoloured(x, rng, c.colour_jitter) if varied else x}
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        c, label = self.config, batch["label"]
-        cosines = self.networks["centres"](self.networks["R"](to_range(batch["x"], *SIGNED)))
-        own = F.one_hot(label, cosines.shape[1])
-        loss = F.cross_entropy(c.scale * (cosines - c.margin * own), label)
-        road.update("R", loss)
-        return {"R CosFace": loss, "accuracy": (cosines.argmax(1) == label).float().mean()}
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="R", loss=self.r_loss)]
+
+    def r_loss(self, part: Part) -> Loss:
+        c, x, y = self.config, to_range(part.batch["x"], *SIGNED), part.batch["label"]
+        cosines = self.networks["centres"](self.networks["R"](x))
+        own = F.one_hot(y, cosines.shape[1])
+        loss = F.cross_entropy(c.scale * (cosines - c.margin * own), y)
+        return loss, {"R CosFace": loss, "accuracy": (cosines.argmax(1) == y).float().mean()}
 
     def lr_factor(self, step: int) -> float:
         return constant_then_linear(step, self.config.steps, self.config.constant_share)

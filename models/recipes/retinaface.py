@@ -6,6 +6,7 @@ settings of Pytorch_Retinaface.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
 from recast.models.faces import FACE_COLUMNS, MIRRORED
-from recast.models.losses.multibox import multibox
+from recast.models.losses.multibox import counted, multibox, owned
 from recast.models.networks.retinaface import RetinaFace, anchors, decoded
 from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured
+from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 LEAST_FACE_PX = 5.0
 """Faces that a cut leaves smaller are not asked for."""
@@ -104,12 +106,27 @@ class FaceDetection(Recipe):
         rows[: len(moved)] = moved
         return rows
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="F", loss=self.f_loss)]
+
+    def prepared(self, batch: Batch, road: Road) -> Batch:
+        """With the face that each anchor answers for, and how many do in the batches of all workers together."""
+        self.anchors = self.anchors.to(batch["faces"].device)
+        owners = owned(self.anchors, batch["faces"])
+        matched, landmarked = road.total(counted(owners, batch["faces"])).clamp_min(1)
+        return batch | {"owners": owners, "matched": matched, "landmarked": landmarked}
+
+    def f_loss(self, part: Part) -> Loss:
+        batch = part.batch
         boxes, logits, landmarks = self.networks["F"](to_range(batch["x"], 0, 255))
-        self.anchors = self.anchors.to(boxes.device)
-        f_class, f_boxes, f_landmarks = multibox(boxes, logits, landmarks, self.anchors, batch["faces"])
-        road.update("F", f_class + self.config.lambda_boxes * f_boxes + f_landmarks)
-        return {"F class": f_class, "F boxes": f_boxes, "F landmarks": f_landmarks}
+        f_class, f_boxes, f_landmarks = multibox(
+            boxes, logits, landmarks, self.anchors, batch["faces"], batch["owners"]
+        )
+        f_class = f_class / (batch["matched"] * part.fraction)
+        f_boxes = f_boxes / (batch["matched"] * part.fraction)
+        f_landmarks = f_landmarks / (batch["landmarked"] * part.fraction)
+        loss = f_class + self.config.lambda_boxes * f_boxes + f_landmarks
+        return loss, {"F class": f_class, "F boxes": f_boxes, "F landmarks": f_landmarks}
 
     def lr_factor(self, step: int) -> float:
         warm = min(1.0, (step + 1) / (0.02 * self.config.steps + 1))

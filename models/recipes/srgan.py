@@ -6,6 +6,7 @@ Start from a network trained by regression: `recast train srresnet`, then `recas
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +19,9 @@ from recast.models.losses.reconstruction import RECONSTRUCTION
 from recast.models.networks.sr_discriminators import SRGANDiscriminator, UNetDiscriminator
 from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range
+from recast.models.recipes.phases import Loss, Part, Phase
 from recast.models.recipes.ranges import Decay, Features, Share, Weight
-from recast.models.recipes.recipe import Batch, RecipeAssets, Road
+from recast.models.recipes.recipe import RecipeAssets
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
@@ -88,33 +90,36 @@ class SRGAN(Upscaling):
             return UNetDiscriminator(ndf=c.ndf)
         return SRGANDiscriminator(size_px=c.patch_px * c.scale, ndf=c.ndf, norm=c.d_norm == "batch")
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        G, D, gan, c = self.networks["G"], self.networks["D"], self.adversarial, self.config
-        x, y = to_range(batch["low"], 0, 1), to_range(batch["high"], 0, 1)
-        real = to_range(batch.get("unsharpened", batch["high"]), 0, 1)
-        fake = G(x).float()
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="D", loss=self.d_loss), Phase(optimizer="G", loss=self.g_loss, fixed=("D",))]
 
-        real_verdicts, fake_verdicts = D(real).float(), D(fake.detach()).float()
-        d_real, d_fake = gan.real(real_verdicts), gan.fake(fake_verdicts)
-        road.update("D", d_real + d_fake + gan.penalty(D, real, fake.detach()))
+    def d_loss(self, part: Part) -> Loss:
+        D, gan = self.networks["D"], self.adversarial
+        real = to_range(part.batch.get("unsharpened", part.batch["high"]), 0, 1)
+        fake = self.upscaled(part).detach()
+        real_logits, fake_logits = D(real).float(), D(fake).float()
+        d_real, d_fake = gan.real(real_logits), gan.fake(fake_logits)
+        loss = d_real + d_fake + gan.penalty(D, real, fake)
+        return loss, {"D real": d_real, "D fake": d_fake, **gan.scores(real_logits, fake_logits)}
 
+    def g_loss(self, part: Part) -> Loss:
+        c, y, fake = self.config, to_range(part.batch["high"], 0, 1), self.upscaled(part)
         with torch.no_grad():
             wanted = self.loss_network.taps(y, self.layers)
         perceptual = feature_distance(self.loss_network.taps(fake, self.layers), wanted, self.layers, c.distance)
         pixel = RECONSTRUCTION[c.distance](fake, y)
-        with road.frozen("D") as judge:
-            fooling = gan.fooling(judge(fake).float())
-        road.update("G", c.pixel_weight * pixel + c.perceptual_weight * perceptual + c.adversarial_weight * fooling)
-
-        return {
-            "D real": d_real,
-            "D fake": d_fake,
+        adversarial = self.adversarial.generator_loss(self.networks["D"](fake).float())
+        loss = c.pixel_weight * pixel + c.perceptual_weight * perceptual + c.adversarial_weight * adversarial
+        return loss, {
             "G pixel": pixel,
             "G perceptual": perceptual,
-            "G adversarial": fooling,
-            **gan.balance(real_verdicts, fake_verdicts),
+            "G adversarial": adversarial,
             "PSNR dB": psnr_db(fake, y),
         }
+
+    def upscaled(self, part: Part) -> Tensor:
+        """G(x)."""
+        return part.once("G(x)", lambda: self.networks["G"](to_range(part.batch["low"], 0, 1)).float())
 
     def lr_factor(self, step: int) -> float:
         return self.config.drop ** sum(step >= share * self.config.steps for share in _shares(self.config.drops))

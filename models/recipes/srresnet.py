@@ -7,16 +7,17 @@ sharp at the level of pixels; inputs are reduced further by Pillow's bicubic fil
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from recast.models.losses.reconstruction import RECONSTRUCTION
 from recast.models.pixels import to_range
+from recast.models.recipes.phases import Loss, Part, Phase
 from recast.models.recipes.ranges import CountOrNone
-from recast.models.recipes.recipe import Batch, RecipeAssets, Road
+from recast.models.recipes.recipe import RecipeAssets
 from recast.models.recipes.upscaling import Upscaling, UpscalingConfig, psnr_db
 
 
@@ -41,12 +42,14 @@ class SRResNet(Upscaling):
         self.networks = {"G": G}
         self.optimizers = {"G": torch.optim.Adam(G.parameters(), lr=config.learning_rate, fused=True)}
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        x, y = to_range(batch["low"], 0, 1), to_range(batch["high"], 0, 1)
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="G", loss=self.g_loss)]
+
+    def g_loss(self, part: Part) -> Loss:
+        x, y = to_range(part.batch["low"], 0, 1), to_range(part.batch["high"], 0, 1)
         output = self.networks["G"](x).float()
         loss = RECONSTRUCTION[self.config.loss](output, y)
-        road.update("G", loss)
-        return {"G reconstruction": loss, "PSNR dB": psnr_db(output, y)}
+        return loss, {"G reconstruction": loss, "PSNR dB": psnr_db(output, y)}
 
     def lr_factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / max(1, self.config.warmup))

@@ -5,6 +5,7 @@ instance norm (Ulyanov et al. 2016, arXiv:1607.08022).
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,9 @@ from recast.models.networks.transform_net import TransformNet
 from recast.models.networks.vgg import vgg_of
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.jitter import square
+from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, PixelsOrNone, Weight
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeAssets, RecipeConfig, Road
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
 BYTES = (0.0, 255.0)
 """The range of the transform network, in and out."""
@@ -87,10 +89,12 @@ class StyleTransfer(Recipe):
         (image,) = images
         return {"x": square(image, rng, size_px=self.config.size_px, mirror=False, varied=varied)}
 
-    def step(self, batch: Batch, road: Road) -> dict[str, Tensor]:
-        G, c = self.networks["G"], self.config
-        x = to_range(batch["x"], *BYTES)
-        y = G(x).float()
+    def phases(self) -> Sequence[Phase]:
+        return [Phase(optimizer="G", loss=self.g_loss)]
+
+    def g_loss(self, part: Part) -> Loss:
+        c, x = self.config, to_range(part.batch["x"], *BYTES)
+        y = self.networks["G"](x).float()
         with torch.no_grad():
             wanted = self.loss_network.taps(x / 255, self.content_layers)
         features = self.loss_network.taps(y / 255, self.content_layers | self.style_layers)
@@ -98,8 +102,7 @@ class StyleTransfer(Recipe):
         content = c.content_weight * feature_distance(features, wanted, self.content_layers)
         styled = c.style_weight * style_distance(features, style, self.style_layers)
         smooth = c.tv_weight * total_variation(y)
-        road.update("G", content + styled + smooth)
-        return {"G content": content, "G style": styled, "G total variation": smooth}
+        return content + styled + smooth, {"G content": content, "G style": styled, "G total variation": smooth}
 
     def lr_factor(self, step: int) -> float:
         return 1.0

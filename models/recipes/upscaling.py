@@ -14,8 +14,9 @@ from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.degradation import degraded, sharpened
+from recast.models.recipes.phases import Batch
 from recast.models.recipes.ranges import Features, LayersOrNone, Pixels, Within
-from recast.models.recipes.recipe import Batch, Preview, Product, Recipe, RecipeConfig
+from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
 """Low-resolution pixels that Pillow's bicubic filter reaches to either side; cut off after reducing a patch."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from recast.models.faces import FACE_COLUMNS
-from recast.models.recipes.recipe import Batch, Recipe
+from recast.models.recipes.phases import Batch
+from recast.models.recipes.recipe import Recipe
 from recast.pipeline.ahead import ahead
 from recast.pipeline.training.settings import TrainingError
 

@@ -68,7 +68,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
         start=replace(start, run=run),
         listing=listing,
         assets=assets,
-        said=(*listing.said, *start.said),
+        said=(*listing.said, *start.said, *_mixing(built, plan)),
     )
 
 
@@ -108,6 +108,17 @@ def _built(plan: TrainingSpec, config: RecipeConfig, assets: TrainingAssets) -> 
     recipe = recipes.build(plan.recipe, config, assets.assets)
     assets.begin(recipe.networks[recipe.product.part], recipe.product)
     return recipe
+
+
+def _mixing(recipe: Recipe, plan: TrainingSpec) -> list[str]:
+    """A sentence where an accumulated batch is not what the whole one would be."""
+    mixing = recipe.mixing() if plan.accumulate > 1 else []
+    if not mixing:
+        return []
+    return [
+        f"with --accumulate {plan.accumulate}, {' and '.join(mixing)} will see a part of a batch at a time: another "
+        "computation than with the whole batch at once"
+    ]
 
 
 def _fitting(recipe: Recipe, plan: TrainingSpec, start: Start) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from recast.models import bundle
 from recast.models.bundle import Bundle
 from recast.models.preview import sample_grid
-from recast.models.recipes.recipe import Batch, Recipe, RecipeConfig
+from recast.models.recipes.phases import Batch
+from recast.models.recipes.recipe import Recipe, RecipeConfig
 from recast.pipeline import bundles, storage
 from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints

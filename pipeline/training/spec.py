@@ -37,10 +37,11 @@ def resolved(plan: TrainingSpec) -> RecipeConfig:
     """The recipe's settings: the preset, what the plan overrides, and its steps. Raises SettingError."""
     steps = {} if plan.steps is None else {"steps": plan.steps}
     config = recipes.configured(plan.recipe, plan.preset or "", {**plan.overrides, **steps})
-    if config.batch_size < plan.workers * plan.accumulate:
+    if config.batch_size // config.shares < plan.workers * plan.accumulate:
+        shares = f", for each of its {config.shares} shares" if config.shares > 1 else ""
         raise SettingError(
             f"batch_size is {config.batch_size}; it must be at least workers x accumulate, "
-            f"{plan.workers} x {plan.accumulate}"
+            f"{plan.workers} x {plan.accumulate}{shares}"
         )
     return config
 

@@ -3,7 +3,9 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+from recast.models.draws import Rows
+from recast.pipeline.training.exchange import gathered
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
@@ -13,12 +15,10 @@ class SyncBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         own = x.float()
-        count = torch.tensor([float(own.numel() // own.shape[1])], device=x.device)
-        sums = torch.cat([own.sum((0, 2, 3)), own.square().sum((0, 2, 3)), count])
-        total = all_reduce(sums)
-        n = total[-1].detach()
-        mean, square = total[:-1].view(2, -1) / n
-        variance = (square - mean.square()).clamp_min(0)
+        count = own.numel() // own.shape[1]
+        means = own.mean((0, 2, 3))
+        squares = (own - means.view(1, -1, 1, 1)).square().sum((0, 2, 3))
+        n, mean, variance = _joined(count, means, squares)
         self._follow(mean.detach(), variance.detach() * n / (n - 1).clamp_min(1))
         shape = (1, -1, 1, 1)
         normal = (own - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
@@ -33,6 +33,19 @@ class SyncBatchNorm(nn.BatchNorm2d):
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance, momentum)
         self.num_batches_tracked.add_(1)
+
+
+def _joined(count: int, mean: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How many values a channel has in all workers, their mean and variance, from each worker's count, mean and sum of
+    squared differences from it (Chan et al. 1983: differences of means, where sums of squares would cancel)."""
+    own = torch.cat([mean, squares, mean.new_tensor([count])])[None]
+    everybodys = gathered(own, Rows(torch.tensor([dist.get_rank()]), dist.get_world_size()))
+    means, squares, counts = everybodys.split([len(mean), len(mean), 1], 1)
+    counts = counts.detach()
+    n = counts.sum()
+    joined = (means * counts).sum(0) / n
+    variance = (squares + counts * (means - joined).square()).sum(0) / n
+    return n, joined, variance
 
 
 def synchronised(network: nn.Module) -> None:

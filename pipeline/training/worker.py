@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 SEEDS = 1 << 64
 STEP_SEED_STRIDE = 1_000_003
-"""A prime, so that no two of (seed, step, rank) share a seed in practice."""
+"""A prime, so that no two of (seed, step) share a seed in practice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,7 @@ class Worker:
             ema_decay=self.config.ema_decay,
             batch_size=self.config.batch_size,
             world=self.world,
+            rank=self.rank,
         )
         self.checkpoints = Checkpoints(self.plan.output, job.scratch if os.path.isdir(job.scratch) else None)
         self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
@@ -177,9 +178,9 @@ class Worker:
             state = self.checkpoints.load(start)
             self.road.load(state)
             self.seconds = state["seconds"]
-            before, memories = state["workers"], state["memories"]
+            before, recipe_states = state["workers"], state["recipes" if "recipes" in state else "memories"]
             if before == self.world:
-                self.recipe.remember(memories[self.rank], self.road.device)
+                self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)
             else:
                 self._warn(
                     "workers",
@@ -208,20 +209,21 @@ class Worker:
 
     def _train(self, draw: ExampleSampler, start: int, records: Records | None) -> None:
         plan, last = self.plan, self.config.steps
-        sums: dict[str, Tensor] = {}
+        seen: dict[str, list[Tensor]] = {}
         idle, monitor = Idle(self.road.device), HealthMonitor()
         steps, began = 0, time.monotonic()
         for step, batch in enumerate(draw.batches(start, last), start):
-            torch.manual_seed(((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE + self.rank) % SEEDS)
+            torch.manual_seed((plan.seed * STEP_SEED_STRIDE + step) * STEP_SEED_STRIDE % SEEDS)  # in all workers alike
             idle.step_begins()
             scalars = self.road.step(batch, step)
             idle.step_ends()
-            sums = {name: sums.get(name, 0) + value for name, value in scalars.items()}
+            for name, value in scalars.items():
+                seen.setdefault(name, []).append(value)
             done, steps = step + 1, steps + 1
             checkpoint = done % plan.checkpoint_every == 0 or done == last
             if not (checkpoint or done % plan.log_every == 0):
                 continue
-            means = self._means(sums, steps)
+            means = self._means(seen)
             if not self._healthy(means, done, checkpoint):
                 return
             elapsed = time.monotonic() - began
@@ -235,22 +237,21 @@ class Worker:
                 self._tell(problem=ending)
                 return
             self.newest = done if checkpoint else self.newest
-            memories = self._gathered(self.recipe.memory()) if checkpoint else []
+            recipe_states = self._gathered(self.recipe.state_dict()) if checkpoint else []
             if records:
                 records.log(done, means)
                 self.metrics.logged(done, means)
                 if checkpoint:
                     self.metrics.checkpointed()
                     self.log.info("checkpoint begun", step=done, **means)
-                    facts = {"seconds": self.seconds, "workers": self.world, "memories": memories}
+                    facts = {"seconds": self.seconds, "workers": self.world, "recipes": recipe_states}
                     records.checkpoint(done, facts)
-            sums, steps, began = {}, 0, time.monotonic()
+            seen, steps, began = {}, 0, time.monotonic()
 
-    def _means(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
-        """Means over the last steps and over all workers; one exchange for all names."""
-        values = torch.stack([value.float() for value in sums.values()]) / (steps * self.world)
-        dist.all_reduce(values)
-        return dict(zip(sums, values.tolist(), strict=True))
+    def _means(self, seen: dict[str, list[Tensor]]) -> dict[str, float]:
+        """Means over the last steps that had them and over all workers; one exchange for all names."""
+        values = self.road.mean(torch.stack([torch.stack(values).float().mean() for values in seen.values()]))
+        return dict(zip(seen, values.tolist(), strict=True))
 
     def _largest(self, value: float) -> float:
         """Over all workers, which wait for the slowest of them."""

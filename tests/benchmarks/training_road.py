@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 from recast.jobs.samples.facades import write_facades
 from recast.models import recipes
 from recast.models.recipes import NOTHING
-from recast.models.recipes.recipe import Batch
+from recast.models.recipes.phases import Batch
 from recast.pipeline import cluster
 from recast.pipeline.training import example_files, road
 from recast.pipeline.training.examples import ExampleCache, ExampleSampler
@@ -41,7 +41,7 @@ def bare(rank: int, folder: str, data: str) -> None:
     recipe = recipes.build(RECIPE, config, NOTHING)
     bare_road = WorkerRoad(
         recipe, TrainingSpec(recipe=RECIPE, data="data", output="out"), device=torch.device("cpu"),
-        ema_decay=config.ema_decay, batch_size=config.batch_size, world=WORKERS,
+        ema_decay=config.ema_decay, batch_size=config.batch_size, world=WORKERS, rank=rank,
     )  # fmt: skip
     share, steps, rates = config.batch_size // WORKERS, STEPS // 2, []
     images = torch.randint(256, (share, 3, config.size_px, config.size_px), dtype=torch.uint8)

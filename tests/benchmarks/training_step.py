@@ -55,7 +55,7 @@ def theirs(recipe: str, like: WorkerRoad) -> reference_steps.Pix2Pix | reference
     reference = reference_steps.Pix2Pix() if recipe == "pix2pix" else reference_steps.CycleGAN()
     for name, network in reference.networks.items():
         prefix = "model." if name.startswith("D") else ""
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in like.bare[name].state_dict().items()})
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in like.recipe.networks[name].state_dict().items()})
         for module in network.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0

@@ -59,7 +59,7 @@ def test_two_steps_are_the_papers_equations():
     batch = batch_of(recipe, (photograph(), photograph(seed=1)), 2)
     x, y = (batch[name].float() / 127.5 - 1 for name in ("x", "y"))
     for _ in range(2):
-        given = recipe.step(batch, PlainRoad(recipe))
+        given = PlainRoad(recipe).step(batch)
         loss, cycle, identity, fake_x, fake_y = equations(G, F_, D_X, D_Y, x, y, (10.0, 0.5))
         generators.zero_grad()
         loss.backward()
@@ -112,7 +112,7 @@ def test_a_pool_gives_back_old_images_half_of_the_time():
     assert torch.equal(ImagePool(0).query(torch.ones(1, 1, 1, 1)), torch.ones(1, 1, 1, 1))
 
 
-def test_a_memory_taken_back_gives_the_same_next_step():
+def test_a_state_taken_back_gives_the_same_next_step():
     torch.manual_seed(0)
     recipe = CycleGAN(TINY, NOTHING)
     batch = batch_of(recipe, (photograph(), photograph(seed=1)), 2)
@@ -122,7 +122,7 @@ def test_a_memory_taken_back_gives_the_same_next_step():
         other.networks[name].load_state_dict(network.state_dict())
     for name, optimizer in recipe.optimizers.items():
         other.optimizers[name].load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    other.remember(recipe.memory(), torch.device("cpu"))
+    other.load_state_dict(recipe.state_dict(), torch.device("cpu"))
     results = []
     for each in (recipe, other):
         torch.manual_seed(1)

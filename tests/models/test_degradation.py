@@ -65,7 +65,7 @@ def test_a_discriminator_sees_targets_unsharpened():
     assert not torch.equal(sharp["high"], plain["high"])
     shown = []
     recipe.networks["D"].register_forward_pre_hook(lambda _, given: shown.append(given[0].detach().clone()))
-    recipe.step({name: image[None].repeat(2, 1, 1, 1) for name, image in sharp.items()}, PlainRoad(recipe))
+    PlainRoad(recipe).step({name: image[None].repeat(2, 1, 1, 1) for name, image in sharp.items()})
     assert torch.equal(shown[0][0], to_range(sharp["unsharpened"], 0, 1))
 
 

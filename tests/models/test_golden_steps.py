@@ -65,7 +65,7 @@ def test_pix2pix():
     bce = F.binary_cross_entropy_with_logits
     for step in range(STEPS):
         torch.manual_seed(step)
-        given = recipe.step(batch, PlainRoad(recipe))
+        given = PlainRoad(recipe).step(batch)
         torch.manual_seed(step)
         fake = G(x)
         real_logits, fake_logits = D(torch.cat([x, y], 1)), D(torch.cat([x, fake.detach()], 1))
@@ -123,7 +123,7 @@ def test_srgan(preset):
     weights = (0.0, 0.00615, 1e-3) if preset == "paper" else (1e-2, 1.0, 5e-3)
     bce = F.binary_cross_entropy_with_logits
     for _ in range(STEPS):
-        given = recipe.step(batch, PlainRoad(recipe))
+        given = PlainRoad(recipe).step(batch)
         fake = G(x)
         real_logits, fake_logits = D(y), D(fake.detach())
         d_real, d_fake = bce(real_logits, torch.ones_like(real_logits)), bce(fake_logits, torch.zeros_like(fake_logits))
@@ -166,7 +166,7 @@ def test_style_transfer():
         return flat @ flat.transpose(1, 2) / (t.shape[1] * t.shape[2] * t.shape[3])
 
     for _ in range(STEPS):
-        given = recipe.step(batch, PlainRoad(recipe))
+        given = PlainRoad(recipe).step(batch)
         y = G(x)
         content = 1e5 * F.mse_loss(by_hand(state, y / 255, 8), by_hand(state, x / 255, 8))
         styled = 1e10 * sum(
@@ -203,7 +203,7 @@ def test_gan(adversarial, labelled):
     adam = {name: torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999)) for name, net in (("G", G), ("D", D))}
     for step in range(STEPS):
         torch.manual_seed(step)
-        given = recipe.step(batch, PlainRoad(recipe))
+        given = PlainRoad(recipe).step(batch)
         torch.manual_seed(step)
         for part in (slice(0, 4), slice(4, 8)):
             x = batch["x"][part].float() / 127.5 - 1
@@ -235,7 +235,7 @@ def test_the_loss_network_stays_as_it_is():
         dataclasses.replace(style_transfer.TINY, style_layers="relu1_1"),
         RecipeAssets(loss_network=state, style_image=photograph(seed=5)),
     )
-    recipe.step(batch_of(recipe, (photograph(),), 2), PlainRoad(recipe))
+    PlainRoad(recipe).step(batch_of(recipe, (photograph(),), 2))
     fresh = vgg_of(state).state_dict()
     kept = recipe.fixed["loss network"]
     assert all(torch.equal(value, fresh[key]) for key, value in kept.state_dict().items())

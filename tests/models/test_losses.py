@@ -21,7 +21,7 @@ def mean(values) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "real", "fake", "fooling"),
+    ("name", "real", "fake", "generator_loss"),
     [
         (
             "vanilla",
@@ -40,12 +40,12 @@ def mean(values) -> float:
         ("hinge", lambda v: max(0, 1 - v), lambda v: max(0, 1 + v), lambda v: -v),
     ],
 )
-def test_values_are_the_equations(name, real, fake, fooling):
+def test_values_are_the_equations(name, real, fake, generator_loss):
     """Each loss equals its equation, written out number by number."""
-    loss, verdicts = ADVERSARIAL[name], VERDICTS.flatten().tolist()
-    assert loss.real(VERDICTS).item() == pytest.approx(mean(map(real, verdicts)), rel=1e-5)
-    assert loss.fake(VERDICTS).item() == pytest.approx(mean(map(fake, verdicts)), rel=1e-5)
-    assert loss.fooling(VERDICTS).item() == pytest.approx(mean(map(fooling, verdicts)), rel=1e-5)
+    loss, logits = ADVERSARIAL[name], VERDICTS.flatten().tolist()
+    assert loss.real(VERDICTS).item() == pytest.approx(mean(map(real, logits)), rel=1e-5)
+    assert loss.fake(VERDICTS).item() == pytest.approx(mean(map(fake, logits)), rel=1e-5)
+    assert loss.generator_loss(VERDICTS).item() == pytest.approx(mean(map(generator_loss, logits)), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -56,10 +56,10 @@ def test_probability_rises_with_the_verdict(name):
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_extreme_verdicts_stay_finite(name):
+def test_extreme_logits_stay_finite(name):
     """No loss overflows however sure D is."""
-    loss, verdicts = ADVERSARIAL[name], torch.tensor([-1e4, 1e4])
-    assert all(torch.isfinite(part(verdicts)) for part in (loss.real, loss.fake, loss.fooling))
+    loss, logits = ADVERSARIAL[name], torch.tensor([-1e4, 1e4])
+    assert all(torch.isfinite(part(logits)) for part in (loss.real, loss.fake, loss.generator_loss))
 
 
 def test_the_gradient_penalty_of_a_plane_is_its_slopes_distance_from_one():

@@ -1,6 +1,5 @@
 """Recipes make examples that are what they say, and steps that learn."""
 
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,9 +8,11 @@ import torch
 from PIL import Image
 
 from recast.models import recipes
+from recast.models.draws import Rows
 from recast.models.networks.vgg import VGG
 from recast.models.preview import sample_grid
 from recast.models.recipes import NOTHING
+from recast.models.recipes.phases import Part, frozen
 from recast.models.recipes.pix2pix import TINY as PIX2PIX
 from recast.models.recipes.pix2pix import Pix2Pix
 from recast.models.recipes.recipe import RecipeAssets
@@ -39,22 +40,33 @@ def smallest(name):
 
 
 class PlainRoad:
-    """The least that a recipe's step needs: one process, fp32."""
+    """The least that a recipe's phases need: one process, fp32."""
 
     def __init__(self, recipe):
-        self.recipe, self.updated = recipe, []
+        self.recipe, self.updated, self.step_number = recipe, [], 0
 
-    def update(self, name, loss):
-        self.updated.append(name)
-        loss.backward()
-        self.recipe.optimizers[name].step()
-        self.recipe.optimizers[name].zero_grad()
+    def step(self, batch):
+        shares = 1 + max(phase.share for phase in self.recipe.phases())
+        size = len(next(iter(batch.values()))) // shares
+        self.rows, rows = (Rows(torch.arange(count), count) for count in (size * shares, size))
+        batch, scalars = self.recipe.prepared(batch, self), {}
+        cuts = [{k: v[n * size : (n + 1) * size] if v.dim() else v for k, v in batch.items()} for n in range(shares)]
+        parts = [Part(batch=cut, networks=self.recipe.networks, road=self, rows=rows, together=rows) for cut in cuts]
+        for phase in self.recipe.phases():
+            with frozen(*(self.recipe.networks[name] for name in phase.fixed)):
+                loss, found = phase.loss(parts[phase.share])
+                loss.backward()
+            self.updated.append(phase.optimizer)
+            self.recipe.optimizers[phase.optimizer].step()
+            self.recipe.optimizers[phase.optimizer].zero_grad()
+            scalars |= found
+        return scalars
 
-    @contextlib.contextmanager
-    def frozen(self, name):
-        network = self.recipe.networks[name].requires_grad_(False)
-        yield network
-        network.requires_grad_(True)
+    def total(self, value):
+        return value
+
+    def gathered(self, values, rows):
+        return values
 
 
 def photograph(height=120, width=140, seed=0):
@@ -72,7 +84,7 @@ def batch_of(recipe, images, size, seed=0):
 
 def trained(recipe, batch, steps):
     road = PlainRoad(recipe)
-    return road, [{k: v.item() for k, v in recipe.step(batch, road).items()} for _ in range(steps)]
+    return road, [{k: v.item() for k, v in road.step(batch).items()} for _ in range(steps)]
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -116,11 +128,11 @@ def test_examples_follow_from_the_generator_alone(name):
 
 @pytest.mark.parametrize(("layers", "patch_px"), [(0, 1), (1, 16), (3, 70), (5, 286)])
 def test_pix2pix_judges_patches_of_the_papers_sizes(layers, patch_px):
-    """One verdict hears of exactly so many pixels along a side."""
+    """One logit hears of exactly so many pixels along a side."""
     D = built("pix2pix", patch_layers=layers, norm="none", ndf=2).networks["D"]
     seen = torch.zeros(1, 6, 320, 320, requires_grad=True)
-    verdicts = D(seen)
-    verdicts[0, 0, verdicts.shape[2] // 2, verdicts.shape[3] // 2].backward()
+    logits = D(seen)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
     assert int(seen.grad[0].abs().sum((0, 2)).count_nonzero()) == patch_px
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recast.models import foreign
-from recast.models.losses.multibox import matched, multibox
+from recast.models.losses.multibox import counted, matched, multibox, owned
 from recast.models.networks import NETWORKS
 from recast.models.networks.retinaface import RetinaFace, anchors, decoded, encoded
 from recast.models.recipes import configured
@@ -84,7 +84,10 @@ def test_the_losses_are_the_papers():
     faces = torch.full((1, 3, 14), math.nan)
     faces[0, 0] = torch.tensor([10.0, 10, 30, 30, *[20.0] * 10])
     faces[0, 1, :4] = torch.tensor([34.0, 30, 60, 60])
-    given = multibox(boxes, logits, points, placed, faces)
+    owners = owned(placed, faces)
+    answering, landmarked = counted(owners, faces)
+    sums = multibox(boxes, logits, points, placed, faces, owners)
+    given = sums[0] / answering, sums[1] / answering, sums[2] / landmarked
     owner = matched(placed, faces[0, :2, :4])
     mine = [n for n, face in enumerate(owner.tolist()) if face >= 0]
     wrong = [F.cross_entropy(logits[0, n], torch.tensor(int(owner[n] >= 0))).item() for n in range(len(placed))]

@@ -205,9 +205,9 @@ def test_state_is_everything(tmp_path):
     other.load(Checkpoints(str(tmp_path)).load(3))
     road.step(batches[3], 3)
     other.step(batches[3], 3)
-    assert torch.equal(weights(road.bare["G"]), weights(other.bare["G"]))
+    assert torch.equal(weights(road.recipe.networks["G"]), weights(other.recipe.networks["G"]))
     assert torch.equal(weights(road.generator), weights(other.generator))
-    assert not torch.equal(weights(road.generator), weights(road.bare["G"]))
+    assert not torch.equal(weights(road.generator), weights(road.recipe.networks["G"]))
 
 
 def test_accumulating_is_one_big_batch(tmp_path):
@@ -216,7 +216,7 @@ def test_accumulating_is_one_big_batch(tmp_path):
     batch = draw_of(tmp_path, whole.recipe, batch_size=4).batch(0)
     whole.step(batch, 0)
     parted.step(batch, 0)
-    assert torch.allclose(weights(whole.bare["G"]), weights(parted.bare["G"]), atol=1e-5)
+    assert torch.allclose(weights(whole.recipe.networks["G"]), weights(parted.recipe.networks["G"]), atol=1e-5)
 
 
 @pytest.mark.parametrize("switches", [{"precision": "bf16"}, {"channels_last": False}])
@@ -231,7 +231,7 @@ def test_switches_stay_close_to_the_plain_step(tmp_path, switches):
 def test_without_an_average_the_product_is_the_network(tmp_path):
     """ema_decay 0 keeps no second copy."""
     road = road_of(tmp_path, ema_decay=0.0)
-    assert road.generator is road.bare["G"]
+    assert road.generator is road.recipe.networks["G"]
 
 
 def test_log_comes_in_segments(tmp_path):

@@ -85,7 +85,7 @@ def test_bundle_is_the_averaged_generator(undisturbed):
     """The exported weights are those of the checkpoint's average, and run."""
     folder = undisturbed / "bundle"
     described, network = bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
-    averaged = final_state(undisturbed)["averaged"]
+    averaged = final_state(undisturbed)["ema"]
     assert all(torch.equal(v, averaged[k]) for k, v in network.state_dict().items())
     assert described.network == "resnet_generator"
     assert network(torch.rand(1, 3, 16, 16)).shape == (1, 3, 16, 16)
@@ -109,11 +109,11 @@ def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photo
     assert len(fire.deaths) == KILLS
     assert {"worker", "kill_driver", "node"} <= set(fire.deaths)
     burnt, calm = Checkpoints(output).load(STEPS), final_state(undisturbed)
-    for part in ("networks", "optimizers", "averaged"):
+    for part in ("networks", "optimizers", "ema"):
         one, other = flattened(burnt[part]), flattened(calm[part])
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
-    pools, undisturbed_pools = ([flattened(memory) for memory in one["memories"]] for one in (burnt, calm))
+    pools, undisturbed_pools = ([flattened(pool) for pool in one["recipes"]] for one in (burnt, calm))
     assert len(pools) == 2
     for one, other in zip(pools, undisturbed_pools, strict=True):
         assert one
