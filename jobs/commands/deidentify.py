@@ -108,13 +108,13 @@ def audit(
     signed_off_by
         Who has looked at the page and signs the published images off; goes into the JSON.
     replace
-        Write over what is there, be it no audit; an earlier audit is written over in any case.
+        Write over what is there, be it no audit or a signed one; an unsigned audit is written over in any case.
     """
     from recast.pipeline import report
 
     page, beside = report.audit_places(place(output), place(to) if to else None)
     new_file(page, replace=replace, own=report.is_page)
-    new_file(beside, replace=replace, own=report.is_record)
+    new_file(beside, replace=replace, own=report.is_unsigned)
     page, beside = report.write_audit(
         place(output),
         page,

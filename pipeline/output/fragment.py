@@ -93,7 +93,8 @@ def _read(data: bytes, columns: Sequence[str]) -> pa.Table:
         io.BytesIO(data), metadata=facts, pre_buffer=False, page_checksum_verification=True,
         read_dictionary=_repetitive(facts),
     )  # fmt: skip
-    present = [name for name in columns if name in file.schema_arrow.names]
+    known = set(file.schema_arrow.names)
+    present = [name for name in columns if name in known]
     return file.read(columns=present, use_threads=False)
 
 

@@ -180,13 +180,15 @@ def sign(facts: AuditFacts, page: bytes, by: str | None) -> bytes:
     return json.dumps(said, indent=2).encode() + b"\n"
 
 
-def is_record(data: bytes) -> bool:
-    """Whether a file's bytes are those of the JSON that goes beside an audit's page."""
+def is_unsigned(data: bytes) -> bool:
+    """Whether a file's bytes are those of the JSON that goes beside an audit's page, and nobody has signed it."""
     try:
         said = json.loads(data)
     except ValueError:
         return False
-    return isinstance(said, dict) and str(said.get("format", "")).startswith("recast-audit/")
+    if not isinstance(said, dict) or not str(said.get("format", "")).startswith("recast-audit/"):
+        return False
+    return said.get("signed_off") is None
 
 
 def _untouched(good: pa.Table) -> int:

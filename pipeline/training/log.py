@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from recast.pipeline import storage
+from recast.pipeline.training.settings import TrainingError
 
 FORMAT = "recast-training/1"
 FLUSH_EVERY_S = 15
@@ -25,12 +26,24 @@ def now() -> str:
 
 
 def read_run(output: str) -> dict[str, Any]:
-    """An output's run.json; empty where there is none."""
+    """An output's run.json; empty where there is none.
+
+    Raises:
+        TrainingError: a file of that name is there and not of a training: it would be written over.
+    """
     fs, root = storage.filesystem(output)
+    path = storage.join(root, "run.json")
     try:
-        return json.loads(storage.read_bytes(fs, storage.join(root, "run.json")))
+        run = json.loads(storage.read_bytes(fs, path))
     except FileNotFoundError:
         return {}
+    except ValueError:
+        run = None
+    if not isinstance(run, dict) or not str(run.get("format", "")).startswith("recast-training/"):
+        raise TrainingError(
+            f"{storage.uri(fs, path)} is of no training of Recast's; move it away, or give another --output"
+        )
+    return run
 
 
 def write_run(output: str, run: dict[str, Any]) -> None:

@@ -156,6 +156,10 @@ def test_pages_and_schedules_are_not_written_over_strangers_files(tmp_path, caps
         render,
     ):
         assert "give --replace to write over it" in refused(words, capsys)
+    (tmp_path / "audit.json").write_text('{"format": "recast-audit/2", "signed_off": {"by": "Ada"}}')
+    for more in ([], ["--signed-off-by", "Bea"]):
+        said = refused(["audit", out, "--to", str(tmp_path / "audit.html"), *more], capsys)
+        assert "audit.json exists already" in said, "what somebody has signed off stays"
     assert not (tmp_path / "audit.html").exists()
     assert (theirs.read_text(), (tmp_path / "jobs/nightly.yaml").read_text())[1] == "mine"
     (tmp_path / "out/report.html").write_text("mine, too")

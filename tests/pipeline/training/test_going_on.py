@@ -113,6 +113,16 @@ def test_images_that_come_or_go_are_noticed(pairs):
     assert found.run["data_changed_at_steps"] == [2]
 
 
+@pytest.mark.parametrize("strange", ["mine", '{"format": "mine"}', "[]"])
+def test_a_run_json_of_somebody_elses_stays(pairs, strange):
+    output = pairs.parent / "out"
+    output.mkdir()
+    (output / "run.json").write_text(strange)
+    with pytest.raises(TrainingError, match=r"out/run\.json is of no training of Recast's; move it away"):
+        train(plan(pairs))
+    assert (output / "run.json").read_text() == strange
+
+
 def test_one_training_at_a_time(pairs):
     """A second training on an output is refused before it touches anything."""
     output = pairs.parent / "out"

@@ -53,8 +53,8 @@ def trained(recipe, data, output, **changes) -> str:
     return f"{output}/bundle"
 
 
-def test_a_cgan_is_told_what_to_make(ray_local, shapes, tmp_path):
-    """Here with a critic whose penalty is differentiated twice, under DDP with two workers."""
+def test_a_cgan_is_told_what_to_make(trainer_here, shapes, tmp_path):
+    """Here with a critic whose penalty is differentiated twice."""
     changes = {"adversarial": "wgan-gp", "norm": "instance"}
     described, network = bundles.fetch(trained("cgan", shapes, tmp_path, overrides=changes)).unpack()
     assert (described.descriptor.task, described.descriptor.conditions) == ("generate", ("latent", "label"))
@@ -125,8 +125,8 @@ def test_missing_or_unfit_supplies_are_one_sentence(recipe, changes, sentence, c
         train(plan(recipe, shapes, tmp_path / "out", **changes))
 
 
-def test_faces_of_a_table_are_trained_on(ray_local, tmp_path):
-    """The face transformer on two workers: several passes through one network before each step."""
+def test_faces_of_a_table_are_trained_on(trainer_here, tmp_path):
+    """The face transformer: several passes through one network before each step."""
     write_faces(str(tmp_path / "faces"), count=2, size_px=96)
     data, table = tmp_path / "faces/people/train", tmp_path / "faces/people/train.parquet"
     for changes, says in (
