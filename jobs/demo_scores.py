@@ -9,11 +9,10 @@ from PIL import Image
 from recast.jobs.samples.flat_colours import FlatColours
 from recast.models.metrics.psnr import psnr_db
 from recast.pipeline import storage
+from recast.pipeline.images.bounds import OWN_MAX_BYTES
 from recast.pipeline.output.index import current, image_bytes
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inventory import Source, inventory
-
-MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def score(train: str, targets: str, translated: str) -> Scores:
 
 
 def _pictures(url: str) -> dict[str, np.ndarray]:
-    return {item.key: _rgb(read(item, MAX_BYTES)) for item in inventory(Source(urls=(url,)))}
+    return {item.key: _rgb(read(item, OWN_MAX_BYTES)) for item in inventory(Source(urls=(url,)))}
 
 
 def _halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

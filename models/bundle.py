@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
+from recast.models.digests import short_digest
 from recast.models.networks import NETWORKS
 from recast.models.outline import OutlineError, outline
 
@@ -59,7 +60,7 @@ class Bundle:
     def digest(self) -> str:
         """What decides the pixels: network, arguments, descriptor and weights; `sha256:` and 16 hex digits."""
         parts = [self.network, dict(self.arguments), dataclasses.asdict(self.descriptor), self.weights_sha256]
-        return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return short_digest(json.dumps(parts, sort_keys=True).encode())
 
     def build(self) -> nn.Module:
         """The network, with fresh weights. Raises BundleError for a network this version doesn't know."""

@@ -27,14 +27,12 @@ from recast.models.networks.face_generator import (
     uniformity,
 )
 from recast.models.networks.patchgan import PatchGAN
-from recast.models.pixels import to_range, to_unit
+from recast.models.pixels import SIGNED, to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
 from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets
-
-SIGNED = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,15 +18,13 @@ from recast.models import draws
 from recast.models.descriptor import Descriptor
 from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
 from recast.models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from recast.models.pixels import to_range, to_unit
+from recast.models.pixels import SIGNED, to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
 from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
 
-SIGNED = (-1.0, 1.0)
-"""The range of a tanh, which ends the generator."""
 SHOWN = 36
 """Latents that stay the same over a training, for people to look at."""
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from recast.models import draws
 from recast.models.networks.face_transformer import ROUNDS, FaceTransformer, rotated
-from recast.models.pixels import to_range, to_unit
-from recast.models.recipes.deidentify import SIGNED, Deidentify, DeidentifyConfig, Faces
+from recast.models.pixels import SIGNED, to_range, to_unit
+from recast.models.recipes.deidentify import Deidentify, DeidentifyConfig, Faces
 from recast.models.recipes.phases import Batch, Loss, Part, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
 from recast.models.recipes.recipe import Preview

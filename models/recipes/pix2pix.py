@@ -17,15 +17,12 @@ from recast.models.descriptor import Descriptor
 from recast.models.losses.adversarial import ADVERSARIAL, Adversarial, check_norm
 from recast.models.networks.patchgan import patch_discriminator
 from recast.models.networks.unet import UNet
-from recast.models.pixels import to_range, to_unit
+from recast.models.pixels import SIGNED, to_range, to_unit
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import jittered, luma
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Decay, Features, Pixels, Share, Weight, Within
 from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
-
-SIGNED = (-1.0, 1.0)
-"""The range of a tanh, which ends the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from recast.models.descriptor import Descriptor
 from recast.models.faces import Window, resized
 from recast.models.networks.face_embedder import FaceEmbedder
-from recast.models.pixels import to_range
+from recast.models.pixels import SIGNED, to_range
 from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
 from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
-
-SIGNED = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """What a bulk job is asked to do, and what one run of it did."""
 
 import datetime
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ByteSize, Field
 from pydantic.dataclasses import dataclass as checked
 
+from recast.models.digests import short_digest
 from recast.pipeline.bulk.tally import STAGES
 from recast.pipeline.checked import CHECKED, documented
 from recast.pipeline.images.encode import Encoder
@@ -100,8 +100,7 @@ class BulkJob(GeneratorSettings):
         }
 
     def spec_digest(self) -> str:
-        text = json.dumps(self.deciding(), sort_keys=True)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(json.dumps(self.deciding(), sort_keys=True).encode())
 
 
 @dataclass(slots=True)

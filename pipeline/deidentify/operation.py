@@ -1,10 +1,10 @@
 """The operation of a de-identification: as the driver describes it, and as workers build it."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recast.models.bundle import BundleError
+from recast.models.digests import short_digest
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bulk.worker_settings import WorkerSettings
@@ -43,7 +43,7 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
             raise BundleError(f"{asked.model} takes each image's own code; it can't be consistent by anything else")
         described = bundles.describe(asked.model)
         deciding, how = [*names, described.digest], f"{described.name} ({described.digest})"
-    digest = "sha256:" + hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:16]
+    digest = short_digest("\n".join(deciding).encode())
 
     def payload() -> AnonymizerPayload:
         fs, path = storage.filesystem(output)

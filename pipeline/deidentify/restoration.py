@@ -1,6 +1,5 @@
 """The two ways back: published pictures in, their sealed originals out, or the faces that new ones were made of."""
 
-import hashlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recast.models.digests import short_digest
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.operation import Operation, Operator, Result
 from recast.pipeline.bulk.worker_settings import WorkerSettings
@@ -49,7 +49,7 @@ def restoring(output: str, passcode: Secret, model: str = "") -> Operation:
     key = lock.key(passcode)
     return Operation(
         "sealed originals",
-        _digest(key, "restored"),
+        short_digest(key.reveal() + b"restored"),
         output,
         lambda: SealsPayload(output, key),
         renames=revealing(output, key),
@@ -65,14 +65,10 @@ def _by_model(output: str, codes: Secret, lock: Lock | None, passcode: Secret, m
         names = revealing(output, lock.key(passcode)) if lock else None
     except SealError:
         names = None
-    digest = _digest(codes, described.digest)
+    digest = short_digest(codes.reveal() + described.digest.encode())
     return Operation(
         f"{described.name} back", digest, model, lambda: TransformerPayload(output, packed, codes), renames=names
     )
-
-
-def _digest(key: Secret, of: str) -> str:
-    return "sha256:" + hashlib.sha256(key.reveal() + of.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from recast.models.pixels import to_range
 from recast.pipeline import storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.deidentify.secrets.seal import COSTS, Secret, stretched
+from recast.pipeline.images.bounds import OWN_MAX_BYTES, OWN_MAX_PIXELS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.input_errors import InputError
@@ -38,7 +39,6 @@ SIZES_PX = (0, 16, 32, 64, 128)
 FACES_AT_ONCE = 64
 COMPARED_PX = 64
 """Faces are brought to this side to be compared."""
-MAX_PIXELS, MAX_BYTES = 1 << 28, 1 << 30
 GUESSERS = 1_000
 """Cores that the arithmetic of guessing gives to who tries."""
 YEAR_S = 365.25 * 24 * 3600
@@ -131,7 +131,7 @@ class Images:
         row = self.rows.get(key)
         if row is None or row["status"] != "ok" or row["shard"] is None:
             return None
-        return as_rgb8(decode(image_bytes(self._fs, self._path, row), MAX_PIXELS).pixels)
+        return as_rgb8(decode(image_bytes(self._fs, self._path, row), OWN_MAX_PIXELS).pixels)
 
 
 def evaluate(
@@ -158,7 +158,7 @@ def evaluate(
     for item in _originals(originals, wanted):
         wanted.discard(item.key)
         try:
-            versions = {"before": as_rgb8(decode(read(item, MAX_BYTES), MAX_PIXELS).pixels)}
+            versions = {"before": as_rgb8(decode(read(item, OWN_MAX_BYTES), OWN_MAX_PIXELS).pixels)}
             for name, images in {"after": published, **back}.items():
                 if (pixels := images.pixels(item.key)) is not None:
                     versions[name] = pixels

@@ -16,6 +16,7 @@ from recast.models.metrics.luma import y_channel
 from recast.models.metrics.psnr import psnr_db
 from recast.models.metrics.ssim import SIDE_PX, ssim
 from recast.pipeline import storage
+from recast.pipeline.images.bounds import OWN_MAX_BYTES, OWN_MAX_PIXELS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.input_errors import InputError
@@ -27,7 +28,6 @@ from recast.pipeline.sources.inventory import Source, inventory
 from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.storage import StorageError
 
-MAX_PIXELS, MAX_BYTES = 1 << 28, 1 << 30
 ENOUGH_IMAGES = 2_048
 """Below so many, covariances of 2,048 features have no full rank; papers take 10,000 and more."""
 ADDED = re.compile(r"(?P<name>.+?)[ _-]?(?:x[2348]|[2348]x|(?:sr|out|rlt|result)(?:[ _-]?x[2348])?)", re.IGNORECASE)
@@ -113,7 +113,7 @@ class Comparison:
     def _pixels(self, item: Input) -> np.ndarray | None:
         """uint8 [H, W, 3]; None of what can't be read, which is remembered."""
         try:
-            picture = decode(read(item, MAX_BYTES), MAX_PIXELS)
+            picture = decode(read(item, OWN_MAX_BYTES), OWN_MAX_PIXELS)
         except (InputError, StorageError, OSError) as fault:
             self.unreadable.append(f"{item.source}: {storage.sentence(fault) if isinstance(fault, OSError) else fault}")
             return None

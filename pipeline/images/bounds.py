@@ -7,6 +7,8 @@ from collections.abc import Callable
 from recast.pipeline.images import png
 from recast.pipeline.input_errors import InputError
 
+OWN_MAX_PIXELS, OWN_MAX_BYTES = 1 << 28, 1 << 30
+"""Limits for images that a person names as their own: what they train on, and what they have compared."""
 MOST_SCANS = 1000
 """A progressive JPEG with more passes over its pixels takes minutes by intent; real ones have about ten."""
 MOST_SEGMENTS = 1024

@@ -1,6 +1,5 @@
 """What a training needs besides examples, fetched and checked before any worker starts."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,15 +7,15 @@ import numpy as np
 from torch import Tensor, nn
 
 from recast.models import foreign
+from recast.models.digests import short_digest
 from recast.models.recipes.recipe import Product, RecipeAssets
 from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
+from recast.pipeline.images.bounds import OWN_MAX_PIXELS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
-
-STYLE_MAX_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +72,19 @@ def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:
         folder = fs.isdir(path)
     if folder:
         packed = bundles.fetch(url)
-        return packed.unpack()[1].state_dict(), _digest(packed.weights)
+        return packed.unpack()[1].state_dict(), short_digest(packed.weights)
     data = _bytes(url, "the loss network")
-    return foreign.load(data, url), _digest(data)
+    return foreign.load(data, url), short_digest(data)
 
 
 def _image(url: str) -> tuple[np.ndarray, str]:
     data = _bytes(url, "the style image")
     try:
-        picture = decode(data, STYLE_MAX_PIXELS)
+        picture = decode(data, OWN_MAX_PIXELS)
     except InputError as fault:
         raise TrainingError(f"the style image {url} can't be used: {fault}") from fault
     shown = picture.pixels if picture.alpha is None else laid_on(1, picture.pixels, picture.alpha)
-    return as_rgb8(shown), _digest(data)
+    return as_rgb8(shown), short_digest(data)
 
 
 def _bytes(url: str, what: str) -> bytes:
@@ -97,7 +96,3 @@ def _bytes(url: str, what: str) -> bytes:
         if isinstance(fault.__cause__, FileNotFoundError):
             raise TrainingError(f"{what} is not at {url}") from fault
         raise
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """Training examples where they lie: listed, paired, and read and decoded once by Ray Data. Free of torch, for speed."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,9 @@ from typing import Any
 import numpy as np
 import ray
 
+from recast.models.digests import short_digest
 from recast.models.faces import FACE_COLUMNS
+from recast.pipeline.images.bounds import OWN_MAX_BYTES, OWN_MAX_PIXELS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8, laid_on
 from recast.pipeline.input_errors import InputError
@@ -25,8 +26,6 @@ from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.settings import TrainingError
 from recast.pipeline.training.strays import Strays, images_among
 
-MAX_PIXELS = 1 << 28
-MAX_FILE_BYTES = 1 << 30
 AROUND = 3.0
 """Side of the square around a face that is kept as an example, in longer sides of the face's box."""
 READ_CPUS = 0.25
@@ -52,7 +51,7 @@ class Listing:
     def digest(self) -> str:
         """Digest of the images' names and sizes, wherever they lie."""
         names = sorted({f"{item.key} {item.column} {item.size}" for e in self.examples for item in e.inputs})
-        return "sha256:" + hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        return short_digest("\n".join(names).encode("utf-8", "backslashreplace"))
 
 
 def listed(
@@ -230,7 +229,7 @@ def _around(image: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _decoded(item: Input) -> tuple[np.ndarray, tuple[str, ...]]:
     """uint8 [H, W, 3], and what one should know of it."""
-    picture = decode(read(item, MAX_FILE_BYTES), MAX_PIXELS)
+    picture = decode(read(item, OWN_MAX_BYTES), OWN_MAX_PIXELS)
     if picture.alpha is None:
         return as_rgb8(picture.pixels), picture.notes
     return as_rgb8(laid_on(1, picture.pixels, picture.alpha)), (*picture.notes, TRANSPARENT)
