@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recast.models.descriptor import Descriptor
 from recast.models.digests import short_digest
 from recast.models.networks import NETWORKS
-from recast.models.outline import OutlineError, outline
+from recast.models.outline import OutlineError, misfits, outline
 
 FORMAT = "recast-bundle/1"
 WEIGHTS = "generator.safetensors"
@@ -144,14 +144,8 @@ def read(description: str | bytes, weights: bytes) -> tuple[Bundle, nn.Module]:
 
 
 def _check_fits(name: str, network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    given = {k: tuple(v.shape) for k, v in state.items()}
-    if wanted != given:
-        odd = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
-        raise BundleError(
-            f"weights of {name!r} don't fit the network: {odd[0]} is {given.get(odd[0], 'missing')}, "
-            f"not {wanted.get(odd[0], 'known')} (and {len(odd) - 1} more)"
-        )
+    if odd := misfits(network.state_dict(), state):
+        raise BundleError(f"weights of {name!r} don't fit the network: {odd[0]} (and {len(odd) - 1} more)")
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise BundleError(f"weights of {name!r} hold NaN or infinity in {bad[0]} (and {len(bad) - 1} more tensors)")

@@ -28,6 +28,20 @@ Box = Sequence[float] | np.ndarray
 """Left, top, right, bottom in pixels."""
 
 
+def mirrored(rows: np.ndarray, width: int) -> np.ndarray:
+    """Faces as the image's mirror image shows them.
+
+    Args:
+        rows: float [N, FACE_COLUMNS or more], the boxes and landmarks first; columns beyond those stay as they are.
+        width: the image's, in pixels.
+    """
+    found = rows.copy()
+    found[:, [0, 2]] = width - rows[:, [2, 0]]
+    points = rows[:, 4:FACE_COLUMNS].reshape(-1, LANDMARKS, 2)[:, list(MIRRORED)]
+    found[:, 4:FACE_COLUMNS] = (points * (-1, 1) + (width, 0)).reshape(len(rows), -1)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A square of an image, perhaps beyond its borders, in whole pixels."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 from torch.overrides import TorchFunctionMode
 
@@ -39,6 +39,14 @@ def outline(network: str, arguments: Mapping[str, Any], tensors: int) -> nn.Modu
             return NETWORKS[network](**arguments)
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError, ZeroDivisionError, OverflowError) as fault:
         raise OutlineError(str(fault).splitlines()[0] if str(fault) else type(fault).__name__) from fault
+
+
+def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with the names and shapes of a state dict, tensor by tensor: `conv.bias is missing`."""
+    ours, theirs = ({name: tuple(value.shape) for name, value in state.items()} for state in (wanted, given))
+    found = [f"{name} is {'missing' if name in ours else 'not known'}" for name in ours.keys() ^ theirs.keys()]
+    other = (name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
+    return sorted(found + [f"{name} is {theirs[name]} in place of {ours[name]}" for name in other])
 
 
 class _Undrawn(TorchFunctionMode):

@@ -13,7 +13,7 @@ from recast.models.foreign.files import AVERAGED, Nested, entries, flat
 from recast.models.foreign.states import Recognised, State
 from recast.models.foreign.translation import resnet_generator, transform_net, unet
 from recast.models.foreign.upscaling import msrresnet, rrdb, srvgg
-from recast.models.outline import OutlineError, outline
+from recast.models.outline import OutlineError, misfits, outline
 
 RECOGNISERS: tuple[Callable[[State], Recognised | None], ...] = (
     resnet_generator, unet, msrresnet, rrdb, srvgg, transform_net, retinaface,
@@ -123,13 +123,11 @@ def _fitting(found: Recognised, name: str) -> Recognised:
         ours = outline(found.network, found.arguments, len(found.state)).state_dict()
     except OutlineError as fault:
         raise BundleError(f"{name} looks like {found.family}, but no network is of its shapes: {fault}") from fault
-    wanted = {k: tuple(v.shape) for k, v in ours.items() if not k.endswith("num_batches_tracked")}
-    given = {k: tuple(v.shape) for k, v in found.state.items()}
-    if wanted != given:
-        odd = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
+    wanted = {k: v for k, v in ours.items() if not k.endswith("num_batches_tracked")}
+    if odd := misfits(wanted, found.state):
         raise BundleError(
-            f"{name} looks like {found.family}, but {odd[0]} is {given.get(odd[0], 'missing')} where "
-            f"{wanted.get(odd[0], 'nothing')} belongs (and {len(odd) - 1} more): a variant of it that is not known here"
+            f"{name} looks like {found.family}, but {odd[0]} (and {len(odd) - 1} more): a variant of it that is not "
+            "known here"
         )
     counters = {k: torch.zeros((), dtype=torch.long) for k in ours if k.endswith("num_batches_tracked")}
     return dataclasses.replace(found, state={**found.state, **counters})

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
-from recast.models.faces import FACE_COLUMNS, MIRRORED
+from recast.models.faces import FACE_COLUMNS, mirrored
 from recast.models.losses.multibox import counted, multibox, owned
 from recast.models.networks.retinaface import RetinaFace, anchors, decoded
 from recast.models.pixels import to_range
@@ -90,7 +90,7 @@ class FaceDetection(Recipe):
             cut[: small.height, : small.width] = np.asarray(small)
         rows = self._within(faces, np.array([left, top], np.float32), scale)
         if varied and rng.random() < 0.5:
-            cut, rows = cut[:, ::-1], _mirrored(rows, c.size_px)
+            cut, rows = cut[:, ::-1], mirrored(rows, c.size_px)
         x = torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
         return {"x": recoloured(x, rng, c.colour_jitter) if varied else x, "faces": torch.from_numpy(rows)}
 
@@ -141,12 +141,6 @@ class FaceDetection(Recipe):
         found = [rows[sure] for rows, sure in zip(corners, likely, strict=True)]
         there = [rows[~torch.isnan(rows[:, 0]), :4] for rows in batch["faces"]]
         return Preview(x, _outlined(x, found), _outlined(x, there))
-
-
-def _mirrored(rows: np.ndarray, side: int) -> np.ndarray:
-    points = rows[:, 4:].reshape(len(rows), -1, 2)[:, list(MIRRORED)] * (-1, 1) + (side, 0)
-    boxes = np.stack([side - rows[:, 2], rows[:, 1], side - rows[:, 0], rows[:, 3]], 1)
-    return np.concatenate([boxes, points.reshape(len(rows), -1)], 1).astype(np.float32)
 
 
 def _outlined(images: Tensor, boxes: list[Tensor]) -> Tensor:

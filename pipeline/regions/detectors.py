@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from recast.models.faces import FACE_COLUMNS, LANDMARKS, MIRRORED
+from recast.models.faces import FACE_COLUMNS, mirrored
 from recast.pipeline.regions.masks import MaskError
 from recast.pipeline.regions.region import Region, fitted, suppressed, union
 from recast.pipeline.regions.views import (
@@ -103,14 +103,11 @@ class FaceNetwork(ABC):
         height, width = images[0].shape[:2]
         scales = self._scales or levels(height, width, self._smallest_px)
         for scale in scales:
-            for mirrored in (False, True) if self._mirrored else (False,):
-                seen = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirrored else images
+            for in_mirror in (False, True) if self._mirrored else (False,):
+                seen = [np.ascontiguousarray(image[:, ::-1]) for image in images] if in_mirror else images
                 looks = self._enlarged(seen, scale) if scale > 1 else self._at(seen, scale)
-                if mirrored:
-                    for rows in looks:
-                        _mirror(rows, width)
-                yield looks
-                if scale == 1 and not mirrored and not self._scales and self._smallest_px >= CLOSE_ENOUGH_PX:
+                yield [mirrored(rows, width) for rows in looks] if in_mirror else looks
+                if scale == 1 and not in_mirror and not self._scales and self._smallest_px >= CLOSE_ENOUGH_PX:
                     yield [self._closer(image, rows) for image, rows in zip(images, looks, strict=True)]
 
     def _at(self, images: Sequence[np.ndarray], scale: float) -> list[np.ndarray]:
@@ -202,9 +199,3 @@ def _within(rows: np.ndarray, width: int, height: int) -> np.ndarray:
     """Boxes cut at the image's edges; those of the padding alone are gone."""
     rows[:, :4] = rows[:, :4].clip(0, [width, height, width, height])
     return rows[(rows[:, 2] - rows[:, 0] > 0) & (rows[:, 3] - rows[:, 1] > 0)]
-
-
-def _mirror(rows: np.ndarray, width: int) -> None:
-    rows[:, :4] = np.stack([width - rows[:, 2], rows[:, 1], width - rows[:, 0], rows[:, 3]], 1)
-    points = rows[:, 4:FACE_COLUMNS].reshape(-1, LANDMARKS, 2)[:, list(MIRRORED)]
-    rows[:, 4:FACE_COLUMNS] = (points * (-1, 1) + (width, 0)).reshape(len(rows), -1)

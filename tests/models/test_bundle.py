@@ -78,7 +78,7 @@ def test_nan_is_refused(folder):
 def test_wrong_shape_is_refused(folder):
     """Weights of another network are named by the first that doesn't fit."""
     text, weights = rewritten(folder, **{"tail.bias": torch.zeros(48)})
-    with pytest.raises(BundleError, match=r"tail\.bias is \(48,\), not \(12,\)"):
+    with pytest.raises(BundleError, match=r"tail\.bias is \(48,\) in place of \(12,\)"):
         bundle.read(text, weights)
 
 
