@@ -16,7 +16,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured, square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Layers, Pixels, Share, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,15 @@ class Classifier(Recipe):
         parameters = self.networks["C"].parameters()
         self.optimizers = {"C": torch.optim.AdamW(parameters, lr=config.learning_rate, fused=True)}
         descriptor = Descriptor(task="classify", size_multiple=32, min_size_px=32)
-        self.product = Product(part="C", network="vgg", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="C", network="vgg", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x: [3, size, size], a random square of an image in changed colours."""
         (image,), c = images, self.config
-        x = square(image, rng, size_px=c.size_px, mirror=True, varied=varied, least_area=c.least_area)
-        return {"x": recoloured(x, rng, c.colour_jitter) if varied else x}
+        x = square(image, rng, size_px=c.size_px, mirror=True, augment=augment, least_area=c.least_area)
+        return {"x": recoloured(x, rng, c.colour_jitter) if augment else x}
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="C", loss=self.c_loss)]

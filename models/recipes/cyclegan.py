@@ -24,7 +24,7 @@ from recast.models.recipes.image_pool import ImagePool
 from recast.models.recipes.jitter import jittered
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import CountOrNone, Features, LayersOrNone, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CycleGANConfig(RecipeConfig):
     """Settings of the cyclegan recipe; the defaults are the paper's (section 4 and appendix 7) where it states them."""
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """Which folder X is, the domain that the product translates from."""
+    """Which folder X is, the domain that the exported network translates from."""
     size_px: Pixels = 256
     """Side of the squares that are trained on; a multiple of 4."""
     load_px: Pixels = 286
@@ -90,16 +90,16 @@ class CycleGAN(Recipe):
         }
         self.pools = {"x": ImagePool(config.pool_size), "y": ImagePool(config.pool_size)}
         descriptor = Descriptor(task="translate", size_multiple=4, min_size_px=16, value_range=SIGNED)
-        self.product = Product(part="G", network="resnet_generator", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="G", network="resnet_generator", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x, y: [3, size, size], an image of each domain, which have nothing to do with each other."""
         c = self.config
         x, y = images if c.direction == "AtoB" else reversed(images)
         return {
-            name: jittered([image], rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, varied=varied)[0]
+            name: jittered([image], rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, augment=augment)[0]
             for name, image in (("x", x), ("y", y))
         }
 

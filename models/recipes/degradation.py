@@ -14,7 +14,7 @@ KERNEL_SIZES = range(7, 22, 2)
 FINAL_SINC_PROBABILITY = 0.8
 RESIZERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 USM_SIDE = 51
-"""Of the Gaussian that an unsharp mask takes off, in pixels; its standard deviation is OpenCV's for that side, 8."""
+"""Side of the Gaussian that an unsharp mask takes off, in pixels; OpenCV's standard deviation for it is 8."""
 USM_WEIGHT, USM_THRESHOLD = 0.5, 10 / 255
 
 
@@ -33,9 +33,9 @@ class Order:
     resize: tuple[float, float]
     """Least and greatest factor."""
     gaussian_sigma: tuple[float, float]
-    """Of additive noise, in 255ths."""
+    """Range of the standard deviation of additive noise, in 255ths."""
     poisson_scale: tuple[float, float]
-    """Of shot noise."""
+    """Range of what shot noise is multiplied by."""
     jpeg: tuple[float, float]
     """Quality."""
 

@@ -32,7 +32,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class DeidentifyConfig(FaceConfig):
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 
     def arguments(self) -> dict[str, Any]:
-        """Of the network that is the product."""
+        """The arguments of the exported network."""
         return {name: getattr(self, name) for name in ("size_px", "width", "latent", "context", "margin")}
 
 
@@ -81,10 +81,10 @@ class Deidentify(Recipe):
 
     images_per_example = 1
     faces = "each"
-    part: ClassVar[str] = "G"
+    painter_name: ClassVar[str] = "G"
     network: ClassVar[str] = "face_generator"
     painter: ClassVar[Callable[..., nn.Module]] = FaceGenerator
-    """The product: its name here, its name in bundles, its class."""
+    """The exported network: its name here, its name in bundles, its class."""
     conditions: ClassVar[tuple[str, ...]] = ("hole", "landmarks", "latent")
 
     def __init__(self, config: DeidentifyConfig, assets: RecipeAssets) -> None:
@@ -94,8 +94,8 @@ class Deidentify(Recipe):
         P = self.painter(**arguments)
         E = FaceEncoder(size_px=config.size_px, width=config.width, latent=config.latent)
         D = PatchGAN(in_channels=3 + 1 + 5, ndf=config.ndf, layers=config.patch_layers, norm="none")
-        self.networks: dict[str, nn.Module] = {self.part: P, "E": E, "D": D}
-        parameters = {self.part: [*P.parameters(), *E.parameters()], "D": list(D.parameters())}
+        self.networks: dict[str, nn.Module] = {self.painter_name: P, "E": E, "D": D}
+        parameters = {self.painter_name: [*P.parameters(), *E.parameters()], "D": list(D.parameters())}
         self.optimizers = {
             name: torch.optim.Adam(of, lr=config.learning_rate, betas=(0.5, 0.99), fused=True)
             for name, of in parameters.items()
@@ -107,17 +107,22 @@ class Deidentify(Recipe):
             value_range=SIGNED,
             conditions=self.conditions,
         )
-        self.product = Product(part=self.part, network=self.network, arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(
+            name=self.painter_name, network=self.network, arguments=arguments, descriptor=descriptor
+        )
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """See `face_example`."""
         image, face = images
-        return face_example(image, face[0], rng, self.config, varied=varied)
+        return face_example(image, face[0], rng, self.config, augment=augment)
 
     def phases(self) -> Sequence[Phase]:
-        return [Phase(optimizer="D", loss=self.d_loss), Phase(optimizer=self.part, loss=self.g_loss, fixed=("D",))]
+        return [
+            Phase(optimizer="D", loss=self.d_loss),
+            Phase(optimizer=self.painter_name, loss=self.g_loss, fixed=("D",)),
+        ]
 
     def prepared(self, batch: Batch, road: Road) -> Batch:
         """With the area of all holes in the batches of all workers together."""

@@ -35,7 +35,7 @@ class FaceConfig(RecipeConfig):
 
 
 def face_example(
-    image: np.ndarray, face: np.ndarray, rng: np.random.Generator, config: FaceConfig, *, varied: bool
+    image: np.ndarray, face: np.ndarray, rng: np.random.Generator, config: FaceConfig, *, augment: bool
 ) -> dict[str, Tensor]:
     """One face of an image uint8 [H, W, 3], its row of the table float32 [14].
 
@@ -46,7 +46,7 @@ def face_example(
     """
     assert face.shape == (FACE_COLUMNS,)
     box, landmarks = face[:4].astype(float), face[4:]
-    if varied:
+    if augment:
         reach = max(box[2] - box[0], box[3] - box[1])
         box = box + np.tile(rng.uniform(-SHIFT, SHIFT, 2), 2) * reach / 2
         box = box + np.array([-1, -1, 1, 1]) * rng.uniform(-SHIFT, SHIFT) * reach / 2
@@ -56,7 +56,7 @@ def face_example(
     surroundings, hole = seen(square, inside <= 1, config.size_px)
     fade = resized((fading(inside, config.margin) * 255).astype(np.uint8), config.size_px)
     whole, points = resized(square, config.size_px), pose(box, landmarks, window).reshape(-1, 2)
-    if varied and rng.random() < 0.5:
+    if augment and rng.random() < 0.5:
         whole, surroundings, hole, fade = (image[:, ::-1] for image in (whole, surroundings, hole, fade))
         points = (points * (-1, 1) + (1, 0))[list(MIRRORED)]
     return {

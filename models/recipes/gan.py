@@ -23,7 +23,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 SHOWN = 36
 """Latents that stay the same over a training, for people to look at."""
@@ -96,14 +96,14 @@ class GAN(Recipe):
         self.shown = torch.randn(SHOWN, config.latent, generator=torch.Generator().manual_seed(0))
         conditions = ("latent", "label") if classes else ("latent",)
         descriptor = Descriptor(task="generate", value_range=SIGNED, conditions=conditions)
-        self.product = Product(part="G", network="dcgan_generator", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="G", network="dcgan_generator", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x: [3, size, size], the largest square of an image, at a random place of its longer side."""
         (image,) = images
-        return {"x": square(image, rng, size_px=self.config.size_px, mirror=self.config.mirror, varied=varied)}
+        return {"x": square(image, rng, size_px=self.config.size_px, mirror=self.config.mirror, augment=augment)}
 
     def conditions(self, batch: Batch) -> tuple[Tensor, ...]:
         """What both networks are told besides: nothing."""
@@ -162,8 +162,8 @@ class GAN(Recipe):
 def _spread(images: Tensor) -> Tensor:
     """How different images [N, C, H, W] of one batch are: the standard deviation over them, averaged over pixels.
 
-    Of generated over real images: near 1 where G is as varied as the data, towards 0 where it makes one image of all
-    latents (mode collapse).
+    That of generated over that of real images is near 1 where G is as varied as the data, and near 0 where it makes one
+    image of all latents (mode collapse).
     """
     return images.std(dim=0, unbiased=False).mean() + 1e-8
 

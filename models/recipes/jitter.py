@@ -18,16 +18,16 @@ def jittered(
     load_px: int,
     size_px: int,
     mirror: bool,
-    varied: bool = True,
+    augment: bool = True,
 ) -> list[Tensor]:
     """Images uint8 [H, W, 3] -> uint8 [3, size_px, size_px] each, all resized, cut and mirrored alike.
 
     Isola et al. 2017, section 6.2: resized to `load_px` squares, cut to `size_px` at random, mirrored half of the time;
-    from the middle and never mirrored where they aren't to be `varied`.
+    from the middle and never mirrored where they aren't to be augmented (`augment`).
     """
     middle = (load_px - size_px) // 2
-    left, top = rng.integers(load_px - size_px + 1, size=2) if varied else (middle, middle)
-    mirrored = varied and mirror and rng.random() < 0.5
+    left, top = rng.integers(load_px - size_px + 1, size=2) if augment else (middle, middle)
+    mirrored = augment and mirror and rng.random() < 0.5
     cuts = []
     for image in images:
         cut = _resized(image, load_px)[top : top + size_px, left : left + size_px]
@@ -42,24 +42,24 @@ def square(
     *,
     size_px: int,
     mirror: bool,
-    varied: bool = True,
+    augment: bool = True,
     least_area: float = 1.0,
 ) -> Tensor:
     """Image uint8 [H, W, 3] -> uint8 [3, size_px, size_px], a square of it, its proportions kept.
 
     Args:
-        varied: at a random place, of `least_area` to 1 of the largest square's area, mirrored half of the time where
+        augment: at a random place, of `least_area` to 1 of the largest square's area, mirrored half of the time where
             `mirror` says so; else the middle of the image.
     """
     height, width = image.shape[:2]
     side, left, top = min(height, width) * 1.0, 0.5, 0.5
-    if varied:
+    if augment:
         side *= math.sqrt(rng.uniform(least_area, 1))
         left, top = rng.random(2)
     x, y = left * (width - side), top * (height - side)
     box = (x, y, x + side, y + side)
     cut = np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC, box=box))
-    if varied and mirror and rng.random() < 0.5:
+    if augment and mirror and rng.random() < 0.5:
         cut = cut[:, ::-1]
     return torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
 

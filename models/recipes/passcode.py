@@ -41,7 +41,7 @@ class PasscodeConfig(DeidentifyConfig):
 
     @property
     def numbers(self) -> int:
-        """Of a face."""
+        """How many numbers a face is."""
         return self.channels * (self.size_px // 8) ** 2
 
     def arguments(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class PasscodeConfig(DeidentifyConfig):
 class Passcode(Deidentify):
     """y = T(x, c) fools D; T(y, inverse of c) = x; T(y, inverse of another c) is yet another face."""
 
-    part = "T"
+    painter_name = "T"
     network = "face_transformer"
     painter = FaceTransformer
     conditions = ("hole", "code")

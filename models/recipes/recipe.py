@@ -31,7 +31,7 @@ class RecipeConfig:
     learning_rate: Positive
     """Adam's, before `lr_factor`."""
     ema_decay: Decay = 0.0
-    """Decay per step of the averaged copy of the product that goes into the bundle; 0: no average is kept."""
+    """Decay per step of the averaged copy of the exported network that goes into the bundle; 0: no average is kept."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -43,10 +43,10 @@ class RecipeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product:
-    """The network that a training is for: all that a bundle says besides its weights."""
+class Exported:
+    """The network that a training is for, which goes into the bundle: all that a bundle says besides its weights."""
 
-    part: str
+    name: str
     """Its name in `Recipe.networks`."""
     network: str
     """Its name in `recast.models.networks.NETWORKS`."""
@@ -97,7 +97,7 @@ class Recipe(ABC):
     """The fields of `RecipeAssets` that it can't do without (classes come with `labelled`)."""
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
-    product: Product
+    exported: Exported
     fixed: Mapping[str, nn.Module] = MappingProxyType({})
     """Networks that never learn. The road brings them to the device; checkpoints are without them."""
 
@@ -111,12 +111,12 @@ class Recipe(ABC):
 
     @abstractmethod
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """One training example, uint8 [C, H, W] each, from images uint8 [H, W, 3]; nothing but `rng` is random.
 
         Args:
-            varied: augment it; not for examples that people look at.
+            augment: augment it; not for examples that people look at.
 
         Raises:
             ValueError: images that can't be used, in a sentence.
@@ -154,4 +154,4 @@ class Recipe(ABC):
 
     @abstractmethod
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
-        """How `generator`, the product, does on a batch of examples."""
+        """How `generator`, the exported network, does on a batch of examples."""

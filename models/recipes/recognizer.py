@@ -22,7 +22,7 @@ from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +83,22 @@ class Recognizer(Recipe):
         descriptor = Descriptor(
             task="recognise", size_multiple=config.size_px, min_size_px=config.size_px, value_range=SIGNED
         )
-        self.product = Product(part="R", network="face_embedder", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="R", network="face_embedder", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x: [3, size, size], the square around a face, a little moved, perhaps mirrored, in changed colours."""
         (image, (face, *_)), c = images, self.config
         box = face[:4].astype(float)
-        if varied:
+        if augment:
             reach = max(box[2] - box[0], box[3] - box[1])
             box = box + np.tile(rng.uniform(-SHIFT, SHIFT, 2), 2) * reach
         square = resized(Window.around(box, c.context).cut(image), c.size_px)
-        if varied and rng.random() < 0.5:
+        if augment and rng.random() < 0.5:
             square = square[:, ::-1]
         x = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))
-        return {"x": recoloured(x, rng, c.colour_jitter) if varied else x}
+        return {"x": recoloured(x, rng, c.colour_jitter) if augment else x}
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="R", loss=self.r_loss)]

@@ -24,7 +24,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 LEAST_FACE_PX = 5.0
 """Faces that a cut leaves smaller are not asked for."""
@@ -68,20 +68,20 @@ class FaceDetection(Recipe):
         )}  # fmt: skip
         self.anchors = anchors(config.size_px, config.size_px)
         descriptor = Descriptor(task="detect", size_multiple=32, min_size_px=32, value_range=(0.0, 255.0))
-        self.product = Product(part="F", network="retinaface", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="F", network="retinaface", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x: [3, size, size], a square of the image; faces: float32 [most_faces, 14], NaN where there are no more."""
         (image, faces), c = images, self.config
         height, width = image.shape[:2]
         side, left, top = float(max(height, width)), 0.0, 0.0
-        if varied:
+        if augment:
             side = min(height, width) * rng.uniform(c.least_share, 1.0)
             left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
         scale = c.size_px / side
-        if varied:
+        if augment:
             box = (left, top, left + side, top + side)
             cut = np.asarray(Image.fromarray(image).resize((c.size_px, c.size_px), Image.Resampling.BILINEAR, box=box))
         else:
@@ -89,10 +89,10 @@ class FaceDetection(Recipe):
             cut = np.zeros((c.size_px, c.size_px, 3), np.uint8)
             cut[: small.height, : small.width] = np.asarray(small)
         rows = self._within(faces, np.array([left, top], np.float32), scale)
-        if varied and rng.random() < 0.5:
+        if augment and rng.random() < 0.5:
             cut, rows = cut[:, ::-1], mirrored(rows, c.size_px)
         x = torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))
-        return {"x": recoloured(x, rng, c.colour_jitter) if varied else x, "faces": torch.from_numpy(rows)}
+        return {"x": recoloured(x, rng, c.colour_jitter) if augment else x, "faces": torch.from_numpy(rows)}
 
     def _within(self, faces: np.ndarray, corner: np.ndarray, scale: float) -> np.ndarray:
         """The faces whose middle is in a square, in its pixels, the largest first."""

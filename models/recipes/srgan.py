@@ -42,11 +42,11 @@ class SRGANConfig(UpscalingConfig):
     distance: Literal["l1", "mse"] = "mse"
     """How pixels and features are compared."""
     pixel_weight: Weight = 0.0
-    """Of the distance of pixels."""
+    """Weight of the distance of pixels."""
     perceptual_weight: Weight = 0.00615
-    """Of the distance of features: (1/12.75)^2, the paper's rescaling of VGG's features (section 3.2)."""
+    """Weight of the distance of features: (1/12.75)^2, the paper's rescaling of VGG's features (section 3.2)."""
     adversarial_weight: Weight = 1e-3
-    """Of the adversarial loss (equation 3)."""
+    """Weight of the adversarial loss (equation 3)."""
     beta2: Decay = 0.999
     """Adam's; beta1 is 0.9 (section 3.2)."""
     drops: str = "0.5"
@@ -72,7 +72,7 @@ class SRGAN(Upscaling):
     def __init__(self, config: SRGANConfig, assets: RecipeAssets) -> None:
         self.config = config
         self.adversarial = ADVERSARIAL[config.adversarial]
-        G, self.product = self.generator()
+        G, self.exported = self.generator()
         self.networks = {"G": G, "D": self._discriminator()}
         betas = (0.9, config.beta2)
         self.optimizers = {

@@ -38,7 +38,7 @@ class SRResNet(Upscaling):
 
     def __init__(self, config: SRResNetConfig, assets: RecipeAssets) -> None:
         self.config = config
-        G, self.product = self.generator()
+        G, self.exported = self.generator()
         self.networks = {"G": G}
         self.optimizers = {"G": torch.optim.Adam(G.parameters(), lr=config.learning_rate, fused=True)}
 

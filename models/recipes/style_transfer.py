@@ -22,7 +22,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.jitter import square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, PixelsOrNone, Weight
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
 
 BYTES = (0.0, 255.0)
 """The range of the transform network, in and out."""
@@ -43,11 +43,11 @@ class StyleTransferConfig(RecipeConfig):
     style_layers: str = "relu1_2,relu2_2,relu3_3,relu4_3"
     """Layers whose Gram matrices become the style image's."""
     content_weight: Weight = 1e5
-    """Of the feature distance (torch's example; VGG's features of images in [0, 1], normalised as ImageNet's)."""
+    """Weight of the feature distance (torch's example; features of images in [0, 1], normalised as ImageNet's)."""
     style_weight: Weight = 1e10
-    """Of the distance of Gram matrices (torch's example)."""
+    """Weight of the distance of Gram matrices (torch's example)."""
     tv_weight: Weight = 0.0
-    """Of the total variation of the result in [0, 255] (section 3.2), which smooths it."""
+    """Weight of the total variation of the result in [0, 255] (section 3.2), which smooths it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,14 +80,14 @@ class StyleTransfer(Recipe):
         self.networks = {"G": G}
         self.optimizers = {"G": torch.optim.Adam(G.parameters(), lr=config.learning_rate, fused=True)}
         descriptor = Descriptor(task="translate", size_multiple=4, min_size_px=16, value_range=BYTES)
-        self.product = Product(part="G", network="transform_net", arguments=arguments, descriptor=descriptor)
+        self.exported = Exported(name="G", network="transform_net", arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """x: [3, size, size], the largest square of an image."""
         (image,) = images
-        return {"x": square(image, rng, size_px=self.config.size_px, mirror=False, varied=varied)}
+        return {"x": square(image, rng, size_px=self.config.size_px, mirror=False, augment=augment)}
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="G", loss=self.g_loss)]

@@ -16,7 +16,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.degradation import degraded, sharpened
 from recast.models.recipes.phases import Batch
 from recast.models.recipes.ranges import Features, LayersOrNone, Pixels, Within
-from recast.models.recipes.recipe import Preview, Product, Recipe, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
 """Low-resolution pixels that Pillow's bicubic filter reaches to either side; cut off after reducing a patch."""
@@ -62,7 +62,7 @@ class Upscaling(Recipe):
     images_per_example = 1
     config: UpscalingConfig
 
-    def generator(self) -> tuple[nn.Module, Product]:
+    def generator(self) -> tuple[nn.Module, Exported]:
         """The network that upscales, fresh, and what a bundle says of it."""
         c = self.config
         arguments: dict[str, Any] = {"channels": c.channels, "blocks": c.blocks}
@@ -71,10 +71,10 @@ class Upscaling(Recipe):
         if G.scale != c.scale:
             raise ValueError(f"scale is {c.scale}; the network {c.network} has 2, 4 and 8")
         descriptor = Descriptor(task="upscale", scale=c.scale, halo_px=getattr(G, "halo_px", None))
-        return G, Product(part="G", network=c.network, arguments=arguments, descriptor=descriptor)
+        return G, Exported(name="G", network=c.network, arguments=arguments, descriptor=descriptor)
 
     def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, varied: bool = True
+        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """low: [3, patch, patch] and high: [3, scale*patch, scale*patch], cut from a reduced photograph.
 
@@ -92,7 +92,7 @@ class Upscaling(Recipe):
         images_of = {"low": _inside(low, margin), "high": _inside(high, scale * margin)}
         if self.config.sharpen:
             images_of["unsharpened"] = _inside(cut, scale * margin)
-        vary = self._variation(rng) if varied else np.asarray
+        vary = self._variation(rng) if augment else np.asarray
         return {name: _as_tensor(vary(image)) for name, image in images_of.items()}
 
     def _variation(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
@@ -116,7 +116,7 @@ class Upscaling(Recipe):
 
 
 def psnr_db(output: Tensor, target: Tensor) -> Tensor:
-    """Of images in [0, 1], the output clipped to it."""
+    """Peak signal-to-noise ratio of images in [0, 1]; the output is clipped to it."""
     return -10 * torch.log10((output.detach().clamp(0, 1) - target).square().mean())
 
 

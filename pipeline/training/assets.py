@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recast.models import foreign
 from recast.models.digests import short_digest
-from recast.models.recipes.recipe import Product, RecipeAssets
+from recast.models.recipes.recipe import Exported, RecipeAssets
 from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.images.bounds import OWN_MAX_PIXELS
@@ -24,18 +24,18 @@ class TrainingAssets:
 
     assets: RecipeAssets
     start_from: Packed | None = None
-    """The bundle whose weights the product begins with."""
+    """The bundle whose weights the exported network begins with."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Digests of the contents, by name: another style image makes another training."""
 
-    def begin(self, network: nn.Module, product: Product) -> None:
-        """Give a fresh product the weights to start from, if there are any. Raises TrainingError if they don't fit."""
+    def begin(self, network: nn.Module, exported: Exported) -> None:
+        """Give a fresh network the weights to start from, if there are any. Raises TrainingError if they don't fit."""
         if self.start_from is None:
             return
         described, trained = self.start_from.unpack()
         try:
-            if described.network != product.network:
-                raise ValueError(f"it holds the network {described.network}, this recipe trains {product.network}")
+            if described.network != exported.network:
+                raise ValueError(f"it holds the network {described.network}, this recipe trains {exported.network}")
             network.load_state_dict(trained.state_dict())
         except (ValueError, RuntimeError) as fault:
             reason = str(fault).strip().splitlines()[-1].strip()

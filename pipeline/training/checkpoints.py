@@ -15,6 +15,9 @@ from recast.pipeline.training.settings import TrainingError
 FORMAT = "recast-checkpoint/1"
 NAME = re.compile(r"step-(\d{8})\.pt")
 
+RENAMED = {"averaged": "ema", "memories": "recipes"}
+"""What entries of a checkpoint were called before, and are called now."""
+
 
 class Checkpoints:
     """The folder `checkpoints/` of a training output.
@@ -51,7 +54,7 @@ class Checkpoints:
             raise TrainingError(
                 f"can't go on from {storage.uri(self._fs, path)}: it is damaged or foreign ({reason}); delete it"
             ) from fault
-        return state
+        return {RENAMED.get(name, name): value for name, value in state.items()}
 
     def save(self, step: int, state: dict[str, Any], keep: int, confirmed: Callable[[], None]) -> None:
         """Write a checkpoint, then delete all but the newest `keep`.

@@ -103,14 +103,14 @@ class ExampleCache:
             self.example(recipe, index, np.random.default_rng(0))
 
     def example(
-        self, recipe: Recipe, index: int, rng: np.random.Generator, *, varied: bool = True
+        self, recipe: Recipe, index: int, rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """An example made from the images of that index. Raises TrainingError where they don't suit the recipe."""
         images = self[index]
-        if varied and not recipe.paired:
+        if augment and not recipe.paired:
             images = (images[0], self[int(rng.integers(len(self)))][1])
         try:
-            made = recipe.example(images, rng, varied=varied)
+            made = recipe.example(images, rng, augment=augment)
         except ValueError as fault:
             raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
         return made | {"label": torch.tensor(self.labels[index])} if recipe.labelled else made
@@ -159,7 +159,7 @@ def fixed_samples(recipe: Recipe, shard: ExampleCache, rows: int) -> Batch:
     """The same few examples at every checkpoint, and after every restart."""
     indices = [row * len(shard) // rows for row in range(rows)]
     return _stacked(
-        [shard.example(recipe, index, np.random.default_rng(row), varied=False) for row, index in enumerate(indices)]
+        [shard.example(recipe, index, np.random.default_rng(row), augment=False) for row, index in enumerate(indices)]
     )
 
 

@@ -26,7 +26,8 @@ class GradientExchange:
         """How many gradients each bucket that was not sent yet waits for."""
         self._travelling: list[tuple[list[nn.Parameter], Tensor, dist.Work]] = []
         for parameter in self._bucket_of:
-            parameter.register_post_accumulate_grad_hook(self._arrived)
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(self._arrived)
 
     def begin(self) -> None:
         """The backward pass that comes next completes the gradients."""

@@ -106,7 +106,7 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
 def _built(plan: TrainingSpec, config: RecipeConfig, assets: TrainingAssets) -> Recipe:
     """The recipe as every worker will build it: what can't be built is found out now."""
     recipe = recipes.build(plan.recipe, config, assets.assets)
-    assets.begin(recipe.networks[recipe.product.part], recipe.product)
+    assets.begin(recipe.networks[recipe.exported.name], recipe.exported)
     return recipe
 
 

@@ -80,13 +80,13 @@ class Records:
 
     def _export(self, step: int, network: nn.Module, preview: bytes) -> None:
         """Put the bundle into the output, its description last."""
-        product, plan = self._recipe.product, self._plan
+        exported, plan = self._recipe.exported, self._plan
         described = Bundle(
             name=f"{plan.recipe} {plan.preset or ''}".strip(),
             recipe=plan.recipe,
-            network=product.network,
-            arguments=product.arguments,
-            descriptor=product.descriptor,
+            network=exported.network,
+            arguments=exported.arguments,
+            descriptor=exported.descriptor,
             training={
                 "preset": plan.preset,
                 "step": step,

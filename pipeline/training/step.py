@@ -52,7 +52,7 @@ class WorkerRoad:
                 network.compile()
         for network in recipe.fixed.values():
             network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch omits it
-        self.ema = copy.deepcopy(self._product).requires_grad_(False) if ema_decay else None
+        self.ema = copy.deepcopy(self._exported).requires_grad_(False) if ema_decay else None
         self.scalers = {
             name: torch.amp.GradScaler(device.type, enabled=plan.precision == "fp16") for name in recipe.optimizers
         }
@@ -64,13 +64,13 @@ class WorkerRoad:
         self.step_number = 0
 
     @property
-    def _product(self) -> nn.Module:
-        return self.recipe.networks[self.recipe.product.part]
+    def _exported(self) -> nn.Module:
+        return self.recipe.networks[self.recipe.exported.name]
 
     @property
     def generator(self) -> nn.Module:
-        """The product as it goes into a bundle: averaged over steps, if an average is kept."""
-        return self._product if self.ema is None else self.ema
+        """The exported network as it goes into a bundle: averaged over steps, if an average is kept."""
+        return self._exported if self.ema is None else self.ema
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One training step on this worker's examples, uint8; returns the recipe's scalars."""
@@ -149,12 +149,12 @@ class WorkerRoad:
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
-        """Let the averaged product follow; faster in the beginning, as in TensorFlow's ExponentialMovingAverage."""
+        """Let the averaged network follow; faster in the beginning, as in TensorFlow's ExponentialMovingAverage."""
         if self.ema is None:
             return
         decay = min(self.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self._product.parameters()), 1 - decay)
-        for kept, new in zip(self.ema.buffers(), self._product.buffers(), strict=True):
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self._exported.parameters()), 1 - decay)
+        for kept, new in zip(self.ema.buffers(), self._exported.buffers(), strict=True):
             kept.copy_(new)
 
     def finite(self) -> bool:
@@ -172,11 +172,11 @@ class WorkerRoad:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over a state, also of version 0.1's first checkpoints, which call the average `averaged`."""
+        """Take over what `state` gave."""
         for name, network in self.recipe.networks.items():
             network.load_state_dict(state["networks"][name])
         if self.ema is not None:
-            self.ema.load_state_dict(state.get("ema", state.get("averaged")) or self._product.state_dict())
+            self.ema.load_state_dict(state["ema"] or self._exported.state_dict())
         for name, optimizer in self.recipe.optimizers.items():
             asked = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])

@@ -87,8 +87,8 @@ class Worker:
         device = ray.train.torch.get_device()
         self.assets: TrainingAssets = ray.get(job.assets)
         self.recipe = recipes.build(self.plan.recipe, self.config, self.assets.assets)
-        product = self.recipe.product
-        self.assets.begin(self.recipe.networks[product.part], product)
+        exported = self.recipe.exported
+        self.assets.begin(self.recipe.networks[exported.name], exported)
         self.road = WorkerRoad(
             self.recipe,
             self.plan,
@@ -178,7 +178,7 @@ class Worker:
             state = self.checkpoints.load(start)
             self.road.load(state)
             self.seconds = state["seconds"]
-            before, recipe_states = state["workers"], state["recipes" if "recipes" in state else "memories"]
+            before, recipe_states = state["workers"], state["recipes"]
             if before == self.world:
                 self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)
             else:

@@ -69,12 +69,12 @@ def face_bundle(folder: Path) -> str:
     """A generator of faces with fresh weights, of the `base` preset's size."""
     torch.manual_seed(0)
     recipe = recipes.build("deidentify", recipes.configured("deidentify", "base"), RecipeAssets())
-    product = recipe.product
+    exported = recipe.exported
     described = Bundle(
-        name="benchmark", recipe="none", network=product.network, arguments=product.arguments,
-        descriptor=product.descriptor,
+        name="benchmark", recipe="none", network=exported.network, arguments=exported.arguments,
+        descriptor=exported.descriptor,
     )  # fmt: skip
-    write(described, recipe.networks[product.part], folder)
+    write(described, recipe.networks[exported.name], folder)
     return str(folder)
 
 

@@ -1,11 +1,17 @@
 """What is drawn belongs to examples: a part of a batch draws the rows that the whole batch would have drawn for it."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
 from recast.models import draws
 from recast.models.draws import Dropout, RandomState, Rows, drawn_for
 
+MODELS = Path(draws.__file__).parent
+DRAWING = {"rand", "randn", "randint", "rand_like", "randn_like", "randperm", "multinomial", "bernoulli", "dropout"}
+DRAWING |= {"Dropout", "Dropout2d", "uniform_", "bernoulli_", "random_"}
 ROWS = Rows(torch.tensor([1, 3]), 5)
 PIXELWISE = torch.zeros(5, 4, 3, 2).contiguous(memory_format=torch.channels_last)
 WAYS = {
@@ -53,3 +59,24 @@ def test_nothing_is_dropped_where_nothing_is_learned():
     x = torch.rand(2, 4)
     with drawn_for(ROWS):
         assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
+def drawn_elsewhere(path):
+    """Calls of torch that draw while a network trains, by line: not its initial weights, nor from a generator given."""
+    tree = ast.parse(path.read_text())
+    first = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name.startswith("__init__")]
+    initial = {id(node) for f in first for node in ast.walk(f) if "Dropout" not in getattr(node, "attr", "")}
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(called, ast.Attribute) or called.attr not in DRAWING or id(called) in initial:
+            continue
+        of = ast.unparse(called.value)
+        if of not in ("draws", "rng") and not any(keyword.arg == "generator" for keyword in node.keywords):
+            yield node.lineno
+
+
+def test_recipes_losses_and_networks_draw_nowhere_else():
+    """Else two workers would draw the same numbers for different examples."""
+    files = [p for room in ("recipes", "losses", "networks") for p in (MODELS / room).glob("*.py")]
+    assert len(files) > 40
+    assert {p.name: found for p in files if (found := list(drawn_elsewhere(p)))} == {}

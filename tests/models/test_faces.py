@@ -120,7 +120,7 @@ def test_latent_codes_are_spread_over_the_sphere():
 def test_an_example_is_a_face_its_hole_and_what_is_around():
     image, rng = noise(0, 60, 60, 3), np.random.default_rng(0)
     face = np.array([15, 15, 45, 45, *np.linspace(20, 40, 10)], np.float32)
-    made = face_example(image, face, rng, LEAST, varied=False)
+    made = face_example(image, face, rng, LEAST, augment=False)
     assert {name: tuple(t.shape) for name, t in made.items()} == {
         "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "fade": (1, 16, 16),
         "landmarks": (10,),
@@ -128,8 +128,8 @@ def test_an_example_is_a_face_its_hole_and_what_is_around():
     outside = made["hole"][0] == 0
     assert outside.any()
     assert (made["hole"][0] == 255).float().mean() > 0.4
-    varied = [face_example(image, face, np.random.default_rng(n), LEAST, varied=True)["face"] for n in range(2)]
-    assert not torch.equal(*varied)
+    augment = [face_example(image, face, np.random.default_rng(n), LEAST, augment=True)["face"] for n in range(2)]
+    assert not torch.equal(*augment)
     window = Window.around(face[:4], LEAST.context)
     assert np.array_equal(made["face"].numpy().transpose(1, 2, 0), resized(window.cut(image), 16))
 

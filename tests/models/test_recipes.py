@@ -139,7 +139,7 @@ def test_pix2pix_judges_patches_of_the_papers_sizes(layers, patch_px):
 def test_colourising_learns_from_single_photographs():
     """x is the luma of y, G takes one channel, and people see grey beside colours."""
     recipe = built("pix2pix", colourise=True)
-    assert (Pix2Pix.images_in(recipe.config), recipe.product.descriptor.in_channels) == (1, 1)
+    assert (Pix2Pix.images_in(recipe.config), recipe.exported.descriptor.in_channels) == (1, 1)
     batch = batch_of(recipe, (photograph(),), 2)
     weighed = (batch["y"] * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     assert (batch["x"].shape, batch["x"].dtype) == ((2, 1, 32, 32), torch.uint8)
@@ -196,19 +196,19 @@ def test_generators_take_images_as_large_as_those_they_learned_from(name):
     """Padding would show a U-Net's bottleneck something else than it was trained on."""
     for preset in recipes.RECIPES[name].presets:
         config = recipes.configured(name, preset, {})
-        descriptor = recipes.build(name, config, supplies_for(name)).product.descriptor
+        descriptor = recipes.build(name, config, supplies_for(name)).exported.descriptor
         assert config.size_px % descriptor.size_multiple == 0
         assert config.size_px >= descriptor.min_size_px
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_product_builds_the_generator(name):
-    """What a bundle will say of the product builds a network that its weights fit."""
+    """What a bundle will say of the exported network builds a network that its weights fit."""
     from recast.models.networks import NETWORKS
 
     recipe = built(name)
-    product = recipe.product
-    NETWORKS[product.network](**product.arguments).load_state_dict(recipe.networks[product.part].state_dict())
+    exported = recipe.exported
+    NETWORKS[exported.network](**exported.arguments).load_state_dict(recipe.networks[exported.name].state_dict())
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)

@@ -30,10 +30,10 @@ def upscaler(folder: Path, *, scale: int = 2, seed: int = 0, channels: int = 8, 
 
 
 def begun(recipe: str, folder: Path, **overrides) -> str:
-    """The bundle of a recipe's product as it is before training, of the smallest preset. Returns its folder."""
+    """The bundle of a recipe's smallest preset, as its network is before training. Returns its folder."""
     torch.manual_seed(0)
     made = built(recipe, **overrides)
-    product, network = made.product, made.networks[made.product.part]
-    facts = {"network": product.network, "arguments": product.arguments, "descriptor": product.descriptor}
+    exported, network = made.exported, made.networks[made.exported.name]
+    facts = {"network": exported.network, "arguments": exported.arguments, "descriptor": exported.descriptor}
     write(Bundle(name="begun", recipe=recipe, **facts), network, folder)
     return str(folder)

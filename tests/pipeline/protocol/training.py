@@ -56,7 +56,7 @@ def _records(checkpoints: Checkpoints, confirmed: Callable[[], None]) -> Records
     plan = SimpleNamespace(output=TRAINING, recipe="srresnet", keep_checkpoints=KEPT, **facts)
     described = SimpleNamespace(network="edsr", arguments=ARGUMENTS, descriptor=Descriptor(task="upscale", scale=2))
     assets = SimpleNamespace(digests={}, assets=SimpleNamespace(classes=()))
-    recipe, road = SimpleNamespace(product=described), SimpleNamespace(device="cpu")
+    recipe, road = SimpleNamespace(exported=described), SimpleNamespace(device="cpu")
     config = RecipeConfig(steps=LAST, batch_size=1, learning_rate=1e-3)
     return Records(plan, config, recipe, road, checkpoints, {}, {}, assets, confirmed)
 

@@ -157,7 +157,7 @@ def test_an_epoch_shows_every_example_once(tmp_path):
     class Numbered:
         paired, labelled = True, False
 
-        def example(self, images, rng, *, varied):
+        def example(self, images, rng, *, augment):
             return {"mean": torch.tensor(float(images[0].mean()))}
 
     draw = draw_of(tmp_path, Numbered(), batch_size=1)
@@ -208,6 +208,16 @@ def test_state_is_everything(tmp_path):
     assert torch.equal(weights(road.recipe.networks["G"]), weights(other.recipe.networks["G"]))
     assert torch.equal(weights(road.generator), weights(other.generator))
     assert not torch.equal(weights(road.generator), weights(road.recipe.networks["G"]))
+
+
+def test_checkpoints_of_before_are_read(tmp_path):
+    """The averaged weights and the recipes' own states had other names."""
+    road, checkpoints = road_of(tmp_path), Checkpoints(str(tmp_path))
+    state = road.state()
+    checkpoints.save(1, {"memories": [{}], "averaged": state.pop("ema"), **state}, keep=1, confirmed=lambda: None)
+    read = checkpoints.load(1)
+    road_of(tmp_path).load(read)
+    assert read["recipes"] == [{}]
 
 
 def test_accumulating_is_one_big_batch(tmp_path):
