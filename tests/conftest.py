@@ -31,6 +31,19 @@ from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
+SLOWEST = (
+    "bulk/test_chaos.py", "training/test_road.py", "jobs/test_submission.py", "training/test_groups.py",
+    "jobs/test_signals.py", "bulk/test_road.py", "tests/test_docs_run.py", "bulk/test_storage_faults.py",
+    "jobs/test_least_privilege.py", "jobs/test_deidentify.py", "jobs/test_deidentify_learned.py",
+)  # fmt: skip
+"""Files that take longest, begun first, so that two processes that share the files (`make test`) end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(SLOWEST) if str(item.path).endswith(name)), len(SLOWEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +145,8 @@ class TwoNodes:
     def __init__(self) -> None:
         self._facts = {"num_cpus": 2, "object_store_memory": OBJECT_STORE_BYTES, "resources": {"seat": 1}}
         soon = {"health_check_period_ms": 500}  # a killed node is told of after 5 of them; by default after 15 s
-        head = {"node_ip_address": "127.0.0.2", "include_dashboard": False, "_system_config": soon, **self._facts}
+        self._net = f"127.0.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')}"
+        head = {"node_ip_address": f"{self._net}.2", "include_dashboard": False, "_system_config": soon, **self._facts}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._added = 0
         self.add_worker_node()
@@ -140,7 +154,7 @@ class TwoNodes:
 
     def add_worker_node(self) -> None:
         self._added += 1  # an address that a dead node had may be taken for the dead node
-        self._worker = self._cluster.add_node(node_ip_address=f"127.0.0.{2 + self._added}", **self._facts)
+        self._worker = self._cluster.add_node(node_ip_address=f"{self._net}.{2 + self._added}", **self._facts)
         self._cluster.wait_for_nodes()
 
     def owns(self, process: psutil.Process) -> bool:

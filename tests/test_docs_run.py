@@ -122,7 +122,8 @@ def fitted(words: list[str], bucket: str) -> list[str]:
         return [*words, "--steps", "2", "--workers", "1", "--checkpoint-every", "2"]
     if words[:2] == ["schedule", "install"]:  # the store's keys are in this test's environment, where cron has none
         return [*words[:2], "--no-check", "--replace", *words[2:]]
-    if job == "sample" or words[:2] in (["models", "import"], ["models", "export"]):  # other pages were here before
+    # Other pages were here before.
+    if job in ("sample", "audit") or words[:2] in (["models", "import"], ["models", "export"]):
         return [*words, "--replace"]
     return [*words, *(["--actors", "1"] if job in WRITERS else [])]
 

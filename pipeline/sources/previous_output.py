@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import OWN_NAME, SHARDS, current, listed
+from recast.pipeline.output.index import INDEX, OWN_NAME, SHARDS, current, listed
 from recast.pipeline.sources.inputs import Input, readable
 from recast.pipeline.sources.passed_over import FAILED_BEFORE, HELD_BEFORE, NO_IMAGE, PassedOver
 from recast.pipeline.storage import FileSystem
@@ -14,7 +14,7 @@ COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
 
 def is_output(fs: FileSystem, folder: str) -> bool:
     """Whether a folder is an output, and not one of images with folders that happen to be named so."""
-    names = listed(fs, folder)
+    names = listed(fs, folder) if fs.isdir(storage.join(folder, INDEX)) else {}
     if any(OWN_NAME.fullmatch(name) for name in names):
         return True
     return bool(names) and bool(fs.isdir(storage.join(folder, SHARDS)))

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from recast.jobs import bulk, cli
 from recast.pipeline.bulk.job import BulkJob, BulkSettings, GeneratorSettings
@@ -75,7 +76,7 @@ def test_a_file_of_options_means_what_the_same_flags_mean(asked, tmp_path):
     ],
 )
 def test_each_setting_is_an_option_with_its_docstring_as_help(command, settings, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "2000")
+    monkeypatch.setattr(cli.app, "console", Console(width=2000))
     assert cli._status([command, "--help"]) == 0
     page = capsys.readouterr().out
     for kind in settings:
