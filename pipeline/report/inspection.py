@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -13,6 +14,7 @@ from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output import index
+from recast.pipeline.regions import masks
 from recast.pipeline.report.embed import Embedded, embed, embed_file, visible
 from recast.pipeline.report.output import Output
 
@@ -29,6 +31,10 @@ MOST_PIXELS = 400_000_000
 MOST_BYTES = 1 << 30
 AFFORDABLE_BYTES = 400_000
 AFFORDABLE_CLOSE_BYTES = 60_000
+MOST_EDGES = 20
+"""Of a mask in pieces or with holes the longest edges are drawn."""
+FINE = 0.004
+"""How far a drawn edge may be from a mask's, as a share of the longer side of its box."""
 
 Box = tuple[int, int, int, int]
 
@@ -45,6 +51,8 @@ class Mark:
     top: float
     across: float
     down: float
+    outline: str = ""
+    """Of a region with a mask: the mask's edge, as an SVG path in percent of the box's sides."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -153,12 +161,32 @@ def _mark(region: Mapping[str, Any], width: int, height: int) -> Mark:
     left, top, right, bottom = (float(side) for side in region["box"])
     left, right = (min(max(side, 0.0), width) for side in (left, right))
     top, bottom = (min(max(side, 0.0), height) for side in (top, bottom))
+    box = (int(left), int(top), int(np.ceil(right)), int(np.ceil(bottom)))
     return Mark(
-        kind=str(region["kind"]), action=str(region["action"]), score=float(region["score"] or 0),
-        box=(int(left), int(top), int(np.ceil(right)), int(np.ceil(bottom))),
+        kind=str(region["kind"]), action=str(region["action"]), score=float(region["score"] or 0), box=box,
         left=100 * left / width, top=100 * top / height,
         across=100 * (right - left) / width, down=100 * (bottom - top) / height,
+        outline=_outline(region["mask"], box, width, height) if region.get("mask") else "",
     )  # fmt: skip
+
+
+def _outline(mask: str, box: Box, width: int, height: int) -> str:
+    """The edge of a mask as an SVG path, in percent of its box; empty for a mask that can't be of this image."""
+    try:
+        masks.checked(mask, height, width)
+    except masks.MaskError:
+        return ""
+    across, down = box[2] - box[0], box[3] - box[1]
+    if across < 1 or down < 1:
+        return ""
+    inside = np.pad(masks.decoded(mask, height, box).view(np.uint8), 1)
+    edges, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    path = []
+    for edge in sorted(edges, key=len)[-MOST_EDGES:]:
+        corners = cv2.approxPolyDP(edge, FINE * max(across, down), closed=True).reshape(-1, 2) - 0.5
+        shares = 100 * corners / (across, down)
+        path.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in shares) + "Z")
+    return "".join(path)
 
 
 def _closes(image: Image.Image, marks: Sequence[Mark]) -> list[Close]:

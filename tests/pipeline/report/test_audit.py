@@ -15,6 +15,7 @@ from skimage import data
 
 from recast.jobs import cli, exit_status
 from recast.pipeline import report
+from recast.pipeline.regions import masks
 from recast.pipeline.report.audit import SignError
 from tests.pipeline.report.test_report import Page
 
@@ -192,3 +193,29 @@ def test_the_policy_is_said_in_words(deidentified):
     looks = "Looks with boxes of the user's own alone"
     for words in (looks, "Puts in place black, in", "Originals not kept", "Names as in the source"):
         assert words in text
+
+
+def test_a_replaced_mask_is_drawn_by_its_edge(tmp_path, worker_here):
+    """Around the mask, not around its box; a mask with a hole has two edges."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(png(FACE))
+    ring = np.zeros((512, 512), bool)
+    ring[60:220, 170:290] = True
+    ring[100:150, 200:250] = False
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 512, "height": 512}],
+        "categories": [{"id": 1, "name": "face"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [170, 60, 120, 160], "iscrowd": 1,
+             "segmentation": {"size": [512, 512], "counts": masks.encoded(ring)}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    how = ["--detector", "none", "--boxes", str(tmp_path / "coco.json"), "--margin", "0"]
+    assert cli._status(["deidentify", str(tmp_path / "in"), str(tmp_path / "out"), *how]) == 0
+    page, _ = audited(str(tmp_path / "out"))
+    (outline,) = set(re.findall(r'<path d="([^"]+)"', page))
+    corners = [np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", edge), float) for edge in outline.split("Z")[:-1]]
+    found = sorted((*edge.min(0).round(), *edge.max(0).round()) for edge in corners)
+    assert len(found) == 2
+    assert np.allclose(found, [(0, 0, 100, 100), (25, 25, 67, 56)], atol=1.5)
