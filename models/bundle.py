@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from recast.models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.digests import short_digest
 from recast.models.networks import NETWORKS
 from recast.models.outline import OutlineError, misfits, outline
 
 FORMAT = "recast-bundle/1"
 WEIGHTS = "generator.safetensors"
+PART_NAME = re.compile(r"(?!generator$)[a-z][a-z0-9_-]{0,63}")
 LARGEST_DESCRIPTION_BYTES = 4 << 20
 
 
@@ -28,6 +30,23 @@ class BundleError(ValueError):
     """A bundle that can't be used, and why, in one sentence."""
 
     exit_status = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundlePart:
+    """A further network of a bundle, its weights in `NAME.safetensors`."""
+
+    network: str
+    """A name in `recast.models.networks.NETWORKS`."""
+    arguments: Mapping[str, Any]
+    """Keyword arguments of the network."""
+    weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, str) or not isinstance(self.weights_sha256, str):
+            raise ValueError("network or weights_sha256 of a part is no text")
+        if not isinstance(self.arguments, Mapping):
+            raise ValueError("arguments of a part are no mapping")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +66,13 @@ class Bundle:
     """The training record: preset, settings, steps, data, versions."""
     weights_sha256: str = ""
     """Digest of `generator.safetensors`."""
+    parts: Mapping[str, BundlePart] = field(default_factory=dict)
+    """Other networks that the generator needs, by name."""
 
     def __post_init__(self) -> None:
+        for name in self.parts:
+            if not PART_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a part")
         for name in ("name", "recipe", "network", "weights_sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} is no text")
@@ -58,49 +82,66 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """What decides the pixels: network, arguments, descriptor and weights; `sha256:` and 16 hex digits."""
-        parts = [self.network, dict(self.arguments), dataclasses.asdict(self.descriptor), self.weights_sha256]
-        return short_digest(json.dumps(parts, sort_keys=True).encode())
+        """What decides the pixels: networks, arguments, descriptor and weights; `sha256:` and 16 hex digits."""
+        descriptor = dataclasses.asdict(self.descriptor)
+        if not descriptor["inputs"]:
+            del descriptor["inputs"]  # absent from the digests of bundles that are older than it
+        deciding: list[Any] = [self.network, dict(self.arguments), descriptor, self.weights_sha256]
+        if self.parts:
+            deciding.append({name: dataclasses.asdict(part) for name, part in self.parts.items()})
+        return short_digest(json.dumps(deciding, sort_keys=True).encode())
 
     def build(self) -> nn.Module:
         """The network, with fresh weights. Raises BundleError for a network this version doesn't know."""
-        self._check_known()
-        try:
-            return NETWORKS[self.network](**self.arguments)
-        except (TypeError, ValueError) as fault:
-            raise BundleError(f"the bundle {self.name!r} has bad arguments for {self.network}: {fault}") from fault
-
-    def outline(self, tensors: int) -> nn.Module:
-        """The network without values, to compare with so many tensors of weights before memory is taken for it.
-
-        Raises:
-            BundleError: an unknown network, or arguments that are not its own or absurd.
-        """
-        self._check_known()
-        try:
-            return outline(self.network, self.arguments, tensors)
-        except OutlineError as fault:
-            raise BundleError(f"the bundle {self.name!r} has bad arguments for {self.network}: {fault}") from fault
-
-    def _check_known(self) -> None:
-        if self.network not in NETWORKS:
-            known = ", ".join(sorted(NETWORKS))
-            raise BundleError(f"the bundle {self.name!r} needs the network {self.network!r}; this version has {known}")
+        return _built(self.name, self.network, self.arguments)
 
 
-def write(bundle: Bundle, network: nn.Module, folder: Path) -> Bundle:
-    """Write weights, then `bundle.json`, which marks a whole bundle. Returns it with its weights' digest."""
+def _built(name: str, network: str, arguments: Mapping[str, Any]) -> nn.Module:
+    _check_known(name, network)
+    try:
+        return NETWORKS[network](**arguments)
+    except (TypeError, ValueError) as fault:
+        raise BundleError(f"the bundle {name!r} has bad arguments for {network}: {fault}") from fault
+
+
+def _check_known(name: str, network: str) -> None:
+    if network not in NETWORKS:
+        known = ", ".join(sorted(NETWORKS))
+        raise BundleError(f"the bundle {name!r} needs the network {network!r}; this version has {known}")
+
+
+def write(bundle: Bundle, network: nn.Module, folder: Path, parts: Mapping[str, nn.Module] | None = None) -> Bundle:
+    """Write weights, then `bundle.json`, which marks a whole bundle. Returns it with its weights' digests.
+
+    Args:
+        parts: the networks of `bundle.parts`, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
-    whole = dataclasses.replace(bundle, weights_sha256=hashlib.sha256(weights).hexdigest())
-    (folder / WEIGHTS).write_bytes(weights)
+    digests = {name: _write_weights(part, folder / weights_file(name)) for name, part in (parts or {}).items()}
+    described = {name: dataclasses.replace(bundle.parts[name], weights_sha256=digests[name]) for name in bundle.parts}
+    whole = dataclasses.replace(bundle, weights_sha256=_write_weights(network, folder / WEIGHTS), parts=described)
     (folder / "README.md").write_text(model_card(whole))
     (folder / "bundle.json").write_text(json.dumps(to_json(whole), indent=2) + "\n")
     return whole
 
 
+def _write_weights(network: nn.Module, path: Path) -> str:
+    """Returns the file's sha256."""
+    weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
+    path.write_bytes(weights)
+    return hashlib.sha256(weights).hexdigest()
+
+
+def weights_file(part: str) -> str:
+    """What the file with the weights of a part is called."""
+    return f"{part}.safetensors"
+
+
 def to_json(bundle: Bundle) -> dict[str, Any]:
-    return {"format": FORMAT, **dataclasses.asdict(bundle), "digest": bundle.digest}
+    """What `bundle.json` says; every input, also where that is one image."""
+    said = dataclasses.asdict(bundle)
+    said["descriptor"]["inputs"] = [dataclasses.asdict(each) for each in bundle.descriptor.takes]
+    return {"format": FORMAT, **said, "digest": bundle.digest}
 
 
 def read_description(text: str | bytes) -> Bundle:
@@ -112,16 +153,24 @@ def read_description(text: str | bytes) -> Bundle:
         if fields.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         said = fields.pop("digest", None)
-        descriptor = fields.pop("descriptor")
-        descriptor = {**descriptor, "value_range": tuple(descriptor["value_range"])}
-        descriptor["conditions"] = tuple(descriptor.get("conditions", ()))
-        bundle = Bundle(descriptor=Descriptor(**descriptor), **fields)
+        parts = {name: BundlePart(**part) for name, part in fields.pop("parts", {}).items()}
+        bundle = Bundle(descriptor=_descriptor(fields.pop("descriptor")), parts=parts, **fields)
         digest = bundle.digest
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
         raise BundleError(f"not a readable bundle.json: {fault}") from fault
     if said not in (None, digest):
         raise BundleError(f"bundle.json was changed by hand: it says {said}, its contents give {digest}")
     return bundle
+
+
+def _descriptor(said: Mapping[str, Any]) -> Descriptor:
+    """Bundles of before inputs had names state none."""
+    inputs = tuple(
+        NetworkInput(**{**each, "value_range": tuple(each["value_range"])}) for each in said.get("inputs", ())
+    )
+    given = {**said, "value_range": tuple(said["value_range"]), "conditions": tuple(said.get("conditions", ()))}
+    plain = Descriptor(**{**given, "inputs": ()})
+    return plain if inputs == plain.takes else Descriptor(**{**given, "inputs": inputs})
 
 
 def read(description: str | bytes, weights: bytes) -> tuple[Bundle, nn.Module]:
@@ -131,16 +180,34 @@ def read(description: str | bytes, weights: bytes) -> tuple[Bundle, nn.Module]:
         BundleError: damaged, of an unknown network, weights that don't fit or aren't finite.
     """
     bundle = read_description(description)
-    if hashlib.sha256(weights).hexdigest() != bundle.weights_sha256:
-        raise BundleError(f"{WEIGHTS} of {bundle.name!r} doesn't match its digest: damaged, or from another bundle")
+    whole = BundlePart(network=bundle.network, arguments=bundle.arguments, weights_sha256=bundle.weights_sha256)
+    return bundle, _filled(bundle.name, whole, WEIGHTS, weights)
+
+
+def read_part(bundle: Bundle, name: str, weights: bytes) -> nn.Module:
+    """A further network of a bundle, in eval mode on the CPU. Raises BundleError as `read`."""
+    if name not in bundle.parts:
+        raise BundleError(f"the bundle {bundle.name!r} has no part {name!r}; it has {sorted(bundle.parts) or 'none'}")
+    return _filled(bundle.name, bundle.parts[name], weights_file(name), weights)
+
+
+def _filled(name: str, part: BundlePart, file: str, weights: bytes) -> nn.Module:
+    """A network with its weights; shapes are compared before memory is taken for it."""
+    if hashlib.sha256(weights).hexdigest() != part.weights_sha256:
+        raise BundleError(f"{file} of {name!r} doesn't match its digest: damaged, or from another bundle")
     try:
         state = load_tensors(weights)
     except SafetensorError as fault:
-        raise BundleError(f"{WEIGHTS} of {bundle.name!r} is damaged: {fault}") from fault
-    _check_fits(bundle.name, bundle.outline(len(state)), state)
-    network = bundle.build()
+        raise BundleError(f"{file} of {name!r} is damaged: {fault}") from fault
+    _check_known(name, part.network)
+    try:
+        hollow = outline(part.network, part.arguments, len(state))
+    except OutlineError as fault:
+        raise BundleError(f"the bundle {name!r} has bad arguments for {part.network}: {fault}") from fault
+    _check_fits(name, hollow, state)
+    network = _built(name, part.network, part.arguments)
     network.load_state_dict({k: v.to(network.state_dict()[k].dtype) for k, v in state.items()})
-    return bundle, network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def _check_fits(name: str, network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -159,7 +226,8 @@ def model_card(bundle: Bundle) -> str:
         "",
         f"A `{bundle.network}` generator for the task `{d.task}`, trained by the recipe `{bundle.recipe}`.",
         "",
-        f"- takes {d.in_channels} channels in {list(d.value_range)}, sides a multiple of {d.size_multiple}",
+        *(f"- takes `{i.name}` ({i.kind}), {i.channels} channels in {list(i.value_range)}" for i in d.takes),
+        f"- takes sides of a multiple of {d.size_multiple}",
         f"- gives {d.out_channels} channels at scale {d.scale}",
         f"- receptive field radius: {'global' if d.halo_px is None else f'{d.halo_px} px'}",
         f"- digest: `{bundle.digest}`",

@@ -1,8 +1,40 @@
 """What a generator takes and gives, stated once so that nothing downstream has to guess."""
 
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
+
+InputKind = Literal["image", "labels", "points", "code", "noise", "previous"]
+"""What an input of a network holds: pixels; a class for each pixel; places in the image; numbers that say what is
+wanted; numbers that are drawn; the result before this one, in a sequence."""
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+"""What tasks and inputs are called."""
+MOST_CHANNELS = 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInput:
+    """One thing that a network takes.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    name: str
+    kind: InputKind
+    channels: int = 3
+    """An image's channels, the classes of labels, how many points, or the numbers of a code or of noise."""
+    value_range: tuple[float, float] = (0.0, 1.0)
+    """For an image the values that uint8 0 and 255 become; else the least and the greatest value."""
+
+    def __post_init__(self) -> None:
+        _check_word("an input's name", self.name)
+        if self.kind not in get_args(InputKind):
+            raise ValueError(f"the input {self.name} is of the kind {self.kind!r}; known are {get_args(InputKind)}")
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise ValueError(f"the input {self.name} has {self.channels} channels; it must be 1 to {MOST_CHANNELS:,}")
+        _check_range(f"the input {self.name}'s value_range", self.value_range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +45,10 @@ class Descriptor:
         ValueError: a value is out of its range.
     """
 
-    task: Literal["translate", "upscale", "deidentify", "generate", "classify", "detect", "recognise"]
-    """What it is for; the bulk jobs refuse a generator of another task."""
+    task: str
+    """What it is for, in a word, as `translate`; the job that asks refuses a generator of another task."""
     in_channels: int = 3
-    """Channels it takes: 1 (greyscale) or 3 (RGB); 2 and 4 are these with an alpha channel as the last."""
+    """Channels of the image it takes: 1 (greyscale) or 3 (RGB); 2 and 4 are these with an alpha channel as the last."""
     out_channels: int = 3
     """Channels it gives: 1 to 4, likewise."""
     scale: int = 1
@@ -31,9 +63,19 @@ class Descriptor:
     """How many input pixels around a pixel decide its output (the receptive field's radius). None: all of them
     (instance normalisation, a U-Net's bottleneck); such a generator can't be tiled exactly."""
     conditions: tuple[str, ...] = field(default=())
-    """Names of further inputs (a class label, a code); none for plain image-to-image generators."""
+    """Names of further inputs (a class label, a code) that its recipe alone can give; none for plain image-to-image
+    generators."""
+    inputs: tuple[NetworkInput, ...] = field(default=())
+    """All that it takes, in the order in which its network does; empty where that is one image. See `takes`."""
+
+    @property
+    def takes(self) -> tuple[NetworkInput, ...]:
+        """Every input. The first is what SOURCE of a bulk job gives."""
+        plain = NetworkInput(name="image", kind="image", channels=self.in_channels, value_range=self.value_range)
+        return self.inputs or (plain,)
 
     def __post_init__(self) -> None:
+        _check_word("task", self.task)
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) not in (1, 2, 3, 4):
                 raise ValueError(f"{name} is {getattr(self, name)}; images have 1 (grey) to 4 (RGB and alpha)")
@@ -42,6 +84,23 @@ class Descriptor:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 1 to {most:,}")
         if self.halo_px is not None and not 0 <= self.halo_px <= 1 << 14:
             raise ValueError(f"halo_px is {self.halo_px}; it must be from 0 to {1 << 14:,}")
-        low, high = self.value_range
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(f"value_range is {self.value_range}; its first value must be below its second")
+        _check_range("value_range", self.value_range)
+        if len({each.name for each in self.inputs}) < len(self.inputs):
+            raise ValueError(f"two inputs have one name: {[each.name for each in self.inputs]}")
+        for first in self.inputs[:1]:
+            if first.kind == "image" and (first.channels, first.value_range) != (self.in_channels, self.value_range):
+                raise ValueError(
+                    f"the first input, {first.name}, has {first.channels} channels in {first.value_range}, and "
+                    f"in_channels and value_range say {self.in_channels} in {self.value_range}"
+                )
+
+
+def _check_word(what: str, word: str) -> None:
+    if not isinstance(word, str) or not WORD.fullmatch(word):
+        raise ValueError(f"{what} is {word!r}; it must be a word of lower-case letters, digits, - and _")
+
+
+def _check_range(what: str, value_range: tuple[float, float]) -> None:
+    low, high = value_range
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{what} is {value_range}; its first value must be below its second")

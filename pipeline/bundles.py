@@ -1,6 +1,7 @@
 """Bundles where they lie: in a folder, on object storage, or inside the package."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -12,15 +13,21 @@ from recast.pipeline import storage
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A bundle's two files as bytes: what travels to the workers, which may not share a disk with the driver."""
+    """A bundle's files as bytes: what travels to the workers, which may not share a disk with the driver."""
 
     url: str
     description: bytes
     weights: bytes
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+    """The weights of its further networks, by name."""
 
     def unpack(self) -> tuple[Bundle, nn.Module]:
         """The bundle and its generator, checked, in eval mode. Raises BundleError."""
         return bundle_files.read(self.description, self.weights)
+
+    def part(self, name: str) -> nn.Module:
+        """A further network, checked, in eval mode. Raises BundleError."""
+        return bundle_files.read_part(bundle_files.read_description(self.description), name, self.parts.get(name, b""))
 
 
 def describe(url: str) -> Bundle:
@@ -35,8 +42,13 @@ def describe(url: str) -> Bundle:
 
 def fetch(url: str) -> Packed:
     """A whole bundle, its weights checked against its description. Raises as `describe`."""
-    packed = Packed(url, _file(url, "bundle.json"), _file(url, bundle_files.WEIGHTS))
+    description = _file(url, "bundle.json")
+    named = bundle_files.read_description(description).parts
+    parts = {name: _file(url, bundle_files.weights_file(name)) for name in named}
+    packed = Packed(url, description, _file(url, bundle_files.WEIGHTS), parts)
     packed.unpack()
+    for name in parts:
+        packed.part(name)
     return packed
 
 
@@ -44,8 +56,14 @@ def upload(folder: Path, url: str) -> None:
     """Put a bundle's files in place, the one that marks it as whole last."""
     fs, path = storage.filesystem(url)
     with storage.faults_as_sentences(f"writing the bundle {url}"):
-        for name in (bundle_files.WEIGHTS, "README.md", "preview.png", "bundle.json"):
+        for name in (*_weights(folder), "README.md", "preview.png", "bundle.json"):
             storage.upload(fs, str(folder / name), storage.join(path, name))
+
+
+def _weights(folder: Path) -> list[str]:
+    """The files of a bundle's weights. Others may lie there, of a bundle that was there before."""
+    parts = bundle_files.read_description((folder / "bundle.json").read_bytes()).parts
+    return [bundle_files.WEIGHTS, *map(bundle_files.weights_file, parts)]
 
 
 def _file(url: str, name: str) -> bytes:

@@ -38,4 +38,7 @@ def bundle_operation(job: BulkJob) -> Operation:
         raise BundleError(
             f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
         )
+    first, *further = d.takes
+    for odd in [*further, *([first] if first.kind != "image" else [])]:
+        raise BundleError(f"{job.model} takes the input {odd.name} ({odd.kind}), which `recast {job.job}` can't give")
     return Operation(bundle.name, bundle.digest, job.model, lambda: BundlePayload(bundles.fetch(job.model)))

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recast.models import bundle
-from recast.models.bundle import WEIGHTS, Bundle, BundleError
-from recast.models.descriptor import Descriptor
+from recast.models.bundle import WEIGHTS, Bundle, BundleError, BundlePart
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.networks.edsr import EDSR
+from recast.pipeline import bundles
 
 ARGUMENTS = {"scale": 2, "channels": 8, "blocks": 1}
 
@@ -110,3 +111,78 @@ def test_unknown_network_is_refused(folder):
     del fields["digest"]
     with pytest.raises(BundleError, match="needs the network 'transformer'; this version has dcgan_generator, edsr"):
         bundle.read_description(json.dumps({**fields, "network": "transformer"})).build()
+
+
+POSE = NetworkInput(name="pose", kind="image", channels=1)
+PLAIN = NetworkInput(name="image", kind="image")
+
+
+def test_every_input_is_stated_and_bundles_of_before_state_one(folder):
+    """Under the digest that they have always had."""
+    said = json.loads((folder / "bundle.json").read_text())
+    (image,) = said["descriptor"].pop("inputs")
+    assert image == {"name": "image", "kind": "image", "channels": 3, "value_range": [0.0, 1.0]}
+    del said["parts"]
+    described = bundle.read_description(json.dumps(said))
+    assert described.digest == said["digest"]
+    assert described.descriptor.takes == (PLAIN,)
+    assert described == read(folder)[0]
+
+
+def test_named_inputs_come_back_and_change_the_digest(folder):
+    plain = read(folder)[0]
+    two = dataclasses.replace(plain, descriptor=dataclasses.replace(plain.descriptor, inputs=(PLAIN, POSE)))
+    back = bundle.read_description(json.dumps(bundle.to_json(two)))
+    assert back.descriptor.takes == (PLAIN, POSE)
+    assert back.digest == two.digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("inputs", "why"),
+    [
+        ((POSE,), "the first input, pose, has 1 channels"),
+        ((PLAIN, PLAIN), "two inputs have one name"),
+    ],
+)
+def test_inputs_that_contradict_each_other_are_refused(inputs, why):
+    with pytest.raises(ValueError, match=why):
+        Descriptor(task="translate", inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"kind": "smell"}, "of the kind 'smell'"), ({"name": "../pose"}, "must be a word"), ({"channels": 0}, "has 0"),
+        ({"value_range": (1.0, 0.0)}, "first value must be below"),
+    ],
+)  # fmt: skip
+def test_an_input_out_of_its_ranges_is_refused(change, why):
+    with pytest.raises(ValueError, match=why):
+        dataclasses.replace(POSE, **change)
+
+
+def test_a_bundle_brings_its_further_networks(tmp_path):
+    """Each in a file of its own name, compared with its digest."""
+    larger = {**ARGUMENTS, "blocks": 2}
+    described = {"name": "two", "recipe": "none", "network": "edsr", "arguments": ARGUMENTS}
+    parts = {"encoder": BundlePart(network="edsr", arguments=larger)}
+    plain = Bundle(**described, descriptor=Descriptor(task="upscale"), parts=parts)
+    encoder = EDSR(**larger)
+    bundle.write(plain, EDSR(**ARGUMENTS), tmp_path / "made", {"encoder": encoder})
+    (tmp_path / "made/preview.png").write_bytes(b"png")
+    bundles.upload(tmp_path / "made", str(tmp_path / "there"))
+    packed = bundles.fetch(str(tmp_path / "there"))
+    assert all(torch.equal(v, encoder.state_dict()[k]) for k, v in packed.part("encoder").state_dict().items())
+    with pytest.raises(BundleError, match="has no part 'decoder'"):
+        packed.part("decoder")
+    (tmp_path / "there/encoder.safetensors").write_bytes((tmp_path / "made" / WEIGHTS).read_bytes())
+    with pytest.raises(BundleError, match=r"encoder\.safetensors of 'two' doesn't match its digest"):
+        bundles.fetch(str(tmp_path / "there"))
+
+
+@pytest.mark.parametrize("name", ["../encoder", "generator", "", "A"])
+def test_a_part_of_a_name_that_is_no_plain_file_name_is_refused(folder, name):
+    said = json.loads((folder / "bundle.json").read_text()) | {"digest": None}
+    said["parts"] = {name: {"network": "edsr", "arguments": ARGUMENTS, "weights_sha256": "0"}}
+    with pytest.raises(BundleError, match="is no name of a part"):
+        bundle.read_description(json.dumps(said))
