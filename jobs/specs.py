@@ -192,6 +192,8 @@ class TrainOptions(Spec):
 
     settings: Annotated[TrainingSettings, OPTIONS]
     """What every training may be asked for."""
+    faces: str | None = None
+    """The former name of --annotations."""
     workers: str = Field("1", pattern=r"^\d+(:\d+)?$")
     """Processes that train together (DDP): so many, or from:to as the cluster has room (2:8)."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()

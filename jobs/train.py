@@ -10,23 +10,31 @@ from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
 from recast.pipeline.training.preparation import prepared
-from recast.pipeline.training.settings import TrainingSpec
+from recast.pipeline.training.settings import TrainingSettings, TrainingSpec
 from recast.pipeline.training.spec import PLACES, resolved, spec
 
 
 def plan(recipe: str, options: TrainOptions) -> TrainingSpec:
     """The training that the options ask for, its places absolute. Raises SpecError and ValidationError."""
     least, most = options.worker_range()
-    places: dict[str, Any] = {
-        name: place(url) for name in PLACES if (url := getattr(options.settings, name)) is not None
-    }
+    settings = _annotated(options)
+    places: dict[str, Any] = {name: place(url) for name in PLACES if (url := getattr(settings, name)) is not None}
     return TrainingSpec.of(
-        dataclasses.replace(options.settings, **places),
+        dataclasses.replace(settings, **places),
         recipe=recipe,
         overrides=_overrides(options),
         workers=most,
         least_workers=least if least != most else None,
     )
+
+
+def _annotated(options: TrainOptions) -> TrainingSettings:
+    """The settings, with --annotations by its former name, too."""
+    if options.faces is None:
+        return options.settings
+    if options.settings.annotations is not None:
+        raise SpecError("--faces is the former name of --annotations; give one of them")
+    return dataclasses.replace(options.settings, annotations=options.faces)
 
 
 def _overrides(options: TrainOptions) -> dict[str, str]:

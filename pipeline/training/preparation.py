@@ -78,11 +78,11 @@ def _refuse_useless(plan: TrainingSpec) -> None:
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
             raise SettingError(f"{plan.recipe} has no use for --{name.replace('_', '-')}")
-    if bool(recipe.faces) != bool(plan.faces):
+    if bool(recipe.faces) != bool(plan.annotations):
         raise SettingError(
-            f"{plan.recipe} needs --faces, a table of the faces in the images"
+            f"{plan.recipe} needs --annotations, a table of the faces in the images"
             if recipe.faces
-            else f"{plan.recipe} has no use for --faces"
+            else f"{plan.recipe} has no use for --annotations"
         )
     missing = sorted(name for name in recipe.needs if not getattr(plan, name))
     if missing:
@@ -98,7 +98,7 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
         return listing, None
-    table, each = RegionTable(plan.faces or ""), recipe.faces == "each"
+    table, each = RegionTable(plan.annotations or ""), recipe.faces == "each"
     listing = example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
 

@@ -66,9 +66,9 @@ class TrainingSettings:
     """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a classifier's bundle."""
     style_image: str | None = None
     """For style_transfer: the image whose style is learned."""
-    faces: str | None = None
-    """For retinaface, deidentify, passcode, recognizer: a Parquet, CSV or JSON table of the faces in the images: key;
-    left, top, right, bottom (or box); perhaps landmarks, identity."""
+    annotations: str | None = None
+    """For retinaface, deidentify, passcode, recognizer: the faces in the images, as COCO JSON or a Parquet, CSV or JSON
+    table: key; left, top, right, bottom (or box); perhaps landmarks, identity."""
     start_from: str | None = None
     """Begin with this bundle's weights: srgan with srresnet's, or any training with an earlier one's."""
     sync_batchnorm: bool = False

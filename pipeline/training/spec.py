@@ -21,7 +21,7 @@ DECIDES_WEIGHTS = ("recipe", "config", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
 OF_ONE_RUN = ("problem", "warnings")
 """What run.json says of the last run alone."""
-PLACES = ("data", "output", "loss_network", "style_image", "faces", "start_from")
+PLACES = ("data", "output", "loss_network", "style_image", "annotations", "start_from")
 
 
 def placed(plan: TrainingSpec) -> TrainingSpec:

@@ -30,8 +30,10 @@ STYLE = "style_transfer --data single --preset tiny --style-image style.png --lo
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("retinaface --data single --preset least", "retinaface needs --faces"),
-        ("pix2pix --data pairs --preset tiny --faces faces.json", "pix2pix has no use for --faces"),
+        ("retinaface --data single --preset least", "retinaface needs --annotations"),
+        ("pix2pix --data pairs --preset tiny --annotations faces.json", "pix2pix has no use for --annotations"),
+        ("pix2pix --data pairs --preset tiny --faces faces.json", "pix2pix has no use for --annotations"),
+        ("pix2pix --data pairs --faces a.json --annotations b.json", "--faces is the former name of --annotations"),
         ("pix2pix --data pairs --preset tiny --loss-network nope.pth", "pix2pix has no use for --loss-network"),
         ("pix2pix --data pairs --preset tiny --style-image nope.png", "pix2pix has no use for --style-image"),
         ("style_transfer --data single --preset tiny --style-image style.png", "style_transfer needs --loss-network"),

@@ -130,13 +130,13 @@ def test_faces_of_a_table_are_trained_on(trainer_here, tmp_path):
     write_faces(str(tmp_path / "faces"), count=2, size_px=96)
     data, table = tmp_path / "faces/people/train", tmp_path / "faces/people/train.parquet"
     for changes, says in (
-        ({}, "passcode needs --faces"),
-        ({"recipe": "gan", "faces": str(table)}, "no use for --faces"),
+        ({}, "passcode needs --annotations"),
+        ({"recipe": "gan", "annotations": str(table)}, "no use for --annotations"),
     ):
         with pytest.raises(ValueError, match=says):
             train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes))
     described, network = bundles.fetch(
-        trained("passcode", data, tmp_path / "out", preset="least", faces=str(table))
+        trained("passcode", data, tmp_path / "out", preset="least", annotations=str(table))
     ).unpack()
     assert (described.descriptor.task, described.descriptor.conditions) == ("deidentify", ("hole", "code"))
     assert network.latent == 32
