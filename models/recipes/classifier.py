@@ -16,7 +16,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured, square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Layers, Pixels, Share, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,9 @@ class Classifier(Recipe):
         descriptor = Descriptor(task="classify", size_multiple=32, min_size_px=32)
         self.exported = Exported(name="C", network="vgg", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x: [3, size, size], a random square of an image in changed colours."""
-        (image,), c = images, self.config
+        (image,), c = raw.images, self.config
         x = square(image, rng, size_px=c.size_px, mirror=True, augment=augment, least_area=c.least_area)
         return {"x": recoloured(x, rng, c.colour_jitter) if augment else x}
 

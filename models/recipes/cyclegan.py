@@ -24,7 +24,7 @@ from recast.models.recipes.image_pool import ImagePool
 from recast.models.recipes.jitter import jittered
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import CountOrNone, Features, LayersOrNone, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +92,10 @@ class CycleGAN(Recipe):
         descriptor = Descriptor(task="translate", size_multiple=4, min_size_px=16, value_range=SIGNED)
         self.exported = Exported(name="G", network="resnet_generator", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x, y: [3, size, size], an image of each domain, which have nothing to do with each other."""
         c = self.config
-        x, y = images if c.direction == "AtoB" else reversed(images)
+        x, y = raw.images if c.direction == "AtoB" else reversed(raw.images)
         return {
             name: jittered([image], rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, augment=augment)[0]
             for name, image in (("x", x), ("y", y))

@@ -32,7 +32,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.face_examples import FaceConfig, face_example
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Features, Share, Weight, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Deidentify(Recipe):
     """min_{G,E} max_D L(D(x), D(G(surroundings, landmarks, z))) + lambda |x - G(surroundings, landmarks, E(x))|."""
 
     images_per_example = 1
-    faces = "each"
+    regions = "each"
     painter_name: ClassVar[str] = "G"
     network: ClassVar[str] = "face_generator"
     painter: ClassVar[Callable[..., nn.Module]] = FaceGenerator
@@ -111,12 +111,10 @@ class Deidentify(Recipe):
             name=self.painter_name, network=self.network, arguments=arguments, descriptor=descriptor
         )
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """See `face_example`."""
-        image, face = images
-        return face_example(image, face[0], rng, self.config, augment=augment)
+        assert raw.regions is not None
+        return face_example(raw.images[0], raw.regions[0], rng, self.config, augment=augment)
 
     def phases(self) -> Sequence[Phase]:
         return [

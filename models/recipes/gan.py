@@ -23,7 +23,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Count, Decay, Features, Pixels, Share
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 SHOWN = 36
 """Latents that stay the same over a training, for people to look at."""
@@ -98,11 +98,9 @@ class GAN(Recipe):
         descriptor = Descriptor(task="generate", value_range=SIGNED, conditions=conditions)
         self.exported = Exported(name="G", network="dcgan_generator", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x: [3, size, size], the largest square of an image, at a random place of its longer side."""
-        (image,) = images
+        (image,) = raw.images
         return {"x": square(image, rng, size_px=self.config.size_px, mirror=self.config.mirror, augment=augment)}
 
     def conditions(self, batch: Batch) -> tuple[Tensor, ...]:

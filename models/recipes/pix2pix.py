@@ -22,7 +22,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import jittered, luma
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Decay, Features, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +110,10 @@ class Pix2Pix(Recipe):
     def images_in(cls, config: Pix2PixConfig) -> int:
         return 1 if config.colourise else 2
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x, y: [3 or 1, size, size] and [3, size, size], input and target, resized, cut and mirrored alike."""
         c = self.config
-        pair = images if c.direction == "AtoB" else images[::-1]
+        pair = raw.images if c.direction == "AtoB" else raw.images[::-1]
         cuts = jittered(pair, rng, load_px=c.load_px, size_px=c.size_px, mirror=c.mirror, augment=augment)
         if c.colourise:
             (y,) = cuts

@@ -55,6 +55,15 @@ class Exported:
     descriptor: Descriptor
 
 
+class RawExample(NamedTuple):
+    """An example as it was read, before it is cut and augmented."""
+
+    images: tuple[np.ndarray, ...]
+    """uint8 [H, W, 3] each, as many as `Recipe.images_in` says."""
+    regions: np.ndarray | None = None
+    """What annotations say of its first image: boxes and five points, float32 [N, FACE_COLUMNS]; None without any."""
+
+
 class Preview(NamedTuple):
     """What a person looks at to judge a training: float [N, 3, H, W] in [0, 1] each; sizes may differ."""
 
@@ -86,9 +95,9 @@ class Recipe(ABC):
     """Whether the images of an example belong together; if not, they are put together anew each time."""
     labelled: ClassVar[bool] = False
     """Whether examples belong to classes; batches then have `label`, int64 [N], too."""
-    faces: ClassVar[Literal["", "each", "all"]] = ""
-    """Whether a table of faces belongs to the images: `each` face is an example, or each image with `all` of its faces.
-    An example's images then end with its faces, float32 [N, FACE_COLUMNS], and are cut to what is around the face."""
+    regions: ClassVar[Literal["", "each", "all"]] = ""
+    """Whether annotations belong to the images: `each` region is an example, its image cut to what is around it, or
+    each image with `all` of its regions."""
     channels_last: ClassVar[bool] = True
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
     columns: ClassVar[tuple[str, ...]] = ("Input", "Output", "Target")
@@ -110,10 +119,8 @@ class Recipe(ABC):
         """
 
     @abstractmethod
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
-        """One training example, uint8 [C, H, W] each, from images uint8 [H, W, 3]; nothing but `rng` is random.
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
+        """One training example, uint8 [C, H, W] each, from what was read; nothing but `rng` is random.
 
         Args:
             augment: augment it; not for examples that people look at.

@@ -22,7 +22,7 @@ from recast.models.recipes.face_examples import SHIFT
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, Positive, Share, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Recognizer(Recipe):
 
     images_per_example = 1
     columns = ("Input", "Most alike")
-    faces = "each"
+    regions = "each"
     labelled = True
 
     def __init__(self, config: RecognizerConfig, assets: RecipeAssets) -> None:
@@ -85,12 +85,10 @@ class Recognizer(Recipe):
         )
         self.exported = Exported(name="R", network="face_embedder", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x: [3, size, size], the square around a face, a little moved, perhaps mirrored, in changed colours."""
-        (image, (face, *_)), c = images, self.config
-        box = face[:4].astype(float)
+        assert raw.regions is not None
+        (image,), c, box = raw.images, self.config, raw.regions[0, :4].astype(float)
         if augment:
             reach = max(box[2] - box[0], box[3] - box[1])
             box = box + np.tile(rng.uniform(-SHIFT, SHIFT, 2), 2) * reach

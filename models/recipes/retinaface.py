@@ -24,7 +24,7 @@ from recast.models.recipes.decay import constant_then_linear
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 LEAST_FACE_PX = 5.0
 """Faces that a cut leaves smaller are not asked for."""
@@ -57,7 +57,7 @@ class FaceDetection(Recipe):
     """min L_class + lambda L_boxes + L_landmarks over the anchors (equation 1)."""
 
     images_per_example = 1
-    faces = "all"
+    regions = "all"
 
     def __init__(self, config: RetinaFaceConfig, assets: RecipeAssets) -> None:
         self.config = config
@@ -70,11 +70,10 @@ class FaceDetection(Recipe):
         descriptor = Descriptor(task="detect", size_multiple=32, min_size_px=32, value_range=(0.0, 255.0))
         self.exported = Exported(name="F", network="retinaface", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x: [3, size, size], a square of the image; faces: float32 [most_faces, 14], NaN where there are no more."""
-        (image, faces), c = images, self.config
+        assert raw.regions is not None
+        (image,), c = raw.images, self.config
         height, width = image.shape[:2]
         side, left, top = float(max(height, width)), 0.0, 0.0
         if augment:
@@ -88,7 +87,7 @@ class FaceDetection(Recipe):
             small = Image.fromarray(image).resize((round(width * scale), round(height * scale)))
             cut = np.zeros((c.size_px, c.size_px, 3), np.uint8)
             cut[: small.height, : small.width] = np.asarray(small)
-        rows = self._within(faces, np.array([left, top], np.float32), scale)
+        rows = self._within(raw.regions, np.array([left, top], np.float32), scale)
         if augment and rng.random() < 0.5:
             cut, rows = cut[:, ::-1], mirrored(rows, c.size_px)
         x = torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1)))

@@ -22,7 +22,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.jitter import square
 from recast.models.recipes.phases import Batch, Loss, Part, Phase
 from recast.models.recipes.ranges import Features, Pixels, PixelsOrNone, Weight
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeAssets, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
 
 BYTES = (0.0, 255.0)
 """The range of the transform network, in and out."""
@@ -82,11 +82,9 @@ class StyleTransfer(Recipe):
         descriptor = Descriptor(task="translate", size_multiple=4, min_size_px=16, value_range=BYTES)
         self.exported = Exported(name="G", network="transform_net", arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """x: [3, size, size], the largest square of an image."""
-        (image,) = images
+        (image,) = raw.images
         return {"x": square(image, rng, size_px=self.config.size_px, mirror=False, augment=augment)}
 
     def phases(self) -> Sequence[Phase]:

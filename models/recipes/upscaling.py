@@ -16,7 +16,7 @@ from recast.models.pixels import to_range, to_unit
 from recast.models.recipes.degradation import degraded, sharpened
 from recast.models.recipes.phases import Batch
 from recast.models.recipes.ranges import Features, LayersOrNone, Pixels, Within
-from recast.models.recipes.recipe import Exported, Preview, Recipe, RecipeConfig
+from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeConfig
 
 BICUBIC_REACH = 2
 """Low-resolution pixels that Pillow's bicubic filter reaches to either side; cut off after reducing a patch."""
@@ -73,14 +73,12 @@ class Upscaling(Recipe):
         descriptor = Descriptor(task="upscale", scale=c.scale, halo_px=getattr(G, "halo_px", None))
         return G, Exported(name="G", network=c.network, arguments=arguments, descriptor=descriptor)
 
-    def example(
-        self, images: tuple[np.ndarray, ...], rng: np.random.Generator, *, augment: bool = True
-    ) -> dict[str, Tensor]:
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
         """low: [3, patch, patch] and high: [3, scale*patch, scale*patch], cut from a reduced photograph.
 
         Where targets are sharpened, also `unsharpened`: as `high` was before.
         """
-        (photo,) = images
+        (photo,) = raw.images
         scale, margin = self.config.scale, BICUBIC_REACH if self.config.degradation == "bicubic" else 0
         side = self.config.patch_px + 2 * margin
         cut = _reduced_patch(photo, side * scale, self._reduction(photo, side * scale, rng), rng)

@@ -121,8 +121,8 @@ def not_side_by_side(unfit: Sequence[str], among: int) -> str:
     )
 
 
-def listed_faces(url: str, table: RegionTable, *, each: bool, labelled: bool = False, output: str = "") -> Listing:
-    """The examples at a URL whose faces a table knows: one a face, or one an image with all its faces (or none).
+def annotated(url: str, table: RegionTable, *, each: bool, labelled: bool = False, output: str = "") -> Listing:
+    """The examples at a URL with their regions by a table: one a region, or one an image with all of its own (or none).
 
     Labelled, each identity is a class.
 
@@ -134,12 +134,12 @@ def listed_faces(url: str, table: RegionTable, *, each: bool, labelled: bool = F
     if not any(table.of(item.key) for item in inputs):
         raise TrainingError(f"no face of the table belongs to an image at {url}; its keys are paths relative to that")
     if not each:
-        whole = [Example(key=item.key, inputs=(item,), faces=tuple(table.of(item.key))) for item in inputs]
-        known = sum(len(example.faces or ()) for example in whole)
+        whole = [Example(key=item.key, inputs=(item,), regions=tuple(table.of(item.key))) for item in inputs]
+        known = sum(len(example.regions or ()) for example in whole)
         said = f"{plural(len(whole), 'image')} with {plural(known, 'face')}"
         return Listing(examples=whole, said=(said, *strays.said()))
     found = [
-        Example(key=f"{item.key} ({n})" if n else item.key, inputs=(item,), label=face.identity, faces=(face,))
+        Example(key=f"{item.key} ({n})" if n else item.key, inputs=(item,), label=face.identity, regions=(face,))
         for item in inputs
         for n, face in enumerate(table.of(item.key))
     ]
@@ -154,7 +154,7 @@ def listed_faces(url: str, table: RegionTable, *, each: bool, labelled: bool = F
 
 
 def dataset(
-    examples: Sequence[Example], multiple: int, images_per_example: int, *, each_face: bool = False
+    examples: Sequence[Example], multiple: int, images_per_example: int, *, each_region: bool = False
 ) -> ray.data.Dataset:
     """Rows that hold decoded images, one an example; the first repeat up to a multiple of so many, so that workers get
     equally many each."""
@@ -162,7 +162,7 @@ def dataset(
     named = rows([*examples, *(examples[i % len(examples)] for i in range(missing))])
     blocks = min(len(named), max(LEAST_BLOCKS, len(named) // 64))
     return ray.data.from_items(named, override_num_blocks=blocks).map(
-        read_row, fn_kwargs={"images_per_example": images_per_example, "each_face": each_face}, num_cpus=READ_CPUS
+        read_row, fn_kwargs={"images_per_example": images_per_example, "each_region": each_region}, num_cpus=READ_CPUS
     )
 
 
@@ -174,13 +174,13 @@ def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "key": e.key,
             "label": labels[e.label],
             "inputs": [dataclasses.asdict(item) for item in e.inputs],
-            "faces": face_rows(e.faces or ()).tobytes(),
+            "regions": region_rows(e.regions or ()).tobytes(),
         }
         for e in examples
     ]
 
 
-def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = False) -> dict[str, Any]:
+def read_row(row: dict[str, Any], images_per_example: int, each_region: bool = False) -> dict[str, Any]:
     """Decode a row's images; what can't be decoded becomes a row with a problem, for the workers to count."""
     try:
         decoded = [_decoded(Input(**item)) for item in row["inputs"]]
@@ -193,38 +193,38 @@ def read_row(row: dict[str, Any], images_per_example: int, each_face: bool = Fal
         height, width = images[0].shape[:2]
         unfit = "" if shows_two(height, width) else f"{row['key']} ({width}x{height})"
         images = _halves(images[0])
-    faces = np.frombuffer(row["faces"], np.float32).reshape(-1, FACE_COLUMNS)
-    if each_face:
-        images[0], faces = _around(images[0], faces)
+    regions = np.frombuffer(row["regions"], np.float32).reshape(-1, FACE_COLUMNS)
+    if each_region:
+        images[0], regions = _around(images[0], regions)
     shapes = [list(image.shape) for image in images]
     pixels = b"".join(image.tobytes() for image in images)
-    made = {"faces": faces.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
+    made = {"regions": regions.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
     return {**_named(row), **made, "notes": notes, "unfit": unfit}
 
 
-def face_rows(faces: Sequence[Region]) -> np.ndarray:
+def region_rows(regions: Sequence[Region]) -> np.ndarray:
     """Boxes and landmarks, float32 [N, FACE_COLUMNS], NaN where landmarks aren't known."""
-    rows = np.full((len(faces), FACE_COLUMNS), np.nan, np.float32)
-    for row, face in zip(rows, faces, strict=True):
-        row[:4] = face.box
-        row[4 : 4 + len(face.landmarks)] = face.landmarks
+    rows = np.full((len(regions), FACE_COLUMNS), np.nan, np.float32)
+    for row, region in zip(rows, regions, strict=True):
+        row[:4] = region.box
+        row[4 : 4 + len(region.landmarks)] = region.landmarks
     return rows
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("key", "label", "faces")}
+    return {name: row[name] for name in ("key", "label", "regions")}
 
 
-def _around(image: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of an image around its one face, and the face where it now lies: all that is worth keeping."""
-    box = faces[0, :4]
+def _around(image: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image around its one region, and the region where it now lies: all that is worth keeping."""
+    box = regions[0, :4]
     reach = AROUND / 2 * max(box[2] - box[0], box[3] - box[1])
     x, y = (box[:2] + box[2:]) / 2
     height, width = image.shape[:2]
     left, top = max(0, int(x - reach)), max(0, int(y - reach))
     part = image[top : max(top + 1, min(height, int(y + reach))), left : max(left + 1, min(width, int(x + reach)))]
     corner = np.tile(np.array([left, top], np.float32), FACE_COLUMNS // 2)
-    return np.ascontiguousarray(part), faces - corner
+    return np.ascontiguousarray(part), regions - corner
 
 
 def _decoded(item: Input) -> tuple[np.ndarray, tuple[str, ...]]:

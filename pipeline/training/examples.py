@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recast.models.faces import FACE_COLUMNS
 from recast.models.recipes.phases import Batch
-from recast.models.recipes.recipe import Recipe
+from recast.models.recipes.recipe import RawExample, Recipe
 from recast.pipeline.ahead import ahead
 from recast.pipeline.training.settings import TrainingError
 
@@ -40,9 +40,9 @@ class _Place(NamedTuple):
 class ExampleCache:
     """One worker's examples, decoded: in memory as far as it goes, the others in a scratch file on the local disk."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int, *, with_faces: bool = False) -> None:
-        """`with_faces`: images end with their faces, float32 [N, FACE_COLUMNS]."""
-        self._faces: list[np.ndarray] | None = [] if with_faces else None
+    def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int, *, with_regions: bool = False) -> None:
+        """`with_regions`: images have annotations, float32 [N, FACE_COLUMNS]."""
+        self._regions: list[np.ndarray] | None = [] if with_regions else None
         self.keys: list[str] = []
         self.labels: list[int] = []
         self.unreadable: list[str] = []
@@ -62,8 +62,8 @@ class ExampleCache:
             self.notes.update(row["notes"])
             self.keys.append(row["key"])
             self.labels.append(int(row["label"]))
-            if self._faces is not None:
-                self._faces.append(np.frombuffer(row["faces"], np.float32).reshape(-1, FACE_COLUMNS))
+            if self._regions is not None:
+                self._regions.append(np.frombuffer(row["regions"], np.float32).reshape(-1, FACE_COLUMNS))
             shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
             held += len(row["pixels"])
             if held <= cache_bytes:
@@ -77,9 +77,8 @@ class ExampleCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __getitem__(self, index: int) -> Images:
-        images = self._images(index)
-        return images if self._faces is None else (*images, self._faces[index])
+    def __getitem__(self, index: int) -> RawExample:
+        return RawExample(self._images(index), None if self._regions is None else self._regions[index])
 
     def _images(self, index: int) -> Images:
         kept = self._kept[index]
@@ -106,11 +105,11 @@ class ExampleCache:
         self, recipe: Recipe, index: int, rng: np.random.Generator, *, augment: bool = True
     ) -> dict[str, Tensor]:
         """An example made from the images of that index. Raises TrainingError where they don't suit the recipe."""
-        images = self[index]
+        raw = self[index]
         if augment and not recipe.paired:
-            images = (images[0], self[int(rng.integers(len(self)))][1])
+            raw = raw._replace(images=(raw.images[0], self._images(int(rng.integers(len(self))))[1]))
         try:
-            made = recipe.example(images, rng, augment=augment)
+            made = recipe.example(raw, rng, augment=augment)
         except ValueError as fault:
             raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
         return made | {"label": torch.tensor(self.labels[index])} if recipe.labelled else made

@@ -9,78 +9,35 @@ from torch import Tensor, nn
 
 from recast.models.draws import Rows
 
-BUCKET_BYTES = 4 << 20
-"""How much travels at a time. Less than the 25 MiB of torch's wrapper, so that more of it travels during the pass."""
+BUCKET_BYTES = 25 << 20
+"""How much travels at a time, as in torch's DistributedDataParallel."""
 
 
-class GradientExchange:
-    """Sums gradients over all workers, bucket by bucket, while the backward pass that completes them goes on."""
+@torch.no_grad()
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their sums over all workers, in which the same parameters must have one.
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        """For parameters of which the same ones get a gradient in every worker."""
-        self._buckets = list(_buckets(reversed(list(parameters))))  # the last layers' gradients are there first
-        self._bucket_of = {p: n for n, bucket in enumerate(self._buckets) for p in bucket}
-        self._flats: dict[int, Tensor] = {}
-        """Where a bucket's gradients lie to travel, and stay until the update."""
-        self._missing: list[int] = []
-        """How many gradients each bucket that was not sent yet waits for."""
-        self._travelling: list[tuple[list[nn.Parameter], Tensor, dist.Work]] = []
-        for parameter in self._bucket_of:
-            if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(self._arrived)
-
-    def begin(self) -> None:
-        """The backward pass that comes next completes the gradients."""
-        self._missing = [len(bucket) for bucket in self._buckets]
-
-    def finish(self) -> None:
-        """After that backward pass: let gradients be their sums."""
-        while self._missing:
-            self._send()
-        for bucket, flat, work in self._travelling:
-            work.wait()
-            sums = flat.split([p.numel() for p in bucket])
-            for parameter, piece in zip(bucket, sums, strict=True):
-                assert parameter.grad is not None  # it was sent
-                strides = parameter.grad.stride()
-                parameter.grad = piece.as_strided(parameter.shape, strides, piece.storage_offset())
-        self._travelling = []
-
-    def _arrived(self, parameter: Tensor) -> None:
-        """Send what is complete, in the order of the buckets, which is the same in every worker."""
-        if not self._missing:
-            return
-        sent = len(self._buckets) - len(self._missing)
-        self._missing[self._bucket_of[parameter] - sent] -= 1  # type: ignore[index]  # it is called with a parameter
-        while self._missing and not self._missing[0]:
-            self._send()
-
-    @torch.no_grad()
-    def _send(self) -> None:
-        number = len(self._buckets) - len(self._missing)
-        self._missing.pop(0)
-        bucket = [p for p in self._buckets[number] if p.grad is not None]
-        gradients = [p.grad.as_strided((p.numel(),), (1,)) for p in bucket if p.grad is not None]
-        if not bucket:
-            return
-        if number not in self._flats:
-            size = sum(p.numel() for p in self._buckets[number])
-            self._flats[number] = gradients[0].new_empty(size)
-        flat = self._flats[number][: sum(len(values) for values in gradients)]
-        torch.cat(gradients, out=flat)
-        self._travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    After the backward pass: on two cores, letting buckets travel while it goes on took as long.
+    """
+    travelling = []
+    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+        flat = torch.cat(bucket)
+        travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in travelling:
+        work.wait()
+        torch._foreach_copy_(bucket, flat.split([len(values) for values in bucket]))
 
 
-def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Parameters in lists of one type and of some size."""
-    bucket: list[nn.Parameter] = []
+def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Gradients as flat views of their memory, in lists of one type and of some size."""
+    bucket: list[Tensor] = []
     size = 0
-    for parameter in parameters:
-        if bucket and (parameter.dtype != bucket[0].dtype or size + parameter.nbytes > BUCKET_BYTES):
+    for gradient in gradients:
+        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.nbytes > BUCKET_BYTES):
             yield bucket
             bucket, size = [], 0
-        bucket.append(parameter)
-        size += parameter.nbytes
+        bucket.append(gradient.as_strided((gradient.numel(),), (1,)))
+        size += gradient.nbytes
     if bucket:
         yield bucket
 

@@ -39,8 +39,8 @@ class Example:
     inputs: tuple[Input, ...]
     label: str = ""
     """Its class, where examples have classes."""
-    faces: tuple[Region, ...] | None = None
-    """What a table says of its image; None where there is no table."""
+    regions: tuple[Region, ...] | None = None
+    """What annotations say of its image; None without any."""
 
 
 @dataclass(frozen=True, kw_only=True)

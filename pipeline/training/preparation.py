@@ -73,15 +73,15 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
 
 
 def _refuse_useless(plan: TrainingSpec) -> None:
-    """Raises SettingError for what the recipe has no use for, and for a table of faces that is missing."""
+    """Raises SettingError for what the recipe has no use for, and for annotations that are missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
             raise SettingError(f"{plan.recipe} has no use for --{name.replace('_', '-')}")
-    if bool(recipe.faces) != bool(plan.annotations):
+    if bool(recipe.regions) != bool(plan.annotations):
         raise SettingError(
             f"{plan.recipe} needs --annotations, a table of the faces in the images"
-            if recipe.faces
+            if recipe.regions
             else f"{plan.recipe} has no use for --annotations"
         )
     missing = sorted(name for name in recipe.needs if not getattr(plan, name))
@@ -90,16 +90,16 @@ def _refuse_useless(plan: TrainingSpec) -> None:
 
 
 def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTable | None]:
-    """The examples, and the table of faces where they come with one."""
+    """The examples, and the annotations where they come with some."""
     recipe = recipes.RECIPES[plan.recipe].recipe
-    if not recipe.faces:
+    if not recipe.regions:
         images = recipe.images_in(config)
         listing = example_files.listed(
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
         return listing, None
-    table, each = RegionTable(plan.annotations or ""), recipe.faces == "each"
-    listing = example_files.listed_faces(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
+    table, each = RegionTable(plan.annotations or ""), recipe.regions == "each"
+    listing = example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
 
 

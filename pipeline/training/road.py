@@ -123,7 +123,7 @@ def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progre
     )
     recipe = recipes.RECIPES[plan.recipe].recipe
     rows = example_files.dataset(
-        asked.listing.examples, plan.sizes_multiple, recipe.images_in(config), each_face=recipe.faces == "each"
+        asked.listing.examples, plan.sizes_multiple, recipe.images_in(config), each_region=recipe.regions == "each"
     )
 
     def trainer(storage_path: str) -> TorchTrainer:

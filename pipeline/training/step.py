@@ -1,19 +1,17 @@
 """What the training road supplies to every recipe: devices, precision, parts, averaged gradients, updates, EMA."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from recast.models.draws import RandomState, Rows, drawn_for
 from recast.models.recipes.phases import Batch, Part, Phase, frozen
 from recast.models.recipes.recipe import Recipe
 from recast.pipeline.precision import Precision
 from recast.pipeline.training import exchange
-from recast.pipeline.training.exchange import GradientExchange
 from recast.pipeline.training.parts import Cut, cut, rows_of
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.sync_norm import synchronised
@@ -57,9 +55,6 @@ class WorkerRoad:
             name: torch.amp.GradScaler(device.type, enabled=plan.precision == "fp16") for name in recipe.optimizers
         }
         self.initial_lr = {name: o.param_groups[0]["lr"] for name, o in recipe.optimizers.items()}
-        self._exchanges = (
-            {name: GradientExchange(_parameters(o)) for name, o in recipe.optimizers.items()} if world > 1 else {}
-        )
         self.lr = 0.0
         self.step_number = 0
 
@@ -108,13 +103,11 @@ class WorkerRoad:
         scaler, seen = self.scalers[phase.optimizer], []
         begun = None if len(parts) == 1 else RandomState.now(self.device)
         with frozen(*(self.recipe.networks[name] for name in phase.fixed)):
-            for number, part in enumerate(parts, 1):
+            for part in parts:
                 if begun:
                     begun.restore()  # parts draw the same numbers, each for its own examples
                 with self._autocast(), drawn_for(part.rows):
                     loss, scalars = phase.loss(part)
-                if self._exchanges and number == len(parts):
-                    self._exchanges[phase.optimizer].begin()
                 scaler.scale(loss * part.fraction).backward()
                 seen.append({name: value.detach() * part.fraction for name, value in scalars.items()})
                 if begun:
@@ -125,8 +118,8 @@ class WorkerRoad:
 
     def _update(self, name: str) -> None:
         optimizer, scaler = self.recipe.optimizers[name], self.scalers[name]
-        if self._exchanges:
-            self._exchanges[name].finish()
+        if self.world > 1:
+            exchange.sum_gradients(p for group in optimizer.param_groups for p in group["params"])
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
@@ -185,7 +178,3 @@ class WorkerRoad:
         for name, scaler in self.scalers.items():
             if state["scalers"][name]:  # there is none of a training in another precision
                 scaler.load_state_dict(state["scalers"][name])
-
-
-def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:
-    return (p for group in optimizer.param_groups for p in group["params"])

@@ -21,6 +21,7 @@ from PIL import Image
 
 from recast.jobs.samples.facades import write_facades
 from recast.models.recipes import NOTHING, cyclegan, pix2pix
+from recast.models.recipes.recipe import RawExample
 from recast.pipeline.precision import Precision
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
@@ -112,7 +113,7 @@ def curve(steps: int = 150) -> None:
         for step in range(steps):
             rng = np.random.default_rng(step)
             halves = [np.split(pairs[i], 2, axis=1) for i in rng.integers(len(pairs), size=config.batch_size)]
-            examples = [made.example((a, b), rng) for a, b in halves]
+            examples = [made.example(RawExample((a, b)), rng) for a, b in halves]
             batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
             losses.append(road.step(batch, step)["G L1"].item())
         lines[precision] = [statistics.mean(losses[n : n + 30]) for n in range(0, steps, 30)]

@@ -12,6 +12,7 @@ from torch import nn
 from recast.models.recipes import NOTHING
 from recast.models.recipes.cyclegan import TINY, CycleGAN
 from recast.models.recipes.image_pool import ImagePool
+from recast.models.recipes.recipe import RawExample
 from tests.models.originals import Resnet
 from tests.models.test_recipes import PlainRoad, batch_of, photograph, trained
 
@@ -94,7 +95,7 @@ def test_domains_are_cut_apart_and_the_direction_decides_which_is_x():
     a, b = np.zeros((40, 40, 3), np.uint8), np.full((50, 60, 3), 255, np.uint8)
     for direction, dark in (("AtoB", "x"), ("BtoA", "y")):
         recipe = CycleGAN(dataclasses.replace(TINY, direction=direction), NOTHING)
-        example = recipe.example((a, b), np.random.default_rng(0))
+        example = recipe.example(RawExample((a, b)), np.random.default_rng(0))
         assert {name: image.float().mean().item() for name, image in example.items()} == {
             "x": 0.0 if dark == "x" else 255.0, "y": 255.0 if dark == "x" else 0.0,
         }  # fmt: skip

@@ -10,6 +10,7 @@ from recast.models import recipes
 from recast.models.pixels import to_range
 from recast.models.recipes import degradation
 from recast.models.recipes.degradation import FIRST, degraded, sharpened
+from recast.models.recipes.recipe import RawExample
 from tests.models.test_recipes import PlainRoad, built, photograph
 
 
@@ -58,8 +59,8 @@ def test_sharpening_is_the_published_unsharp_mask():
 def test_a_discriminator_sees_targets_unsharpened():
     recipe = built("srgan", sharpen=True)
     rngs = [np.random.default_rng(0) for _ in range(2)]
-    sharp = recipe.example((photograph(),), rngs[0])
-    plain = built("srgan").example((photograph(),), rngs[1])
+    sharp = recipe.example(RawExample((photograph(),)), rngs[0])
+    plain = built("srgan").example(RawExample((photograph(),)), rngs[1])
     assert sharp.keys() == {"low", "high", "unsharpened"}
     assert torch.equal(sharp["unsharpened"], plain["high"])
     assert not torch.equal(sharp["high"], plain["high"])
@@ -79,6 +80,6 @@ def test_real_esrgans_presets_learn_from_spoilt_photographs():
         assert recipes.configured(name, preset).degradation == "real-esrgan"
         assert recipes.configured(name, preset).sharpen
     recipe = built("srresnet", degradation="real-esrgan")
-    example = recipe.example((photograph(),), np.random.default_rng(0))
+    example = recipe.example(RawExample((photograph(),)), np.random.default_rng(0))
     side = recipe.config.patch_px
     assert (example["low"].shape, example["high"].shape) == ((3, side, side), (3, 2 * side, 2 * side))

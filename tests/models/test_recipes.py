@@ -15,7 +15,7 @@ from recast.models.recipes import NOTHING
 from recast.models.recipes.phases import Part, frozen
 from recast.models.recipes.pix2pix import TINY as PIX2PIX
 from recast.models.recipes.pix2pix import Pix2Pix
-from recast.models.recipes.recipe import RecipeAssets
+from recast.models.recipes.recipe import RawExample, RecipeAssets
 from recast.models.recipes.srresnet import TINY as SRRESNET
 from recast.models.recipes.srresnet import SRResNet
 
@@ -77,7 +77,7 @@ def photograph(height=120, width=140, seed=0):
 
 
 def batch_of(recipe, images, size, seed=0):
-    examples = [recipe.example(images, np.random.default_rng([seed, n])) for n in range(size)]
+    examples = [recipe.example(RawExample(images), np.random.default_rng([seed, n])) for n in range(size)]
     batch = {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
     return batch | {"label": torch.arange(size) % 3} if recipe.labelled else batch
 
@@ -91,7 +91,7 @@ def trained(recipe, batch, steps):
 def test_low_is_high_reduced_by_pillow(scale):
     """srresnet's inputs are what Pillow's bicubic makes of the targets, away from the cut edges up to rounding."""
     recipe = SRResNet(dataclasses.replace(SRRESNET, scale=scale, patch_px=10), NOTHING)
-    example = recipe.example((photograph(),), np.random.default_rng(3))
+    example = recipe.example(RawExample((photograph(),)), np.random.default_rng(3))
     low, high = (example[name].permute(1, 2, 0).numpy() for name in ("low", "high"))
     assert (low.shape, high.shape) == ((10, 10, 3), (10 * scale, 10 * scale, 3))
     reduced = np.asarray(Image.fromarray(high).resize((10, 10), Image.Resampling.BICUBIC))
@@ -104,14 +104,14 @@ def test_targets_are_reduced_photographs():
     photo = photograph(120, 120)  # 26 + 4 px of input are 60 px of target: there is only one place to cut
     halved = np.asarray(Image.fromarray(photo).resize((60, 60), Image.Resampling.LANCZOS))[4:-4, 4:-4]
     turned = [np.rot90(m, k) for m in (halved, halved[:, ::-1]) for k in range(4)]
-    high = recipe.example((photo,), np.random.default_rng(0))["high"].permute(1, 2, 0).numpy()
+    high = recipe.example(RawExample((photo,)), np.random.default_rng(0))["high"].permute(1, 2, 0).numpy()
     assert any(np.array_equal(high, t) for t in turned)
 
 
 def test_too_small_photographs_are_refused():
     """A photograph that no patch fits into is refused with its size."""
     with pytest.raises(ValueError, match="it is 20x16 px; patches of 32 px don't fit"):
-        SRResNet(SRRESNET, NOTHING).example((photograph(16, 20),), np.random.default_rng(0))
+        SRResNet(SRRESNET, NOTHING).example(RawExample((photograph(16, 20),)), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
@@ -119,9 +119,8 @@ def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
-    if recipe.faces:
-        images = (*images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32))
-    one, same, other = (recipe.example(images, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    raw = RawExample(images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32))
+    one, same, other = (recipe.example(raw, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[k].nan_to_num(), same[k].nan_to_num()) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one if k != "faces")
 
@@ -175,7 +174,7 @@ def test_pix2pix_cuts_pairs_alike():
     config = dataclasses.replace(PIX2PIX, size_px=32, load_px=48)
     for direction in ("AtoB", "BtoA"):
         recipe = Pix2Pix(dataclasses.replace(config, direction=direction), NOTHING)
-        example = recipe.example((photo, 255 - photo), np.random.default_rng(5))
+        example = recipe.example(RawExample((photo, 255 - photo)), np.random.default_rng(5))
         x, y = example["x"].int(), example["y"].int()
         assert (x + y - 255).abs().max() <= 2
         dark = photo.mean() < 128

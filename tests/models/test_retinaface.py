@@ -14,6 +14,7 @@ from recast.models.losses.multibox import counted, matched, multibox, owned
 from recast.models.networks import NETWORKS
 from recast.models.networks.retinaface import RetinaFace, anchors, decoded, encoded
 from recast.models.recipes import configured
+from recast.models.recipes.recipe import RawExample
 from tests.models.originals import Retina
 from tests.models.test_recipes import built
 
@@ -109,7 +110,7 @@ def test_a_square_keeps_its_faces_where_they_are():
         image[y - 2 : y + 3, x - 2 : x + 3] = 255
     seen = 0
     for seed in range(12):
-        made = recipe.example((image, face[None]), np.random.default_rng(seed))
+        made = recipe.example(RawExample((image,), face[None]), np.random.default_rng(seed))
         size = configured("retinaface", "least").size_px
         assert made["x"].shape == (3, size, size)
         for row in made["faces"][~torch.isnan(made["faces"][:, 0])]:

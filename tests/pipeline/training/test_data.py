@@ -54,7 +54,7 @@ def test_sixteen_bits_give_their_high_byte(tmp_path, name, channels):
     deep = np.full((40, 40, channels), 40000, np.uint16)
     deep[..., 3:] = 65535
     put(tmp_path / "B" / name, deep[..., 0] if channels == 1 else deep)
-    left, right = shard_of(listed(tmp_path))[0]
+    left, right = shard_of(listed(tmp_path))[0].images
     assert np.array_equal(left, np.asarray(Image.open(tmp_path / "A" / "p.png")))
     assert right.shape == (40, 40, 3)
     assert (right == 40000 >> 8).all()
@@ -65,7 +65,7 @@ def test_sixteen_bits_side_by_side_are_cut_in_their_own_halves(tmp_path):
     both = np.zeros((30, 60, 3), np.uint16)
     both[:, :30], both[:, 30:] = 20000, 60000
     put(tmp_path / "pair.png", both)
-    left, right = shard_of(listed(tmp_path))[0]
+    left, right = shard_of(listed(tmp_path))[0].images
     assert (left == 20000 >> 8).all()
     assert (right == 60000 >> 8).all()
 
@@ -82,9 +82,9 @@ def test_sixteen_bits_of_a_style_image_and_of_faces(tmp_path):
     assert (style == 156).all()
     (tmp_path / "faces.json").write_text(json.dumps([{"key": "style.png", "box": [10, 10, 30, 30]}]))
     table = RegionTable(str(tmp_path / "faces.json"))
-    found = example_files.listed_faces(str(tmp_path / "data"), table, each=True)
-    row = example_files.read_row(example_files.rows(found.examples)[0], 1, each_face=True)
-    (part, _face) = ExampleCache([row], 1 << 20, with_faces=True)[0]
+    found = example_files.annotated(str(tmp_path / "data"), table, each=True)
+    row = example_files.read_row(example_files.rows(found.examples)[0], 1, each_region=True)
+    ((part,), _region) = ExampleCache([row], 1 << 20, with_regions=True)[0]
     assert (part == 156).all()
 
 
@@ -102,7 +102,7 @@ def test_transparent_parts_are_trained_on_over_white(tmp_path):
     hidden[:10, :, 3], hidden[10:, :, 3] = 0, 255
     Image.fromarray(hidden, "RGBA").save(tmp_path / "p.png")
     shard = shard_of(listed(tmp_path, 1), 1)
-    (image,) = shard[0]
+    (image,) = shard[0].images
     assert (image[:10] == 255).all()
     assert (image[10:] == 77).all()
     assert shard.notes == {example_files.TRANSPARENT: 1}

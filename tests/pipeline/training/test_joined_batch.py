@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from recast.models import recipes
+from recast.models.recipes.recipe import RawExample
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
 from tests.models.test_recipes import photograph, smallest, supplies_for
@@ -61,8 +62,8 @@ def batch_of(recipe, seed):
     for n in range(recipe.config.batch_size):
         images = (photograph(seed=n), photograph(seed=n + 9))[: recipe.images_in(recipe.config)]
         face = np.array([[30, 30, 80, 90 - 3 * n, *np.linspace(40, 80, 10)]], np.float32)
-        faces = (face[: 0 if n == 1 and recipe.faces == "all" else 1],) if recipe.faces else ()
-        examples.append(recipe.example((*images, *faces), np.random.default_rng([seed, n])))
+        regions = face[: 0 if n == 1 and recipe.regions == "all" else 1]
+        examples.append(recipe.example(RawExample(images, regions), np.random.default_rng([seed, n])))
     batch = {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
     return batch | {"label": torch.arange(recipe.config.batch_size) % 3} if recipe.labelled else batch
 

@@ -35,7 +35,7 @@ def write_images(folder, names, size=(64, 48)):
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     found = example_files.listed(str(url), images_per_example).examples
     rows = [
-        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "faces": b""} for e in found
+        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "regions": b""} for e in found
     ]
     return ExampleCache((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
@@ -65,7 +65,7 @@ def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
 def test_side_by_side_files_are_cut_in_two(tmp_path):
     """A file A|B gives its left and right halves."""
     write_images(tmp_path, ["pair.png"], size=(64, 32))
-    (left, right) = shard_of(tmp_path, 2)[0]
+    (left, right) = shard_of(tmp_path, 2)[0].images
     whole = np.asarray(Image.open(tmp_path / "pair.png"))
     assert np.array_equal(left, whole[:, :32])
     assert np.array_equal(right, whole[:, 32:])
@@ -103,7 +103,7 @@ def test_data_beyond_memory_lie_on_the_local_disk(tmp_path):
     write_images(tmp_path, ["a.png", "b.png", "c.png"])
     resident, spilt = shard_of(tmp_path), shard_of(tmp_path, cache_bytes=64 * 48 * 3)
     assert len(spilt) == 3
-    assert all(np.array_equal(resident[n][0], spilt[n][0]) for n in range(3))
+    assert all(np.array_equal(resident[n].images[0], spilt[n].images[0]) for n in range(3))
 
 
 def test_data_beyond_the_local_disk_are_refused(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_pairs_are_columns_of_parquet(tmp_path, names):
     pq.write_table(pa.table({"caption": ["x", "y"], **columns}), tmp_path / "pairs.parquet")
     shard = shard_of(tmp_path / "pairs.parquet", 2)
     for row in range(2):
-        for side, image in enumerate(shard[row]):
+        for side, image in enumerate(shard[row].images):
             assert np.array_equal(image, np.asarray(Image.open(tmp_path / "png" / f"{row + 2 * side}.png")))
 
 
@@ -157,8 +157,8 @@ def test_an_epoch_shows_every_example_once(tmp_path):
     class Numbered:
         paired, labelled = True, False
 
-        def example(self, images, rng, *, augment):
-            return {"mean": torch.tensor(float(images[0].mean()))}
+        def example(self, raw, rng, *, augment):
+            return {"mean": torch.tensor(float(raw.images[0].mean()))}
 
     draw = draw_of(tmp_path, Numbered(), batch_size=1)
     epochs = [[float(draw.batch(3 * epoch + n)["mean"]) for n in range(3)] for epoch in range(4)]
@@ -291,25 +291,25 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
     ]
     (tmp_path / "faces.json").write_text(json.dumps(rows))
     table = RegionTable(str(tmp_path / "faces.json"))
-    each = example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=True).examples
+    each = example_files.annotated(str(tmp_path / "data"), table, each=True, labelled=True).examples
     assert [(e.key, e.label) for e in each] == [("a.png", "ada"), ("a.png (1)", "bob")]
-    every = example_files.listed_faces(str(tmp_path / "data"), table, each=False).examples
-    assert [(e.key, len(e.faces)) for e in every] == [("a.png", 2), ("b.png", 0)]
+    every = example_files.annotated(str(tmp_path / "data"), table, each=False).examples
+    assert [(e.key, len(e.regions)) for e in every] == [("a.png", 2), ("b.png", 0)]
 
     def read(examples, each_face):
         rows = [
             {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs],
-             "faces": example_files.face_rows(e.faces).tobytes()}
+             "regions": example_files.region_rows(e.regions).tobytes()}
             for e in examples
         ]  # fmt: skip
-        return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_faces=True)
+        return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_regions=True)
 
-    whole, faces = read(every, False)[0]
+    (whole,), faces = read(every, False)[0]
     assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))
     assert faces[0].tolist() == [60, 50, 80, 75, *points]
     assert np.isnan(faces[1, 4:]).all()
-    assert read(every, False)[1][1].shape == (0, 14)
-    part, face = read(each, True)[0]
+    assert read(every, False)[1].regions.shape == (0, 14)
+    (part,), face = read(each, True)[0]
     left, top, right, bottom = face[0, :4].astype(int)
     assert part.shape[0] < 150
     assert np.array_equal(part[top:bottom, left:right], whole[50:75, 60:80])
@@ -320,7 +320,7 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
         (tmp_path / "faces.json").write_text(json.dumps([{"key": key, "box": [0, 0, 9, 9]}]))
         table = RegionTable(str(tmp_path / "faces.json"))
         with pytest.raises(TrainingError, match=says):
-            example_files.listed_faces(str(tmp_path / "data"), table, each=True, labelled=labelled)
+            example_files.annotated(str(tmp_path / "data"), table, each=True, labelled=labelled)
 
 
 def test_unfit_images_are_named_before_the_first_step(tmp_path):
