@@ -195,7 +195,7 @@ class TrainOptions(Spec):
     faces: str | None = None
     """The former name of --annotations."""
     workers: str = Field("1", pattern=r"^\d+(:\d+)?$")
-    """Processes that train together (DDP): so many, or from:to as the cluster has room (2:8)."""
+    """Processes that train together: so many, or from:to as the cluster has room (2:8)."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
     """Override one setting of the recipe: key=value; may be given several times."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False

@@ -13,30 +13,50 @@ BUCKET_BYTES = 25 << 20
 """How much travels at a time, as in torch's DistributedDataParallel."""
 
 
-@torch.no_grad()
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their sums over all workers, in which the same parameters must have one.
+class GradientExchange:
+    """Sums gradients over all workers, after the backward pass that completes them.
 
-    After the backward pass: on two cores, letting buckets travel while it goes on took as long.
+    On two cores it was slower to let buckets travel while the pass goes on, and to copy sums back.
     """
-    travelling = []
-    for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
-        flat = torch.cat(bucket)
-        travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
-    for bucket, flat, work in travelling:
-        work.wait()
-        torch._foreach_copy_(bucket, flat.split([len(values) for values in bucket]))
+
+    def __init__(self) -> None:
+        self._flats: dict[int, Tensor] = {}
+        """Where the gradients of a bucket lie, by its number, from their exchange to the optimizer's step."""
+
+    @torch.no_grad()
+    def sum(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Let gradients be their sums over all workers, in which the same parameters must have one."""
+        travelling = []
+        for number, bucket in enumerate(_buckets(parameters)):
+            gradients = [gradient.as_strided((gradient.numel(),), (1,)) for _, gradient in bucket]
+            flat = self._flat(number, gradients)
+            torch.cat(gradients, out=flat)
+            travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+        for bucket, flat, work in travelling:
+            work.wait()
+            pieces = flat.split([gradient.numel() for _, gradient in bucket])
+            for (parameter, gradient), piece in zip(bucket, pieces, strict=True):
+                parameter.grad = piece.as_strided(gradient.shape, gradient.stride(), piece.storage_offset())
+
+    def _flat(self, number: int, gradients: list[Tensor]) -> Tensor:
+        size = sum(len(values) for values in gradients)
+        if number not in self._flats or len(self._flats[number]) < size:
+            self._flats[number] = gradients[0].new_empty(size)
+        return self._flats[number][:size]
 
 
-def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Gradients as flat views of their memory, in lists of one type and of some size."""
-    bucket: list[Tensor] = []
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[tuple[nn.Parameter, Tensor]]]:
+    """Parameters and their gradients, where they have one, in lists of one type and of some size."""
+    bucket: list[tuple[nn.Parameter, Tensor]] = []
     size = 0
-    for gradient in gradients:
-        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.nbytes > BUCKET_BYTES):
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if bucket and (gradient.dtype != bucket[0][1].dtype or size + gradient.nbytes > BUCKET_BYTES):
             yield bucket
             bucket, size = [], 0
-        bucket.append(gradient.as_strided((gradient.numel(),), (1,)))
+        bucket.append((parameter, gradient))
         size += gradient.nbytes
     if bucket:
         yield bucket

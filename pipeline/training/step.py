@@ -55,6 +55,7 @@ class WorkerRoad:
             name: torch.amp.GradScaler(device.type, enabled=plan.precision == "fp16") for name in recipe.optimizers
         }
         self.initial_lr = {name: o.param_groups[0]["lr"] for name, o in recipe.optimizers.items()}
+        self._exchanges = {name: exchange.GradientExchange() for name in recipe.optimizers}
         self.lr = 0.0
         self.step_number = 0
 
@@ -86,11 +87,11 @@ class WorkerRoad:
         return scalars
 
     def _part(self, batch: Batch, piece: Cut, parts: int) -> Part:
-        whole = len(piece.own) == len(self.rows.places)
-        own = piece.own.to(self.device)
-        cut = batch if whole else {name: tensor[own] if tensor.dim() else tensor for name, tensor in batch.items()}
+        if len(piece.own) < len(self.rows.places):
+            own = piece.own.to(self.device)
+            batch = {name: tensor[own] if tensor.dim() else tensor for name, tensor in batch.items()}
         return Part(
-            batch=cut,
+            batch=batch,
             networks=self.recipe.networks,
             road=self,
             rows=piece.rows,
@@ -119,7 +120,7 @@ class WorkerRoad:
     def _update(self, name: str) -> None:
         optimizer, scaler = self.recipe.optimizers[name], self.scalers[name]
         if self.world > 1:
-            exchange.sum_gradients(p for group in optimizer.param_groups for p in group["params"])
+            self._exchanges[name].sum(p for group in optimizer.param_groups for p in group["params"])
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
