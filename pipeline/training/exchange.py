@@ -16,7 +16,8 @@ BUCKET_BYTES = 25 << 20
 class GradientExchange:
     """Sums gradients over all workers, after the backward pass that completes them.
 
-    On two cores it was slower to let buckets travel while the pass goes on, and to copy sums back.
+    In noisy runs on two cores nothing was gained by letting buckets travel while the pass goes on, or by copying sums
+    back.
     """
 
     def __init__(self) -> None:
