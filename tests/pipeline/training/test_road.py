@@ -152,13 +152,13 @@ def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path
         train(TrainingSpec(**plan(photos, tmp_path, gpus_per_worker=1)))
 
 
-@pytest.mark.timeout(300 + 120 * KILLS)
+@pytest.mark.timeout(360 + 240 * KILLS)
 def test_weights_end_bit_for_bit_the_same_whatever_was_killed(undisturbed, photos, bucket, ray_cluster_two_nodes):
     """Workers, driver and node, at random. Where a second run takes over is a matter of luck, where it ends is not."""
     ray.shutdown()
     output = f"{bucket}/trained"
     fire = Fire(ray_cluster_two_nodes, plan(photos, output))
-    fire.burn(60 + 120 * KILLS)
+    fire.burn(120 + 240 * KILLS)
     assert len(fire.deaths) == KILLS
     assert {"worker", "kill_driver", "node"} <= set(fire.deaths)
     burnt, calm = Checkpoints(output).load(STEPS), final_state(undisturbed)
