@@ -105,7 +105,13 @@ class BulkOptions(Spec):
     """Print the result as JSON."""
 
     def job(
-        self, job: str, source: str, output: str, model: str = "", making: Mapping[str, Any] | None = None
+        self,
+        job: str,
+        source: str,
+        output: str,
+        model: str = "",
+        making: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> BulkJob:
         """These options with the rest of what a bulk job needs."""
         if self.settings.prune and self.settings.limit is not None:
@@ -122,6 +128,7 @@ class BulkOptions(Spec):
             ),
             output=place(output),
             model=bundle_place(model) if model else "",
+            inputs=inputs or {},
             making=making or {},
             encoder=self.encoder,
         )
@@ -134,6 +141,21 @@ class TranslateOptions(BulkOptions):
     """How the job goes about its work."""
     model: str
     """The bundle: a folder with bundle.json and weights, local or any fsspec URL."""
+    inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
+    """NAME=OUTPUT or NAME=TABLE: where an input that the bundle takes besides SOURCE comes from, by the images' keys;
+    may be given several times."""
+
+    def named_inputs(self) -> dict[str, str]:
+        """The places of further inputs by their names, absolute."""
+        named: dict[str, str] = {}
+        for text in self.inputs:
+            name, equals, url = (part.strip() for part in text.partition("="))
+            if not (name and equals and url):
+                raise SpecError(f"--input {text}: it must be NAME=OUTPUT or NAME=TABLE")
+            if name in named:
+                raise SpecError(f"--input {name} is given twice; give it once")
+            named[name] = place(url)
+        return named
 
 
 class UpscaleOptions(BulkOptions):

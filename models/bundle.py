@@ -169,8 +169,7 @@ def _descriptor(said: Mapping[str, Any]) -> Descriptor:
         NetworkInput(**{**each, "value_range": tuple(each["value_range"])}) for each in said.get("inputs", ())
     )
     given = {**said, "value_range": tuple(said["value_range"]), "conditions": tuple(said.get("conditions", ()))}
-    plain = Descriptor(**{**given, "inputs": ()})
-    return plain if inputs == plain.takes else Descriptor(**{**given, "inputs": inputs})
+    return Descriptor(**{**given, "inputs": inputs})
 
 
 def read(description: str | bytes, weights: bytes) -> tuple[Bundle, nn.Module]:

@@ -10,7 +10,8 @@ InputKind = Literal["image", "labels", "points", "code", "noise", "previous"]
 wanted; numbers that are drawn; the result before this one, in a sequence."""
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """What tasks and inputs are called."""
-MOST_CHANNELS = 1 << 14
+MOST_CHANNELS = {"image": 4, "previous": 4, "labels": 256, "points": 1 << 14, "code": 1 << 14, "noise": 1 << 14}
+"""By kind: label maps are read at 8 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,11 @@ class NetworkInput:
         _check_word("an input's name", self.name)
         if self.kind not in get_args(InputKind):
             raise ValueError(f"the input {self.name} is of the kind {self.kind!r}; known are {get_args(InputKind)}")
-        if not 1 <= self.channels <= MOST_CHANNELS:
-            raise ValueError(f"the input {self.name} has {self.channels} channels; it must be 1 to {MOST_CHANNELS:,}")
+        most = MOST_CHANNELS[self.kind]
+        if not isinstance(self.channels, int) or not 1 <= self.channels <= most:
+            raise ValueError(
+                f"the input {self.name} ({self.kind}) has {self.channels!r} channels; it must be 1 to {most:,}"
+            )
         _check_range(f"the input {self.name}'s value_range", self.value_range)
 
 
@@ -71,8 +75,11 @@ class Descriptor:
     @property
     def takes(self) -> tuple[NetworkInput, ...]:
         """Every input. The first is what SOURCE of a bulk job gives."""
-        plain = NetworkInput(name="image", kind="image", channels=self.in_channels, value_range=self.value_range)
-        return self.inputs or (plain,)
+        return self.inputs or (self._plain,)
+
+    @property
+    def _plain(self) -> NetworkInput:
+        return NetworkInput(name="image", kind="image", channels=self.in_channels, value_range=self.value_range)
 
     def __post_init__(self) -> None:
         _check_word("task", self.task)
@@ -85,6 +92,8 @@ class Descriptor:
         if self.halo_px is not None and not 0 <= self.halo_px <= 1 << 14:
             raise ValueError(f"halo_px is {self.halo_px}; it must be from 0 to {1 << 14:,}")
         _check_range("value_range", self.value_range)
+        if self.inputs == (self._plain,):
+            object.__setattr__(self, "inputs", ())  # one way to state one image, and so one digest
         if len({each.name for each in self.inputs}) < len(self.inputs):
             raise ValueError(f"two inputs have one name: {[each.name for each in self.inputs]}")
         for first in self.inputs[:1]:

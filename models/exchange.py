@@ -31,6 +31,9 @@ def exported(network: nn.Module, descriptor: Descriptor, ending: str) -> tuple[b
     Raises:
         BundleError: the network can't be exported so, a package is missing, or the file's results differ.
     """
+    if [each.kind for each in descriptor.takes] != ["image"]:
+        names = ", ".join(each.name for each in descriptor.takes)
+        raise BundleError(f"only networks that take one image are exported, and this one takes {names}")
     multiple = descriptor.size_multiple
     small = rounded_up(max(SMALL_PX, descriptor.min_size_px), multiple)
     side = max(rounded_up(TRACED_PX, multiple), small + multiple)

@@ -11,7 +11,8 @@ def translate(source: str, output: str, *, options: Annotated[TranslateOptions, 
     """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from recast.jobs import bulk
 
-    return bulk.run(options.job("translate", source, output, options.model), options)
+    job = options.job("translate", source, output, options.model, inputs=options.named_inputs())
+    return bulk.run(job, options)
 
 
 def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:

@@ -1,6 +1,5 @@
 """Pixels through a generator: value ranges, padding, tiles, precision and batches; a network sees only tensors."""
 
-import hashlib
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,19 +13,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
-from recast.models.pixels import LUMA
+from recast.models.joined import joined
 from recast.models.sizes import rounded_up
 from recast.pipeline.bulk.layerwise import LayerByLayer
+from recast.pipeline.bulk.network_values import WITH_ALPHA, Given, seed_of, tensor_of, values_of, with_channels
 from recast.pipeline.bulk.operation import Operator, Result
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
 from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
+from recast.pipeline.images.decode import decode, decode_labels
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError, raised_by_network
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inputs import Input
 
-WITH_ALPHA = (2, 4)
-"""Numbers of channels of which the last is alpha."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,7 +49,8 @@ class Generator(Operator):
                 if isinstance(module, (nn.Dropout, nn.BatchNorm2d)):
                     module.train()
         self._rng_lock = threading.Lock() if noise else None
-        self.descriptor = descriptor
+        self.descriptor, self._takes = descriptor, descriptor.takes
+        network = joined(network, len(self._takes))
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         self.batch_size = batch_size
@@ -69,26 +69,35 @@ class Generator(Operator):
 
         The inputs' keys decide what is random, where something is.
         """
-        made = self._seeded(pictures, items) if self._rng_lock else self._results(pictures)
+        keys = [item.key for item in items] or [""] * len(pictures)
+        made = self._seeded(pictures, keys) if self._rng_lock else self._results(pictures, keys)
         return [Result(picture=picture) if isinstance(picture, Picture) else picture for picture in made]
 
-    def _seeded(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Picture | InputError]:
-        return [self._seeded_by(item.key, picture) for picture, item in zip(pictures, items, strict=True)]
+    def decode(self, data: bytes, max_pixels: int) -> Picture:
+        """An input's bytes as what the network's first input is: pixels, or a label map."""
+        return decode_labels(data, max_pixels) if self._takes[0].kind == "labels" else decode(data, max_pixels)
+
+    def _seeded(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | InputError]:
+        return [self._seeded_by(key, picture) for picture, key in zip(pictures, keys, strict=True)]
 
     def _seeded_by(self, key: str, picture: Picture) -> Picture | InputError:
         """torch has one source of random numbers for all threads, so one picture has it at a time."""
         assert self._rng_lock is not None
         with self._rng_lock:
-            torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
-            return self._results([picture])[0]
+            torch.manual_seed(seed_of(key))
+            return self._results([picture], [key])[0]
 
-    def _results(self, pictures: Sequence[Picture]) -> list[Picture | InputError]:
+    def _results(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | InputError]:
         height, width, _ = pictures[0].pixels.shape
-        cut = tiling(self.descriptor, height, width)
+        given = (values_of(picture, self._takes, key) for picture, key in zip(pictures, keys, strict=True))
+        cut = None if any(each.kind == "points" for each in self._takes) else tiling(self.descriptor, height, width)
         if cut is not None:
             layers = self._layers if cut.ramp else None
-            return [self._layered(picture, layers) if layers else self._tiled(picture, cut) for picture in pictures]
-        outputs = self._batches(self._taken(picture) for picture in pictures)
+            return [
+                self._layered(picture, each[0], layers) if layers else self._tiled(picture, each, cut)
+                for picture, each in zip(pictures, given, strict=True)
+            ]
+        outputs = self._batches(given)
         return [self._whole(picture, output) for picture, output in zip(pictures, outputs, strict=True)]
 
     def _whole(self, picture: Picture, output: Tensor) -> Picture | InputError:
@@ -102,11 +111,13 @@ class Generator(Operator):
         """The network layer by layer, where its norms take statistics of the whole image."""
         if self._rng_lock is not None:  # strips of a layer would see other noise each time
             return None
+        if len(self._takes) > 1 or self._takes[0].kind != "image":
+            return None
         return LayerByLayer.of(self.network, self.descriptor, self.device)
 
-    def _layered(self, picture: Picture, layers: LayerByLayer) -> Picture | InputError:
+    def _layered(self, picture: Picture, given: np.ndarray, layers: LayerByLayer) -> Picture | InputError:
         """A large image through a network that looks at all of it: the whole image's result, to rounding."""
-        given, scale = self._taken(picture), self.descriptor.scale
+        scale = self.descriptor.scale
         height, width, _ = given.shape
         down, right = _padding(height, width, self.descriptor)
         strips: list[np.ndarray] = []
@@ -135,15 +146,15 @@ class Generator(Operator):
         beyond = 2 * (height - 1) - places if mirrored else np.full_like(places, height - 1)
         taken = pixels[np.where(places < height, places, beyond)]
         values = to_values(taken, *self.descriptor.value_range, self.device)
-        values = _with_channels(values, self.descriptor.in_channels)[None]
+        values = with_channels(values, self.descriptor.in_channels)[None]
         return F.pad(values, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else values
 
-    def _tiled(self, picture: Picture, cut: Tiling) -> Picture | InputError:
+    def _tiled(self, picture: Picture, given: Given, cut: Tiling) -> Picture | InputError:
         """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
         height, width, _ = picture.pixels.shape
         scale, fade = self.descriptor.scale, cut.ramp * self.descriptor.scale
         columns, rows = list(cut.axis(width)), list(cut.axis(height))
-        pieces = self._pieces(self._taken(picture), picture.pixels, rows, columns)
+        pieces = self._pieces(given, picture.pixels, rows, columns)
         whole: np.ndarray | None = None
         try:
             for row in rows:
@@ -164,21 +175,13 @@ class Generator(Operator):
         note = f"blended from {count} tiles of {cut.side} px" if cut.ramp else f"exact from {count} tiles"
         return self._result(picture, whole, note)
 
-    def _taken(self, picture: Picture) -> np.ndarray:
-        """uint [H, W, C]: a picture's pixels, with its alpha (or an opaque one) where the network takes it."""
-        if self.descriptor.in_channels not in WITH_ALPHA:
-            return picture.pixels
-        top = np.iinfo(picture.pixels.dtype).max
-        alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
-        scaled = np.rint(alpha * (top / np.iinfo(alpha.dtype).max)).astype(picture.pixels.dtype)
-        return np.concatenate([picture.pixels, scaled[..., None]], axis=2)
-
-    def _pieces(
-        self, pixels: np.ndarray, like: np.ndarray, rows: list[Tile], columns: list[Tile]
-    ) -> Iterator[np.ndarray]:
+    def _pieces(self, given: Given, like: np.ndarray, rows: list[Tile], columns: list[Tile]) -> Iterator[np.ndarray]:
         """What is kept of every tile's result, row by row: uint [h, w, C'], as deep and as grey as `like`."""
         places = list(product(rows, columns))
-        outputs = self._batches(pixels[r.start : r.stop, c.start : c.stop] for r, c in places)
+        outputs = self._batches(
+            tuple(each[r.start : r.stop, c.start : c.stop] if each.ndim == 3 else each for each in given)
+            for r, c in places
+        )
         for (row, column), output in zip(places, outputs, strict=True):
             kept = output[:, self._kept(row), :][:, :, self._kept(column)]
             yield self._pixels(kept, like)
@@ -187,31 +190,36 @@ class Generator(Operator):
         scale = self.descriptor.scale
         return slice((tile.keep_start - tile.start) * scale, (tile.keep_stop - tile.start) * scale)
 
-    def _batches(self, images: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        """uint [h, w, C] each, of one size once padded -> float [C', sh, sw] each, in the network's value range."""
-        left, scale = iter(images), self.descriptor.scale
+    def _batches(self, several: Iterable[Given]) -> Iterator[Tensor]:
+        """What the network takes, of one size once padded -> float [C', sh, sw] each, in the network's value range."""
+        left, scale = iter(several), self.descriptor.scale
         while batch := list(islice(left, self.batch_size)):
-            outputs = self._forward([self._input(image) for image in batch])
-            for image, output in zip(batch, outputs, strict=False):
-                yield output[:, : image.shape[0] * scale, : image.shape[1] * scale]
+            outputs = self._forward([self._inputs(given) for given in batch])
+            for (first, *_), output in zip(batch, outputs, strict=False):
+                yield output[:, : first.shape[0] * scale, : first.shape[1] * scale]
 
     @torch.inference_mode()
-    def _forward(self, images: list[Tensor]) -> Tensor:
+    def _forward(self, several: list[tuple[Tensor, ...]]) -> Tensor:
         """A short batch is filled up: the kernels, and so the bytes, never depend on how many came together."""
-        filled = images + [images[-1]] * (self.batch_size - len(images))
-        batch = torch.stack(filled) if len(filled) > 1 else filled[0][None]
-        if self._layout is not None:
-            batch = batch.contiguous(memory_format=self._layout)
+        filled = several + [several[-1]] * (self.batch_size - len(several))
+        batches = [self._batch(each) for each in zip(*filled, strict=True)]
         precise = self.dtype is torch.float32
         with raised_by_network(), torch.autocast(self.device.type, self.dtype, enabled=not precise):
-            return self.network(batch).float()
+            return self.network(*batches).float()
+
+    def _batch(self, tensors: tuple[Tensor, ...]) -> Tensor:
+        batch = torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
+        return batch.contiguous(memory_format=self._layout) if self._layout is not None and batch.dim() == 4 else batch
 
     @torch.inference_mode()
-    def _input(self, pixels: np.ndarray) -> Tensor:
-        """uint [h, w, C] -> float32 [C', H, W], of a number of channels and a size that the network takes."""
-        d = self.descriptor
-        values = to_values(pixels, *d.value_range, self.device, self._buffer_for(pixels.shape))
-        return _padded(_with_channels(values, d.in_channels)[None], d)[0]
+    def _inputs(self, given: Given) -> tuple[Tensor, ...]:
+        """Planes of a number of channels and a size that the network takes, float32 [C', H, W]; numbers as they are."""
+        buffers = [self._buffer_for(given[0].shape), *([None] * (len(given) - 1))]
+        tensors = (
+            tensor_of(values, each, self.device, buffer)
+            for values, each, buffer in zip(given, self._takes, buffers, strict=True)
+        )
+        return tuple(_padded(each[None], self.descriptor)[0] if each.dim() == 3 else each for each in tensors)
 
     def _buffer_for(self, shape: tuple[int, ...]) -> np.ndarray | None:
         """Memory for one input, used again for the next: by then the result of this one has been taken."""
@@ -240,18 +248,6 @@ class Generator(Operator):
 
 
 _NOT_FINITE = InputError("generator", "the network gave values that are not finite (NaN or infinity)")
-
-
-def _with_channels(image: Tensor, channels: int) -> Tensor:
-    """[C, H, W] with `channels` channels: grey repeated, or colour reduced to luma; alpha, last of 2 or 4, as it is."""
-    if image.shape[0] == channels:
-        return image
-    if channels in WITH_ALPHA:
-        return torch.cat([_with_channels(image[:-1], channels - 1), image[-1:]])
-    if channels == 3:
-        return image.expand(3, -1, -1)
-    luma = torch.tensor(LUMA, device=image.device).view(3, 1, 1)
-    return (image * luma).sum(dim=0, keepdim=True)
 
 
 def _padding(height: int, width: int, descriptor: Descriptor) -> tuple[int, int]:

@@ -78,6 +78,8 @@ class BulkJob(GeneratorSettings):
     output: str
     model: str = ""
     """URL of a bundle; empty where something else makes the results."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the bundle's network takes besides the image: URLs of outputs or tables by the inputs' names."""
     making: Mapping[str, Any] = field(default_factory=dict)
     """Settings of that something else which decide results, in JSON's types."""
     encoder: Encoder = field(default_factory=Encoder)
@@ -96,6 +98,7 @@ class BulkJob(GeneratorSettings):
             **({"noise": True} if self.noise else {}),  # absent from the digests of outputs older than the setting
             "max_pixels": self.max_pixels,
             "max_input_bytes": self.max_input_bytes,
+            **({"inputs": sorted(self.inputs)} if self.inputs else {}),  # likewise; fingerprints cover their content
             **self.making,
         }
 

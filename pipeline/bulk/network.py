@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 from recast.models.bundle import BundleError
+from recast.models.descriptor import Descriptor
+from recast.models.joined import joined
 from recast.pipeline import bundles
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bulk.worker_settings import WorkerSettings
+from recast.pipeline.sources.further_inputs import FurtherInputs, Provider, wanted
+from recast.pipeline.sources.input_providers import PIXELS, provider
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,47 @@ def bundle_operation(job: BulkJob) -> Operation:
         raise BundleError(
             f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
         )
-    first, *further = d.takes
-    for odd in [*further, *([first] if first.kind != "image" else [])]:
-        raise BundleError(f"{job.model} takes the input {odd.name} ({odd.kind}), which `recast {job.job}` can't give")
-    return Operation(bundle.name, bundle.digest, job.model, lambda: BundlePayload(bundles.fetch(job.model)))
+    further = _further(job, d)
+    return Operation(
+        bundle.name,
+        bundle.digest,
+        job.model,
+        lambda: _payload(job.model, len(d.takes)),
+        joins=FurtherInputs(further) if further else None,
+    )
+
+
+def _payload(model: str, inputs: int) -> BundlePayload:
+    """A bundle's files; its network is asked beforehand whether it takes so many inputs."""
+    packed = bundles.fetch(model)
+    if inputs > 1:
+        try:
+            joined(packed.unpack()[1], inputs)
+        except ValueError as fault:
+            raise BundleError(f"the network of {model} can't be used: {fault}") from fault
+    return BundlePayload(packed)
+
+
+def _further(job: BulkJob, descriptor: Descriptor) -> dict[str, Provider]:
+    """What gives each input of a network but its first, which SOURCE gives, and noise, which is drawn.
+
+    Raises:
+        BundleError: the network takes what nothing gives, or something is given that it doesn't take.
+        InputsError, StorageError: a place that can't give what is wanted of it.
+    """
+    first, *others = descriptor.takes
+    odd = [*([first] if first.kind not in PIXELS else []), *(each for each in others if each.kind == "previous")]
+    if odd:
+        raise BundleError(f"{job.model} takes the input {wanted(odd[0])}, which `recast {job.job}` can't give")
+    needed = {each.name: each for each in others if each.kind != "noise"}
+    for name in job.inputs:
+        if name not in needed:
+            takes = ", ".join(map(wanted, needed.values())) or "none"
+            raise BundleError(f"--input {name}: {job.model} takes no such input besides SOURCE; it takes {takes}")
+    for name, each in needed.items():
+        if name not in job.inputs:
+            raise BundleError(
+                f"{job.model} takes the input {wanted(each)} besides SOURCE: give --input {name}=OUTPUT or "
+                f"{name}=TABLE to `recast translate`"
+            )
+    return {name: provider(each, job.inputs[name], job.source.schemes) for name, each in needed.items()}

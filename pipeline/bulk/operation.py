@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.worker_settings import WorkerSettings
+from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Claim
@@ -38,6 +39,10 @@ class Result:
 
 class Operator(ABC):
     """Built once in each worker."""
+
+    def decode(self, data: bytes, max_pixels: int) -> Picture:
+        """An input's bytes as the picture that the operator takes. Raises InputError."""
+        return decode(data, max_pixels)
 
     @abstractmethod
     def __call__(self, pictures: Sequence[Picture], items: Sequence[Input]) -> list[Result | InputError]:
@@ -79,12 +84,15 @@ class Operation:
     """Gives the listed inputs other keys, where the output's are not the source's."""
     hides: Callable[[str], str] | None = None
     """What stands for an address or a pattern of the source in manifests, where nothing may tell the inputs' names."""
+    joins: Callable[[Iterator[Input]], Iterator[Input]] | None = None
+    """Joins to the listed inputs what else the operation takes with each."""
     compared: Compared | None = None
     """Finds out which keys of a user's table of regions are an input's."""
 
     def listed(self, items: Iterator[Input], *, run: bool) -> Iterator[Input]:
         """A listing under the output's keys; outside of a `run`, nothing is written for it."""
         items = self.compared(items) if self.compared else items
+        items = self.joins(items) if self.joins else items
         return self.renames(items, run) if self.renames else items
 
 

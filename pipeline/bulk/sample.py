@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from recast.pipeline.bulk.operation import Result
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
+from recast.pipeline.sources.further_inputs import Fetched
 from recast.pipeline.sources.inputs import Input
 
 
@@ -18,6 +19,8 @@ class Sample:
     """Its number in the unit."""
     data: bytes | None = None
     """The encoded image: the input's until it is decoded, and the result's from its encoding on."""
+    further: tuple[Fetched, ...] = ()
+    """What else a network takes with it, until it is decoded."""
     picture: Picture | None = None
     """The decoded input."""
     result: Result | None = None

@@ -11,7 +11,6 @@ import torch
 
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation, settings_of
-from recast.pipeline.images.decode import decode
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inputs import Input
@@ -133,7 +132,7 @@ def _measured(job: BulkJob, operation: Operation, items: list[Input], device: st
             times = [time.perf_counter()]
             data = read(item, job.max_input_bytes)
             times.append(time.perf_counter())
-            picture = job.encoder.fitted(decode(data, job.max_pixels))
+            picture = job.encoder.fitted(operator.decode(data, job.max_pixels))
             times.append(time.perf_counter())
             (result,) = operator([picture], [item])
             times.append(time.perf_counter())

@@ -17,17 +17,18 @@ import torch
 
 from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
+from recast.pipeline.bulk.accompanied import accompanied
 from recast.pipeline.bulk.operation import Operator, Result
 from recast.pipeline.bulk.sample import Sample
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.worker_settings import WorkerSettings
-from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.shards import ScratchError
 from recast.pipeline.reasons import words
 from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.further_inputs import fetched
 from recast.pipeline.sources.hidden import is_hidden, storage_sentence_of
 
 FETCH_AHEAD = 4
@@ -57,7 +58,7 @@ def stages(settings: WorkerSettings, operator: Operator, tally: Tally) -> list[S
     fetch = Fetch(settings, tally)
     return [
         fetch,
-        Decode(settings, tally, fetch, codecs),
+        Decode(settings, tally, fetch, operator, codecs),
         Operate(settings, tally, operator),
         Encode(settings, tally, codecs),
     ]
@@ -80,15 +81,24 @@ class Fetch:
         """The sample with its bytes, or with why it has none."""
         with _told_by(sample), self._tally.timed("fetch"):
             sample.data = read(sample.item, self._max_bytes)
-            self._tally.count(bytes_read=len(sample.data))
+            sample.further = fetched(sample.item.further, self._max_bytes)
+            self._tally.count(bytes_read=len(sample.data) + sum(len(each.data) for each in sample.further))
         return sample
 
 
 class Decode:
     """Bytes to a picture."""
 
-    def __init__(self, settings: WorkerSettings, tally: Tally, fetch: Fetch, codecs: ThreadPoolExecutor | None) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        tally: Tally,
+        fetch: Fetch,
+        operator: Operator,
+        codecs: ThreadPoolExecutor | None,
+    ) -> None:
         self._settings, self._tally, self._fetch, self._codecs = settings, tally, fetch, codecs
+        self._operator = operator
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         return _in_codecs(self._one, samples, self._codecs, self._settings)
@@ -97,10 +107,12 @@ class Decode:
         if sample.data is None and sample.fault is None and not sample.untried:
             sample = self._fetch.one(sample)
         data, sample.data = sample.data, None
-        if data is not None:
+        further, sample.further = sample.further, ()
+        if data is not None and sample.fault is None and not sample.untried:
             with _told_by(sample), self._tally.timed("decode"):
-                picture = self._coloured(decode(data, self._settings.job.max_pixels))
-                sample.picture = self._settings.job.encoder.fitted(picture)
+                max_pixels = self._settings.job.max_pixels
+                picture = self._settings.job.encoder.fitted(self._coloured(self._operator.decode(data, max_pixels)))
+                sample.picture = accompanied(picture, further, max_pixels) if further else picture
                 sample.source_size = (picture.width, picture.height)
         return sample
 

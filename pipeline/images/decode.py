@@ -38,11 +38,26 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         InputError: `empty`, `not-an-image`, `unsupported`, `too-large` (from the header, before any pixels),
             `truncated`, `corrupt`. Nothing else is raised, whatever the bytes.
     """
+    return _safely(_picture, data, max_pixels)
+
+
+def decode_labels(data: bytes, max_pixels: int) -> Picture:
+    """A label map's bytes as a Picture whose pixels are the numbers of classes, uint8 [H, W, 1].
+
+    Those are the values of a grey image and the entries of a palette's, whatever colours it shows them in.
+
+    Raises:
+        InputError: as `decode`, and `not-labels` for an image in colours, or of numbers beyond 255.
+    """
+    return _safely(_labels, data, max_pixels)
+
+
+def _safely(read: Callable[[bytes, int], Picture], data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise InputError("empty", "the file has no bytes")
     try:
         refuse_unread(data)
-        return _picture(data, max_pixels)
+        return read(data, max_pixels)
     except InputError:
         raise
     except UnidentifiedImageError as fault:
@@ -107,6 +122,19 @@ def _picture(data: bytes, max_pixels: int) -> Picture:
         xmp=carried_xmp(decoded.xmp),
         notes=tuple(note for note in decoded.notes if note),
     )
+
+
+def _labels(data: bytes, max_pixels: int) -> Picture:
+    check_header(data, max_pixels)
+    with Image.open(io.BytesIO(data), formats=_available()) as image:
+        check_size(image.width, image.height, max_pixels)
+        if image.mode not in ("1", "L", "P", "I", "I;16"):
+            raise InputError("not-labels", f"an image in colours ({image.mode}); a label map has one number a pixel")
+        numbers = np.asarray(image).astype(np.int64)
+        turn: Callable[[np.ndarray], np.ndarray] = _TURNS.get(_orientation(_exif_of(image, None), None), np.asarray)
+    if (odd := numbers[(numbers < 0) | (numbers > 255)]).size:
+        raise InputError("not-labels", f"the number {odd[0]:,} is in it; classes from 0 to 255 are read")
+    return Picture(pixels=np.ascontiguousarray(turn(numbers.astype(np.uint8)))[..., None])
 
 
 def _by_samples(found: TiffFile, data: bytes, max_pixels: int) -> _Decoded:

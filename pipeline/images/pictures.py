@@ -22,6 +22,9 @@ class Picture:
     """An XMP packet, as it was."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know: `first of 12 frames`."""
+    further: tuple["Picture | np.ndarray", ...] = ()
+    """What else a network takes with it, in the order of its inputs: pictures of the same size, and numbers, float32
+    [N]."""
 
     @property
     def height(self) -> int:
@@ -32,7 +35,9 @@ class Picture:
         return self.pixels.shape[1]
 
     def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None, note: str = "") -> "Picture":
-        return replace(self, pixels=pixels, alpha=alpha, notes=(*self.notes, note) if note else self.notes)
+        """Other pixels under the same profile and metadata; what went into a network with these is no part of it."""
+        notes = (*self.notes, note) if note else self.notes
+        return replace(self, pixels=pixels, alpha=alpha, notes=notes, further=())
 
 
 def as_rgb8(pixels: np.ndarray) -> np.ndarray:

@@ -46,6 +46,8 @@ class Input:
     """Digest of the bytes, where a previous output's index gives one."""
     alias: str = ""
     """Another name, where its key was changed: the source's, if keys hide it; the output's, if it was brought back."""
+    further: str = ""
+    """What else a network takes with it, as `further_inputs.packed` writes it; empty where that is nothing."""
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 

@@ -35,10 +35,11 @@ def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator
             elif row["shard"] is None:
                 over.add(NO_IMAGE)
             else:
-                yield _input(fs, output, root, row, shards)
+                yield image(fs, output, root, row, shards)
 
 
-def _input(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
+def image(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
+    """The image that a row of an output's index (`COLUMNS`) tells of; `shards` are the sizes of what lies there."""
     shard, offset, length = row["shard"], row["offset"] or 0, row["length"] or 0
     problem = _problem(shard, offset, length, shards)
     path = storage.join(output, SHARDS, "" if problem else shard)

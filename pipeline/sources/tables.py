@@ -9,7 +9,7 @@ import io
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -56,17 +56,27 @@ def named(fs: FileSystem, file: File, *, root: str, schemes: Iterable[str] = ())
         StorageError: not a readable table, or no column of URIs.
     """
     url = storage.uri(fs, file.path)
-    reader = _Reader(fs, file.path.rpartition("/")[0], root, {storage.PLAIN.get(s, s) for s in schemes})
-    for number, row in enumerate(_rows(fs, file, url)):
+    reader = RowReader(fs, file, root, schemes)
+    for number, row in enumerate(rows(fs, file, url, _COLUMNS, _check)):
         yield reader.input(row, number)
 
 
-def _rows(fs: FileSystem, file: File, url: str) -> Iterator[Mapping[str, Any]]:
+def rows(
+    fs: FileSystem, file: File, url: str, columns: Collection[str], check: Callable[[Sequence[str], str], None]
+) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table, one after the other; of a Parquet file those of the columns that it has.
+
+    Args:
+        check: is given the names of the columns and the URL, and raises where they don't do.
+
+    Raises:
+        StorageError: it can't be read.
+    """
     if file.path.lower().endswith(".parquet"):
         with storage.open_read(fs, file.path) as opened:
             table = opened_table(opened, file.size, url)
-            wanted = [n for n in table.schema_arrow.names if n in _COLUMNS]
-            _check(wanted, url)
+            wanted = [n for n in table.schema_arrow.names if n in columns]
+            check(wanted, url)
             for batch in batches(opened, file.size, table, wanted, url):
                 yield from _listed(batch, url)
         return
@@ -74,7 +84,7 @@ def _rows(fs: FileSystem, file: File, url: str) -> Iterator[Mapping[str, Any]]:
         lines = _Lines(text)
         try:
             reader = csv.DictReader(lines)
-            _check(reader.fieldnames or (), url)
+            check(reader.fieldnames or (), url)
             for row in reader:
                 lines.begin()
                 yield row
@@ -117,7 +127,7 @@ class _Lines:
 _COLUMNS = {*URI_NAMES, "bucket", "key", "size", *ETAG_NAMES, *CHANGED_NAMES}
 
 
-def _check(columns: Any, url: str) -> None:
+def _check(columns: Sequence[str], url: str) -> None:
     if not set(columns) & set(URI_NAMES) and not {"bucket", "key"} <= set(columns):
         names = ", ".join(str(column)[:80] for column in list(columns)[:20])
         raise StorageError(
@@ -126,16 +136,17 @@ def _check(columns: Any, url: str) -> None:
         )
 
 
-class _Reader:
-    """Reads the rows of one table, which lies in a folder of a file system."""
+class RowReader:
+    """Reads the rows of one table, which may name what lies beside it, or on storage that is allowed."""
 
-    def __init__(self, fs: FileSystem, folder: str, root: str, schemes: set[str]) -> None:
-        self._fs, self._folder, self._root = fs, folder, root
+    def __init__(self, fs: FileSystem, file: File, root: str, schemes: Iterable[str]) -> None:
+        self._fs, self._folder, self._root = fs, file.path.rpartition("/")[0], root
         self._own = "file" if storage.is_local(fs) else storage.PLAIN.get(root.split("://", 1)[0], "")
         self._own = "" if "::" in root else self._own
-        self._schemes = {self._own, *schemes} - {""}
+        self._schemes = {self._own, *(storage.PLAIN.get(scheme, scheme) for scheme in schemes)} - {""}
 
     def input(self, row: Mapping[str, Any], number: int) -> Input:
+        """The image that a row names."""
         given = _first(row, URI_NAMES)
         if given:
             key = _text(row.get("key")) or given.partition("://")[2] or given.lstrip("/")

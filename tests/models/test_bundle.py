@@ -129,6 +129,10 @@ def test_every_input_is_stated_and_bundles_of_before_state_one(folder):
     assert described == read(folder)[0]
 
 
+def test_one_image_is_stated_in_one_way():
+    assert Descriptor(task="translate", inputs=(PLAIN,)) == Descriptor(task="translate")
+
+
 def test_named_inputs_come_back_and_change_the_digest(folder):
     plain = read(folder)[0]
     two = dataclasses.replace(plain, descriptor=dataclasses.replace(plain.descriptor, inputs=(PLAIN, POSE)))

@@ -22,6 +22,7 @@ from tests.models.test_foreign import packed
 ARGUMENTS = {"scale": 2, "channels": 4, "blocks": 1}
 MUTATIONS = int(os.environ.get("RECAST_TEST_MUTATIONS", "300"))
 LIMIT_BYTES = 64 << 20
+POSE = {"name": "pose", "kind": "image", "channels": 3, "value_range": [0.0, 1.0]}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,10 @@ def test_what_a_small_description_declares_takes_no_memory_and_no_time(files, ne
 @pytest.mark.parametrize("change", [
     {"scale": 10**9}, {"size_multiple": 0}, {"min_size_px": 10**12}, {"halo_px": -1}, {"in_channels": 9},
     {"value_range": [0, float("inf")]}, {"value_range": [float("nan"), 1]}, {"value_range": 5}, {"scale": "2"},
+    {"inputs": 5}, {"inputs": [5]}, {"inputs": [{}]}, {"inputs": [POSE, POSE]}, {"inputs": [POSE | {"path": "/"}]},
+    {"inputs": [POSE | {"channels": 10**9}]}, {"inputs": [POSE | {"channels": "3"}]}, {"inputs": {"pose": POSE}},
+    {"inputs": [POSE | {"kind": "labels", "channels": 1000}]}, {"inputs": [POSE | {"value_range": [0]}]},
+    {"inputs": [POSE | {"name": "a/b"}]}, {"inputs": [POSE | {"kind": ["image"]}]},
 ])  # fmt: skip
 def test_a_descriptor_out_of_its_ranges_is_refused(files, change):
     described, weights = files

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from recast.models.bundle import Bundle, write
-from recast.models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.networks import NETWORKS
 from tests.models.test_recipes import built
 
@@ -36,4 +36,21 @@ def begun(recipe: str, folder: Path, **overrides) -> str:
     exported, network = made.exported, made.networks[made.exported.name]
     facts = {"network": exported.network, "arguments": exported.arguments, "descriptor": exported.descriptor}
     write(Bundle(name="begun", recipe=recipe, **facts), network, folder)
+    return str(folder)
+
+
+HALO_PX = 19
+"""The receptive field's radius of what `posed` makes."""
+
+
+def posed(folder: Path, *further: NetworkInput, first: NetworkInput | None = None, channels: int = 4) -> str:
+    """A tiny translator of an image (or `first`) and what else, all of it the channels of its one tensor. Returns its
+    folder.
+    """
+    torch.manual_seed(0)
+    arguments = {"in_channels": channels, "channels": 4, "growth": 2, "blocks": 1, "ups": 0}
+    inputs = (first or NetworkInput(name="image", kind="image"), *further)
+    descriptor = Descriptor(task="translate", inputs=inputs, halo_px=HALO_PX)
+    described = {"name": "posed", "recipe": "none", "network": "rrdb", "arguments": arguments}
+    write(Bundle(**described, descriptor=descriptor), NETWORKS["rrdb"](**arguments), folder)
     return str(folder)

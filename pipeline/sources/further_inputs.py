@@ -1,0 +1,141 @@
+"""What a network takes besides the image: further images, label maps and numbers, joined to a listing by key."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from recast.models.descriptor import InputKind, NetworkInput
+from recast.pipeline.input_errors import InputError
+from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.inputs import Input
+
+JOINED_AT_ONCE = 8192
+"""Inputs joined at once."""
+NO_INPUT = "no-input"
+"""The kind of the row of an input that lacks a further one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherInput:
+    """One of them, for one image."""
+
+    name: str
+    """The network's name for it."""
+    kind: InputKind
+    place: Input | None = None
+    """Where an image or a label map lies."""
+    numbers: tuple[float, ...] = ()
+    """The numbers of a code; x and y in pixels of each point."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a place has for a key."""
+
+    fingerprint: str = ""
+    """Identifies the content, as an input's does."""
+    given: FurtherInput | None = None
+    problem: str = ""
+    """Why there is none, as `kind: sentence`."""
+
+
+class Provider(Protocol):
+    """Where one further input of all images comes from."""
+
+    def of(self, keys: Sequence[str]) -> list[Found]: ...
+
+
+class FurtherInputs:
+    """Joins what a network takes besides the image to the inputs of a listing.
+
+    An input's fingerprint then covers all of them. One that lacks any is an input with a problem, which becomes a row.
+    """
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        """`providers`: by the inputs' names, in the order in which the network takes them."""
+        self._providers = providers
+
+    def __call__(self, items: Iterable[Input]) -> Iterator[Input]:
+        left = iter(items)
+        while several := list(islice(left, JOINED_AT_ONCE)):
+            keys = [item.key for item in several]
+            found = zip(*(provider.of(keys) for provider in self._providers.values()), strict=True)
+            yield from (self._joined(item, each) for item, each in zip(several, found, strict=True))
+
+    def _joined(self, item: Input, found: Sequence[Found]) -> Input:
+        covered = "\n".join(each.fingerprint or each.problem for each in found)
+        problem = item.problem or next((each.problem for each in found if each.problem), "")
+        return dataclasses.replace(
+            item,
+            fingerprint=f"{item.fingerprint}+inputs:{hashlib.sha256(covered.encode()).hexdigest()[:32]}",
+            further="" if problem else packed([each.given for each in found if each.given]),
+            problem=problem,
+        )
+
+
+def wanted(each: NetworkInput) -> str:
+    """An input of a network, for people: `pose (image)`."""
+    return f"{each.name} ({each.kind})"
+
+
+def packed(inputs: Iterable[FurtherInput]) -> str:
+    """As text in ASCII, which travels in an `Input`."""
+    return json.dumps([_stated(each) | {"place": each.place and _stated_place(each.place)} for each in inputs])
+
+
+def unpacked(text: str) -> list[FurtherInput]:
+    """What `packed` wrote."""
+    return [
+        FurtherInput(**{**each, "place": each["place"] and _place(each["place"]), "numbers": tuple(each["numbers"])})
+        for each in (json.loads(text) if text else ())
+    ]
+
+
+def _stated(each: FurtherInput) -> dict[str, Any]:
+    return {"name": each.name, "kind": each.kind, "numbers": each.numbers}
+
+
+def _stated_place(place: Input) -> dict[str, Any]:
+    """What is not as it usually is, so that a plan of many inputs stays small."""
+    said = {f.name: getattr(place, f.name) for f in dataclasses.fields(Input)}
+    usual = {f.name: f.default for f in dataclasses.fields(Input)}
+    container = place.container.decode("utf-8", "surrogateescape")
+    return {name: value for name, value in said.items() if value != usual[name]} | {"container": container}
+
+
+def _place(said: Mapping[str, Any]) -> Input:
+    return Input(**{**said, "container": said["container"].encode("utf-8", "surrogateescape")})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A further input with its bytes, which an image or a label map has."""
+
+    given: FurtherInput
+    data: bytes = b""
+
+
+def fetched(text: str, max_bytes: int) -> tuple[Fetched, ...]:
+    """The further inputs that a text tells of (`packed`), read. Raises as `read` does, naming the input."""
+    return tuple(_fetched(each, max_bytes) for each in unpacked(text))
+
+
+def _fetched(each: FurtherInput, max_bytes: int) -> Fetched:
+    if each.place is None:
+        return Fetched(each)
+    with about(each):
+        return Fetched(each, read(each.place, max_bytes))
+
+
+@contextlib.contextmanager
+def about(each: FurtherInput) -> Iterator[None]:
+    """Names a further input in what is wrong with it."""
+    try:
+        yield
+    except InputError as fault:
+        raise InputError(fault.kind, f"{each.name}: {fault.sentence}") from fault
