@@ -145,18 +145,6 @@ class TranslateOptions(BulkOptions):
     """NAME=OUTPUT or NAME=TABLE: where an input that the bundle takes besides SOURCE comes from, by the images' keys;
     may be given several times."""
 
-    def named_inputs(self) -> dict[str, str]:
-        """The places of further inputs by their names, absolute."""
-        named: dict[str, str] = {}
-        for text in self.inputs:
-            name, equals, url = (part.strip() for part in text.partition("="))
-            if not (name and equals and url):
-                raise SpecError(f"--input {text}: it must be NAME=OUTPUT or NAME=TABLE")
-            if name in named:
-                raise SpecError(f"--input {name} is given twice; give it once")
-            named[name] = place(url)
-        return named
-
 
 class UpscaleOptions(BulkOptions):
     """Options of `recast upscale`."""
@@ -220,6 +208,8 @@ class TrainOptions(Spec):
     """Processes that train together: so many, or from:to as the cluster has room (2:8)."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
     """Override one setting of the recipe: key=value; may be given several times."""
+    inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
+    """A=OUTPUT or A=TABLE: for pairs, where the A sides of the images in --data come from, by key."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
     """Look at data, output and all that the recipe needs, and print the resolved spec; train nothing."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
@@ -235,6 +225,19 @@ def bundle_place(url: str) -> str:
     """Where a bundle lies: `place`, or for the name of a bundle that comes with Recast, the folder of that."""
     here = Path(os.environ.get(FOLDER, "")) / url
     return str(shipped(url)) if url in SHIPPED and not here.exists() else place(url)
+
+
+def named_places(inputs: Sequence[str]) -> dict[str, str]:
+    """The places of --input NAME=OUTPUT|TABLE by their names, absolute."""
+    named: dict[str, str] = {}
+    for text in inputs:
+        name, equals, url = (part.strip() for part in text.partition("="))
+        if not (name and equals and url):
+            raise SpecError(f"--input {text}: it must be NAME=OUTPUT or NAME=TABLE")
+        if name in named:
+            raise SpecError(f"--input {name} is given twice; give it once")
+        named[name] = place(url)
+    return named
 
 
 def _schemes(names: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from recast.jobs.exit_status import DONE
-from recast.jobs.specs import SpecError, TrainOptions, place
+from recast.jobs.specs import SpecError, TrainOptions, named_places, place
 from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
@@ -23,6 +23,7 @@ def plan(recipe: str, options: TrainOptions) -> TrainingSpec:
         dataclasses.replace(settings, **places),
         recipe=recipe,
         overrides=_overrides(options),
+        inputs=named_places(options.inputs),
         workers=most,
         least_workers=least if least != most else None,
     )

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 InputKind = Literal["image", "labels", "points", "code", "noise", "previous"]
 """What an input of a network holds: pixels; a class for each pixel; places in the image; numbers that say what is
 wanted; numbers that are drawn; the result before this one, in a sequence."""
-WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What tasks and inputs are called."""
 MOST_CHANNELS = {"image": 4, "previous": 4, "labels": 256, "points": 1 << 14, "code": 1 << 14, "noise": 1 << 14}
 """By kind: label maps are read at 8 bits."""
@@ -106,7 +106,7 @@ class Descriptor:
 
 def _check_word(what: str, word: str) -> None:
     if not isinstance(word, str) or not WORD.fullmatch(word):
-        raise ValueError(f"{what} is {word!r}; it must be a word of lower-case letters, digits, - and _")
+        raise ValueError(f"{what} is {word!r}; it must be a word of letters, digits, - and _")
 
 
 def _check_range(what: str, value_range: tuple[float, float]) -> None:

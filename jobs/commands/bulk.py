@@ -4,14 +4,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from recast.jobs.specs import TranslateOptions, UpscaleOptions
+from recast.jobs.specs import TranslateOptions, UpscaleOptions, named_places
 
 
 def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
     """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
     from recast.jobs import bulk
 
-    job = options.job("translate", source, output, options.model, inputs=options.named_inputs())
+    job = options.job("translate", source, output, options.model, inputs=named_places(options.inputs))
     return bulk.run(job, options)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from recast.models.descriptor import NetworkInput
 from recast.models.digests import short_digest
 from recast.models.faces import FACE_COLUMNS
 from recast.pipeline.images.bounds import OWN_MAX_BYTES, OWN_MAX_PIXELS
@@ -19,6 +20,7 @@ from recast.pipeline.regions.region import Region
 from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources import inventory
 from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.input_providers import provider
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.training import layouts
@@ -37,6 +39,8 @@ LEAST_ASPECT, MOST_ASPECT = 1.8, 2.2
 """Width over height of an image that shows A and B side by side."""
 LOOKED_AT = 16
 """Files whose size is looked at before anything starts; the workers look at all."""
+A_SIDE = NetworkInput(name="A", kind="image")
+"""The side of a pair that a training may be given from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,35 @@ def listed(
     if images_per_example == 2 and (single := [e for e in layout.examples if len(e.inputs) == 1]):
         said[-1] += _looked_at(single)
     return Listing(examples=layout.examples, said=(*said, *strays.said()))
+
+
+def paired_with(url: str, place: str, *, output: str = "") -> Listing:
+    """Pairs whose A sides are the images that an output or a table (`place`) has of the keys of those at a URL.
+
+    Those are the B sides: all images there, or where it has folders of pairs, those in `B`; their keys are with the
+    folder or without. Images that lack an A side are left out.
+
+    Raises:
+        StorageError, InputsError: no such place, or one that can't give images.
+        TrainingError: there are no images, or no A side for any.
+    """
+    inputs, strays = _images(url, output)
+    layout = layouts.targets(inputs, url)
+    a_side = provider(A_SIDE, place)
+    by_path = a_side.of([example.inputs[0].key for example in layout.examples])
+    by_name = a_side.of([example.key for example in layout.examples])
+    places = [(one.given or other.given) for one, other in zip(by_path, by_name, strict=True)]
+    examples = [
+        dataclasses.replace(example, inputs=(given.place, *example.inputs))
+        for example, given in zip(layout.examples, places, strict=True)
+        if given is not None and given.place is not None
+    ]
+    if not examples:
+        raise TrainingError(f"{place} has no image of the key of any image at {url}, {layout.examples[0].key} first")
+    said = f"{plural(len(examples), 'pair')}: A from {place}, B from {url}"
+    if missing := len(layout.examples) - len(examples):
+        said += f"; {plural(missing, 'image')} without an A side left out"
+    return Listing(examples=examples, said=(*layout.said, said, *strays.said()))
 
 
 def _images(url: str, output: str) -> tuple[list[Input], Strays]:

@@ -86,6 +86,20 @@ def laid_out(inputs: Sequence[Input], url: str, recipe_images: int, *, paired: b
     return Layout(examples=examples, said=(*said, *_said_of(sides, len(examples), paired=paired)))
 
 
+def targets(inputs: Sequence[Input], url: str) -> Layout:
+    """The B sides of pairs whose A sides come from elsewhere: what lies in the folder of that name, or every image.
+
+    Raises:
+        TrainingError: it isn't clear which folder is meant.
+    """
+    inputs, said = _train_alone(inputs)
+    sides = _sides(inputs, url)
+    if sides is None:
+        return Layout(examples=_single(inputs), said=said)
+    examples = [Example(key=name, inputs=(item,)) for name, items in sides.names[1].items() for item in items]
+    return Layout(examples=examples, said=(*said, *_left_for_tests(sides.held_out)))
+
+
 def classes(examples: Sequence[Example]) -> tuple[str, ...]:
     """The names of the examples' classes, in the order of their labels."""
     return tuple(sorted({example.label for example in examples}))

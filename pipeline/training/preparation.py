@@ -11,7 +11,7 @@ from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.training import example_files
 from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.example_files import Listing
+from recast.pipeline.training.example_files import A_SIDE, Listing
 from recast.pipeline.training.layouts import classes
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
@@ -75,6 +75,8 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
 def _refuse_useless(plan: TrainingSpec) -> None:
     """Raises SettingError for what the recipe has no use for, and for annotations that are missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
+    if plan.inputs and recipe.regions:
+        _refuse_inputs(plan, 1)
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
             raise SettingError(f"{plan.recipe} has no use for --{name.replace('_', '-')}")
@@ -94,6 +96,9 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
     recipe = recipes.RECIPES[plan.recipe].recipe
     if not recipe.regions:
         images = recipe.images_in(config)
+        if plan.inputs:
+            _refuse_inputs(plan, images if recipe.paired else 1)
+            return example_files.paired_with(plan.data, plan.inputs[A_SIDE.name], output=plan.output), None
         listing = example_files.listed(
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
@@ -101,6 +106,14 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
     table, each = RegionTable(plan.annotations or ""), recipe.regions == "each"
     listing = example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
+
+
+def _refuse_inputs(plan: TrainingSpec, images: int) -> None:
+    """Raises SettingError for inputs that no pair of the recipe has."""
+    odd = sorted(plan.inputs.keys() - {A_SIDE.name}) if images == 2 else sorted(plan.inputs)
+    if odd:
+        takes = f"; it takes {A_SIDE.name}, one side of its pairs" if images == 2 else ""
+        raise SettingError(f"{plan.recipe} has no use for --input {odd[0]}{takes}")
 
 
 def _built(plan: TrainingSpec, config: RecipeConfig, assets: TrainingAssets) -> Recipe:

@@ -94,6 +94,8 @@ class TrainingSpec(TrainingSettings):
     """A name in `recast.models.recipes.RECIPES`."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the recipe's config that differ from the preset; text is read as the field's type."""
+    inputs: Mapping[str, Place] = field(default_factory=dict)
+    """`A`: the output or table that has the A sides of the pairs, by the keys of the images in `data`."""
     workers: Count = 1
     """Processes that share each batch; with `least_workers`, as many of them as the cluster has room for."""
     least_workers: Count | None = None

@@ -29,8 +29,13 @@ def placed(plan: TrainingSpec) -> TrainingSpec:
     named: dict[str, Any] = {"preset": plan.preset or next(iter(recipes.RECIPES[plan.recipe].presets))}
     for name in PLACES:
         url = getattr(plan, name)
-        named[name] = storage.filesystem(url)[1] if url and "://" not in url else url
+        named[name] = _absolute(url) if url else url
+    named["inputs"] = {name: _absolute(url) for name, url in plan.inputs.items()}
     return dataclasses.replace(plan, **named)
+
+
+def _absolute(url: str) -> str:
+    return url if "://" in url else storage.filesystem(url)[1]
 
 
 def resolved(plan: TrainingSpec) -> RecipeConfig:

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from recast.models.recipes.ranges import SettingError
 from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.training import example_files, layouts
 from recast.pipeline.training.assets import fetched
 from recast.pipeline.training.examples import ExampleCache
+from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
@@ -293,3 +295,36 @@ def test_classes_are_those_of_train(tmp_path):
     found = listed(tmp_path, 1, labelled=True)
     assert layouts.classes(found.examples) == ("cat", "dog")
     assert re.search("1 image of test and val left out", " ".join(found.said))
+
+
+def test_the_a_side_of_a_pair_may_come_from_elsewhere_by_key(tmp_path):
+    """The images are the B sides then, with or without folders of pairs; those that lack an A side are left out."""
+    for name in ("a.png", "sub/b.png", "c.png"):
+        put(tmp_path / "photos" / name)
+        put(tmp_path / "pairs/A" / name)
+        put(tmp_path / "pairs/B" / name)
+    for name in ("a", "b"):
+        put(tmp_path / f"poses/{name}.png")
+    table = tmp_path / "poses.csv"
+    table.write_text("key,A\na.png,poses/a.png\nsub/b.jpg,poses/b.png\n")
+    for folder in ("photos", "pairs"):
+        found = example_files.paired_with(str(tmp_path / folder), str(table))
+        assert "1 image without an A side left out" in found.said[-1]
+        shard = shard_of(found)
+        for n, name in enumerate(("a.png", "sub/b.png")):
+            b = tmp_path / ("pairs/B" if folder == "pairs" else "photos") / name
+            for side, path in zip(shard[n].images, (tmp_path / "poses" / name.rpartition("/")[2], b), strict=True):
+                assert np.array_equal(side, np.asarray(Image.open(path)))
+    table.write_text("key,A\nx.png,poses/a.png\n")
+    with pytest.raises(TrainingError, match=r"has no image of the key of any image at .*photos, a\.png first"):
+        example_files.paired_with(str(tmp_path / "photos"), str(table))
+
+
+@pytest.mark.parametrize(("recipe", "name"), [("cyclegan", "A"), ("srresnet", "A"), ("pix2pix", "pose")])
+def test_inputs_that_a_recipe_has_no_use_for_are_refused(tmp_path, recipe, name):
+    put(tmp_path / "photos/a.png")
+    plan = TrainingSpec(
+        recipe=recipe, data=str(tmp_path / "photos"), output=str(tmp_path / "out"), inputs={name: str(tmp_path)}
+    )
+    with pytest.raises(SettingError, match=f"{recipe} has no use for --input {name}"):
+        prepared(plan)
