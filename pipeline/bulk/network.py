@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from recast.models.bundle import BundleError
 from recast.models.descriptor import Descriptor
 from recast.models.joined import joined
-from recast.pipeline import bundles
+from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bulk.worker_settings import WorkerSettings
+from recast.pipeline.places import place, same
 from recast.pipeline.sources.further_inputs import FurtherInputs, Provider, wanted
 from recast.pipeline.sources.input_providers import PIXELS, provider
 
@@ -79,7 +80,10 @@ def _further(job: BulkJob, descriptor: Descriptor) -> dict[str, Provider]:
         if name not in needed:
             takes = ", ".join(map(wanted, needed.values())) or "none"
             raise BundleError(f"--input {name}: {job.model} takes no such input besides SOURCE; it takes {takes}")
+    output = place(*storage.filesystem(job.output))
     for name, each in needed.items():
+        if name in job.inputs and same(place(*storage.filesystem(job.inputs[name])), output):
+            raise BundleError(f"--input {name} is the output of this very job, {job.output}; choose another output")
         if name not in job.inputs:
             raise BundleError(
                 f"{job.model} takes the input {wanted(each)} besides SOURCE: give --input {name}=OUTPUT or "

@@ -18,6 +18,7 @@ JOINED_AT_ONCE = 8192
 """Inputs joined at once."""
 NO_INPUT = "no-input"
 """The kind of the row of an input that lacks a further one."""
+_USUAL = {field.name: field.default for field in dataclasses.fields(Input)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +103,8 @@ def _stated(each: FurtherInput) -> dict[str, Any]:
 
 def _stated_place(place: Input) -> dict[str, Any]:
     """What is not as it usually is, so that a plan of many inputs stays small."""
-    said = {f.name: getattr(place, f.name) for f in dataclasses.fields(Input)}
-    usual = {f.name: f.default for f in dataclasses.fields(Input)}
-    container = place.container.decode("utf-8", "surrogateescape")
-    return {name: value for name, value in said.items() if value != usual[name]} | {"container": container}
+    said = {name: value for name, usual in _USUAL.items() if (value := getattr(place, name)) != usual}
+    return said | {"container": place.container.decode("utf-8", "surrogateescape")}
 
 
 def _place(said: Mapping[str, Any]) -> Input:

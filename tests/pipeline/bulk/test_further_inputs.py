@@ -198,6 +198,7 @@ def test_inputs_that_do_not_fit_the_bundle_are_refused_before_work_starts(work, 
         "--input pose": "--input pose: it must be NAME=OUTPUT or NAME=TABLE",
         f"--input pose={folder}/posed --input pose=x": "--input pose is given twice",
         f"--input pose={folder}/in": "it is neither an output nor a table",
+        f"--input pose={folder}/./out": "--input pose is the output of this very job",
     }.items():
         assert cli._status([*command, *further.split()]) == 2
         assert why in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Further inputs of a network are found by key, in outputs and tables; what can't give them is refused at once."""
 
 import csv
+import datetime
 import json
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recast.models.descriptor import NetworkInput
+from recast.pipeline import storage
+from recast.pipeline.output.index import write_fragment
+from recast.pipeline.output.rows import Row
+from recast.pipeline.output.rows import table as table_of
 from recast.pipeline.sources import endings
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.further_inputs import FurtherInput, FurtherInputs, packed, unpacked
@@ -125,6 +130,36 @@ def test_what_can_not_give_an_input_is_refused_in_a_sentence(tmp_path):
         assert refused.value.exit_status == 2
     with pytest.raises(InputsError, match=r"holds string, which is no code \(code\)"):
         provider(CODE, parquet(tmp_path / "texts.parquet", key=["a"], code=["x"]))
+
+
+def output_of(folder: Path, *rows: dict) -> str:
+    """An output whose rows are results without images, but for what they say."""
+    fs, root = storage.filesystem(str(folder))
+    facts = {"source": "s", "fingerprint": "f", "status": "ok", "model": "m", "spec": "s", "run": "r"}
+    facts |= {"finished_at": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)}
+    (folder / "shards").mkdir(parents=True)
+    write_fragment(fs, root, "a" * 20 + "-0.tar", table_of([Row(**(facts | row)) for row in rows], {}))
+    return str(folder)
+
+
+def test_an_output_gives_the_points_of_its_best_region_and_no_codes(tmp_path):
+    def region(score: float, points: list[float] | None) -> dict:
+        return {"kind": "face", "box": [0, 0, 9, 9], "score": score, "points": points}
+
+    several = [region(0.5, [1, 2, 1, 3, 4, 1]), region(0.9, [5, 6, 1, 7, 8, 0]), region(1.0, None)]
+    url = output_of(tmp_path / "out", {"key": "a.jpg", "regions": several}, {"key": "b.jpg", "regions": []})
+    found, none = provider(POINTS, url).of(["a.png", "b.jpg"])
+    assert found.given.numbers == (5, 6, 7, 8)
+    assert none.problem == f"no-input: the network takes points (points), and {url} has no points for this key"
+    with pytest.raises(InputsError, match=r"is an output, which has no code \(code\); give a table with key and code"):
+        provider(CODE, url)
+
+
+def test_a_row_of_an_output_without_an_image_gives_none(tmp_path):
+    url = output_of(tmp_path / "out", {"key": "a", "status": "failed", "error": "empty: x"}, {"key": "b"})
+    failed, bare = provider(POSE, url).of(["a", "b"])
+    assert failed.problem.endswith("has a row for this key that is failed")
+    assert bare.problem.endswith("has no image for this key")
 
 
 def test_a_fingerprint_covers_all_inputs_and_one_that_lacks_any_has_a_problem(tmp_path):
