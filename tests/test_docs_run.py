@@ -19,12 +19,13 @@ import torch
 from recast.jobs import app as jobs_app
 from recast.jobs import cli
 from recast.jobs.samples.faces import write_faces
+from recast.models.descriptor import NetworkInput
 from recast.models.networks.vgg import VGG
 from recast.pipeline import storage
 from tests.jobs.schedules.test_local import CRONTAB
 from tests.models.originals import ESRGAN, Retina
 from tests.models.test_recipes import smallest
-from tests.pipeline.bulk.bundle_operation import begun
+from tests.pipeline.bulk.bundle_operation import begun, posed
 from tests.pipeline.bulk.test_road import image
 
 ROOT = Path(__file__).parent.parent
@@ -88,6 +89,11 @@ def place(tmp_path_factory) -> Path:
         ("retinaface", "retinaface"), ("recognizer", "recognizer"),
     ):  # fmt: skip
         begun(recipe, folder / "runs" / name / "bundle")
+    posed(folder / "runs/posed/bundle", NetworkInput(name="pose", kind="image", channels=1))
+    put(
+        folder / "poses.csv",
+        "".join(["key,pose\n", *(f"{n},{folder}/photos/{n}\n" for n in letters.values())]).encode(),
+    )
     for name in ("training", "runs/pix2pix"):
         shutil.copytree(folder / "runs/facades/bundle", folder / "bucket" / name / "bundle")
     saved(VGG(blocks=[[4] * 2, [4] * 2, [8] * 4, [8] * 4, [8] * 4]), folder / "vgg19.pth")
