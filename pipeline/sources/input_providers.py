@@ -28,6 +28,8 @@ UNFIT = "unfit-input"
 MOST_BYTES = 1 << 30
 """Of an image in a table, which is read to know its content."""
 ROWS_AT_ONCE = 8192
+SPARE_NUMBERS = 1 << 20
+"""How many more numbers a row group may hold than the network takes: wrong rows become rows that say so."""
 PIXELS = ("image", "labels")
 """Kinds that files hold."""
 
@@ -260,6 +262,7 @@ class _Lists(_Rows):
 
     def __init__(self, each: NetworkInput, url: str, fs: FileSystem, file: File) -> None:
         _check(each, url, fs, file, _holds_numbers)
+        _check_lengths(each, url, fs, file)
         found = tables.rows(fs, file, url, ("key", each.name), _check_names(each))
         rows = ({"key": _text(row["key"]), "numbers": _text_of(row[each.name])} for row in found)
         super().__init__(each, url, _as_table(rows, pa.schema([("key", pa.string()), ("numbers", pa.string())])))
@@ -271,6 +274,22 @@ class _Lists(_Rows):
             return self._numbers(json.loads(row["numbers"]))
         except (ValueError, RecursionError):
             return self._numbers(None)
+
+
+def _check_lengths(each: NetworkInput, url: str, fs: FileSystem, file: File) -> None:
+    """Refuse a Parquet table whose lists are far longer than the network's, before memory is taken for them."""
+    if not file.path.lower().endswith(".parquet"):
+        return
+    with storage.open_read(fs, file.path) as opened:
+        facts = parquet.opened_table(opened, file.size, url).metadata
+    for group in map(facts.row_group, range(facts.num_row_groups)):
+        most = SPARE_NUMBERS + 3 * each.channels * group.num_rows
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema.partition(".")[0] == each.name and column.num_values > most:
+                raise InputsError(
+                    f"the column {each.name} of {url} holds {column.num_values:,} numbers in {group.num_rows:,} rows; "
+                    f"{wanted(each)} takes {each.channels:,} a row"
+                )
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:

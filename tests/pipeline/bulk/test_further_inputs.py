@@ -132,6 +132,17 @@ def test_tiles_cut_all_inputs_alike(tmp_path, monkeypatch):
     assert np.abs(tiled.picture.pixels.astype(int) - whole.picture.pixels).max() <= 1
 
 
+def test_results_do_not_depend_on_the_company_in_a_batch(tmp_path):
+    """Each image goes with its own pose."""
+    described, network = bundles.fetch(posed(tmp_path / "b", POSE)).unpack()
+    operator = Generator(network, described.descriptor, device="cpu", precision="fp32", batch_size=3)
+    several = [dataclasses.replace(picture(9, 9), further=(picture(9, 9, 1, seed=n),)) for n in range(5)]
+    together = [result.picture.pixels for result in operator(several)]
+    alone = [operator([one])[0].picture.pixels for one in several]
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+    assert not np.array_equal(alone[0], alone[1])
+
+
 @pytest.fixture
 def work(tmp_path: Path):
     """Ten images, their poses in an output of their own, and the bundle that takes both."""

@@ -128,6 +128,9 @@ def test_what_can_not_give_an_input_is_refused_in_a_sentence(tmp_path):
         with pytest.raises(InputsError, match=why) as refused:
             provider(POSE, url)
         assert refused.value.exit_status == 2
+    endless = pa.array([[0.0] * (1 << 21)], pa.list_(pa.float32()))
+    with pytest.raises(InputsError, match=r"code of .* holds 2,097,152 numbers in 1 rows; code \(code\) takes 3 a row"):
+        provider(CODE, parquet(tmp_path / "endless.parquet", key=["a"], code=endless))
     with pytest.raises(InputsError, match=r"holds string, which is no code \(code\)"):
         provider(CODE, parquet(tmp_path / "texts.parquet", key=["a"], code=["x"]))
 
