@@ -11,7 +11,7 @@ wanted; numbers that are drawn; the result before this one, in a sequence."""
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What tasks and inputs are called."""
 MOST_CHANNELS = {"image": 4, "previous": 4, "labels": 256, "points": 1 << 14, "code": 1 << 14, "noise": 1 << 14}
-"""By kind: label maps are read at 8 bits."""
+"""The most that an input of a kind may have: images have four channels, label maps are read at 8 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)

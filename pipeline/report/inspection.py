@@ -32,7 +32,7 @@ MOST_BYTES = 1 << 30
 AFFORDABLE_BYTES = 400_000
 AFFORDABLE_CLOSE_BYTES = 60_000
 MOST_EDGES = 20
-"""Of a mask in pieces or with holes the longest edges are drawn."""
+"""How many edges of a mask in pieces or with holes are drawn, the longest of them."""
 FINE = 0.004
 """How far a drawn edge may be from a mask's, as a share of the longer side of its box."""
 
@@ -52,7 +52,7 @@ class Mark:
     across: float
     down: float
     outline: str = ""
-    """Of a region with a mask: the mask's edge, as an SVG path in percent of the box's sides."""
+    """The edge of its mask, as an SVG path in percent of the box's sides; empty where it has none."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from recast.pipeline.storage import FileSystem, StorageError
 UNFIT = "unfit-input"
 """The kind of the row of an input whose further input does not fit the network."""
 MOST_BYTES = 1 << 30
-"""Of an image in a table, which is read to know its content."""
+"""The size of the largest image in a table that is read to know its content."""
 ROWS_AT_ONCE = 8192
 SPARE_NUMBERS = 1 << 20
 """How many more numbers a row group may hold than the network takes: wrong rows become rows that say so."""
@@ -239,7 +239,7 @@ class _StoredImages(_Rows):
         super().__init__(each, url, _as_table(rows, schema))
 
     def _digest(self, row: int) -> str:
-        """Of an image's bytes; empty where there are none that could be read."""
+        """The digest of an image's bytes; empty where there are none that could be read."""
         try:
             return hashlib.sha256(read(self._image(row), MOST_BYTES)).hexdigest()
         except InputError:

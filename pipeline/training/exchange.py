@@ -21,8 +21,8 @@ class GradientExchange:
     """
 
     def __init__(self) -> None:
-        self._flats: dict[int, Tensor] = {}
-        """Where the gradients of a bucket lie, by its number, from their exchange to the optimizer's step."""
+        self._flats: dict[tuple[int, torch.dtype], Tensor] = {}
+        """Where the gradients of a bucket lie, by its number and type, from their exchange to the optimizer's step."""
 
     @torch.no_grad()
     def sum(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -41,9 +41,10 @@ class GradientExchange:
 
     def _flat(self, number: int, gradients: list[Tensor]) -> Tensor:
         size = sum(len(values) for values in gradients)
-        if number not in self._flats or len(self._flats[number]) < size:
-            self._flats[number] = gradients[0].new_empty(size)
-        return self._flats[number][:size]
+        place = number, gradients[0].dtype
+        if place not in self._flats or len(self._flats[place]) < size:
+            self._flats[place] = gradients[0].new_empty(size)
+        return self._flats[place][:size]
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[tuple[nn.Parameter, Tensor]]]:

@@ -12,12 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from recast.jobs import index as commands
-from recast.pipeline import storage
+from recast.pipeline import report, storage
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import index
 from recast.pipeline.output.rows import FORMAT, Row, table
 from recast.pipeline.storage import StorageError
 from tests.pipeline.output.test_compaction import Made, image
+from tests.pipeline.report.outputs import bulk
+from tests.pipeline.report.outputs import row as seen_row
+from tests.pipeline.report.test_report import Page, doubled
 
 SINCE_1 = ("scores", "frames", "duration_s", "video", "clip", "clips", "epoch")
 REGION_1 = pa.struct(
@@ -113,3 +116,18 @@ def test_a_row_may_be_ok_and_have_no_bytes(tmp_path, capsys):
     commands.extract(str(made.folder), str(tmp_path / "files"))
     assert "0 images" in capsys.readouterr().out
     assert not storage.sizes(*storage.filesystem(str(tmp_path / "files")))
+
+
+def test_results_that_are_no_images_say_what_was_seen(tmp_path):
+    face = {"kind": "face", "box": [0, 0, 4, 4], "score": 0.5}
+    seen = [
+        seen_row("faces.png", "file:///photos/faces.png", status="ok", regions=[face, face]),
+        seen_row("measured.png", "file:///photos/measured.png", status="ok", scores=[{"name": "fake", "value": 0.25}]),
+        seen_row("nobody.png", "file:///photos/nobody.png", status="ok", regions=[]),
+    ]
+    bulk(tmp_path / "out", tmp_path / "in", {"a.png": doubled(24)}, seen)
+    page = Page(report.render(str(tmp_path / "out")))
+    for said in ("face: 2.", "fake: 0.25.", "nothing was found."):
+        assert f"The result is no image; {said}" in page.text
+    assert "4 results" in page.text
+    assert "None" not in page.text

@@ -44,21 +44,6 @@ class Page(HTMLParser):
         return [value for _, name, value in self.attributes if name in names]
 
 
-def test_results_that_are_no_images_say_what_was_seen(tmp_path):
-    face = {"kind": "face", "box": [0, 0, 4, 4], "score": 0.5}
-    seen = [
-        row("faces.png", "file:///photos/faces.png", status="ok", regions=[face, face]),
-        row("measured.png", "file:///photos/measured.png", status="ok", scores=[{"name": "fake", "value": 0.25}]),
-        row("nobody.png", "file:///photos/nobody.png", status="ok", regions=[]),
-    ]
-    bulk(tmp_path / "out", tmp_path / "in", {"a.png": doubled(24)}, seen)
-    page = Page(report.render(str(tmp_path / "out")))
-    for said in ("face: 2.", "fake: 0.25.", "nothing was found."):
-        assert f"The result is no image; {said}" in page.text
-    assert "4 results" in page.text
-    assert "None" not in page.text
-
-
 def doubled(size: int, seed: int = 1) -> tuple[Image.Image, Image.Image]:
     after = facade(seed, 2 * size, plain=False)
     return after.resize((size, size), Image.Resampling.BICUBIC), after
