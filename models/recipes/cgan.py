@@ -3,12 +3,13 @@
 Mirza and Osindero 2014, "Conditional generative adversarial nets" (arXiv:1411.1784), equation 2.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recast.models.recipes.gan import GAN, PRESETS, SHOWN, GANConfig
 from recast.models.recipes.phases import Batch
-from recast.models.recipes.recipe import RecipeAssets
+from recast.models.recipes.recipe import RawExample, RecipeAssets
 
 __all__ = ["CGAN", "PRESETS"]
 
@@ -21,6 +22,10 @@ class CGAN(GAN):
     def __init__(self, config: GANConfig, assets: RecipeAssets) -> None:
         super().__init__(config, assets)
         self.classes = len(assets.classes)
+
+    def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
+        """x: the GAN's; label: int64 [], the class y."""
+        return {**super().example(raw, rng, augment=augment), "label": torch.tensor(raw.label)}
 
     def conditions(self, batch: Batch) -> tuple[Tensor, ...]:
         """The classes y, int64 [N]."""

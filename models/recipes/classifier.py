@@ -62,10 +62,11 @@ class Classifier(Recipe):
         self.exported = Exported(name="C", network="vgg", arguments=arguments, descriptor=descriptor)
 
     def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
-        """x: [3, size, size], a random square of an image in changed colours."""
+        """x: [3, size, size], a random square of an image in changed colours; label: int64 [], the class y."""
         (image,), c = raw.images, self.config
         x = square(image, rng, size_px=c.size_px, mirror=True, augment=augment, least_area=c.least_area)
-        return {"x": recoloured(x, rng, c.colour_jitter) if augment else x}
+        x = recoloured(x, rng, c.colour_jitter) if augment else x
+        return {"x": x, "label": torch.tensor(raw.label)}
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="C", loss=self.c_loss)]

@@ -62,6 +62,8 @@ class RawExample(NamedTuple):
     """uint8 [H, W, 3] each, as many as `Recipe.images_in` says."""
     regions: np.ndarray | None = None
     """What annotations say of its first image: boxes and five points, float32 [N, FACE_COLUMNS]; None without any."""
+    label: int | None = None
+    """The number of its class, its place in `RecipeAssets.classes`; None where examples belong to none."""
 
 
 class Preview(NamedTuple):
@@ -94,7 +96,7 @@ class Recipe(ABC):
     paired: ClassVar[bool] = True
     """Whether the images of an example belong together; if not, they are put together anew each time."""
     labelled: ClassVar[bool] = False
-    """Whether examples belong to classes; batches then have `label`, int64 [N], too."""
+    """Whether examples belong to classes, which `RawExample.label` then numbers."""
     regions: ClassVar[Literal["", "each", "all"]] = ""
     """Whether annotations belong to the images: `each` region is an example, its image cut to what is around it, or
     each image with `all` of its regions."""

@@ -86,7 +86,8 @@ class Recognizer(Recipe):
         self.exported = Exported(name="R", network="face_embedder", arguments=arguments, descriptor=descriptor)
 
     def example(self, raw: RawExample, rng: np.random.Generator, *, augment: bool = True) -> dict[str, Tensor]:
-        """x: [3, size, size], the square around a face, a little moved, perhaps mirrored, in changed colours."""
+        """x: [3, size, size], the square around a face, a little moved, perhaps mirrored, in changed colours; label:
+        int64 [], whose face it is."""
         assert raw.regions is not None
         (image,), c, box = raw.images, self.config, raw.regions[0, :4].astype(float)
         if augment:
@@ -96,7 +97,8 @@ class Recognizer(Recipe):
         if augment and rng.random() < 0.5:
             square = square[:, ::-1]
         x = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))
-        return {"x": recoloured(x, rng, c.colour_jitter) if augment else x}
+        x = recoloured(x, rng, c.colour_jitter) if augment else x
+        return {"x": x, "label": torch.tensor(raw.label)}
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="R", loss=self.r_loss)]

@@ -40,11 +40,18 @@ class _Place(NamedTuple):
 class ExampleCache:
     """One worker's examples, decoded: in memory as far as it goes, the others in a scratch file on the local disk."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]], cache_bytes: int, *, with_regions: bool = False) -> None:
-        """`with_regions`: images have annotations, float32 [N, FACE_COLUMNS]."""
+    def __init__(
+        self,
+        rows: Iterable[dict[str, Any]],
+        cache_bytes: int,
+        *,
+        with_regions: bool = False,
+        with_labels: bool = False,
+    ) -> None:
+        """`with_regions`: images have annotations, float32 [N, FACE_COLUMNS]; `with_labels`: examples have classes."""
         self._regions: list[np.ndarray] | None = [] if with_regions else None
+        self._labels: list[int] | None = [] if with_labels else None
         self.keys: list[str] = []
-        self.labels: list[int] = []
         self.unreadable: list[str] = []
         self.unfit: list[str] = []
         """Images that should show two side by side and don't."""
@@ -61,7 +68,8 @@ class ExampleCache:
             self.unfit += [row["unfit"]] if row["unfit"] else []
             self.notes.update(row["notes"])
             self.keys.append(row["key"])
-            self.labels.append(int(row["label"]))
+            if self._labels is not None:
+                self._labels.append(int(row["label"]))
             if self._regions is not None:
                 self._regions.append(np.frombuffer(row["regions"], np.float32).reshape(-1, FACE_COLUMNS))
             shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
@@ -78,7 +86,11 @@ class ExampleCache:
         return len(self._kept)
 
     def __getitem__(self, index: int) -> RawExample:
-        return RawExample(self._images(index), None if self._regions is None else self._regions[index])
+        return RawExample(
+            images=self._images(index),
+            regions=None if self._regions is None else self._regions[index],
+            label=None if self._labels is None else self._labels[index],
+        )
 
     def _images(self, index: int) -> Images:
         kept = self._kept[index]
@@ -109,10 +121,9 @@ class ExampleCache:
         if augment and not recipe.paired:
             raw = raw._replace(images=(raw.images[0], self._images(int(rng.integers(len(self))))[1]))
         try:
-            made = recipe.example(raw, rng, augment=augment)
+            return recipe.example(raw, rng, augment=augment)
         except ValueError as fault:
             raise TrainingError(f"can't train on {self.keys[index]}: {fault}") from fault
-        return made | {"label": torch.tensor(self.labels[index])} if recipe.labelled else made
 
 
 def _unpacked(pixels: bytes, shapes: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:

@@ -135,7 +135,12 @@ class Worker:
         shard, problem = None, ""
         try:
             rows = ray.train.get_dataset_shard("examples").iter_rows()
-            shard = ExampleCache(rows, self.plan.cache_bytes, with_regions=bool(self.recipe.regions))
+            shard = ExampleCache(
+                rows,
+                self.plan.cache_bytes,
+                with_regions=bool(self.recipe.regions),
+                with_labels=self.recipe.labelled,
+            )
             shard.try_out(self.recipe)
         except TrainingError as fault:
             problem = str(fault)

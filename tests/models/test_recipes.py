@@ -77,9 +77,8 @@ def photograph(height=120, width=140, seed=0):
 
 
 def batch_of(recipe, images, size, seed=0):
-    examples = [recipe.example(RawExample(images), np.random.default_rng([seed, n])) for n in range(size)]
-    batch = {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
-    return batch | {"label": torch.arange(size) % 3} if recipe.labelled else batch
+    examples = [recipe.example(RawExample(images, label=n % 3), np.random.default_rng([seed, n])) for n in range(size)]
+    return {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
 
 
 def trained(recipe, batch, steps):
@@ -119,10 +118,11 @@ def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
-    raw = RawExample(images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32))
+    raw = RawExample(images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32), label=2)
     one, same, other = (recipe.example(raw, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[k].nan_to_num(), same[k].nan_to_num()) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one if k != "faces")
+    assert one.get("label") == (2 if recipe.labelled else None)
 
 
 @pytest.mark.parametrize(("layers", "patch_px"), [(0, 1), (1, 16), (3, 70), (5, 286)])

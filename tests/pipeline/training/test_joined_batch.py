@@ -63,9 +63,8 @@ def batch_of(recipe, seed):
         images = (photograph(seed=n), photograph(seed=n + 9))[: recipe.images_in(recipe.config)]
         face = np.array([[30, 30, 80, 90 - 3 * n, *np.linspace(40, 80, 10)]], np.float32)
         regions = face[: 0 if n == 1 and recipe.regions == "all" else 1]
-        examples.append(recipe.example(RawExample(images, regions), np.random.default_rng([seed, n])))
-    batch = {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
-    return batch | {"label": torch.arange(recipe.config.batch_size) % 3} if recipe.labelled else batch
+        examples.append(recipe.example(RawExample(images, regions, n % 3), np.random.default_rng([seed, n])))
+    return {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
 
 
 def trained(case, rank, world, **switches):

@@ -121,6 +121,10 @@ def test_classes_are_folders(tmp_path):
     found = example_files.listed(str(tmp_path), 1, labelled=True).examples
     assert example_files.classes(found) == ("cat", "dog")
     assert [(e.key, e.label) for e in found] == [("cat/1.png", "cat"), ("cat/2.png", "cat"), ("dog/1.png", "dog")]
+    read = [example_files.read_row(row, 1) for row in example_files.rows(found)]
+    labelled = ExampleCache(read, 1 << 24, with_labels=True)
+    assert [labelled[n].label for n in range(3)] == [0, 0, 1]
+    assert ExampleCache(read, 1 << 24)[0].label is None
     write_images(tmp_path, ["stray.png"])
     with pytest.raises(TrainingError, match=r"stray\.png is in no folder of .*; training with classes"):
         example_files.listed(str(tmp_path), 1, labelled=True)
@@ -155,7 +159,7 @@ def test_an_epoch_shows_every_example_once(tmp_path):
     """Examples are shuffled, not drawn with replacement."""
 
     class Numbered:
-        paired, labelled = True, False
+        paired = True
 
         def example(self, raw, rng, *, augment):
             return {"mean": torch.tensor(float(raw.images[0].mean()))}
@@ -304,12 +308,12 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
         ]  # fmt: skip
         return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_regions=True)
 
-    (whole,), faces = read(every, False)[0]
+    (whole,), faces, _label = read(every, False)[0]
     assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))
     assert faces[0].tolist() == [60, 50, 80, 75, *points]
     assert np.isnan(faces[1, 4:]).all()
     assert read(every, False)[1].regions.shape == (0, 14)
-    (part,), face = read(each, True)[0]
+    (part,), face, _label = read(each, True)[0]
     left, top, right, bottom = face[0, :4].astype(int)
     assert part.shape[0] < 150
     assert np.array_equal(part[top:bottom, left:right], whole[50:75, 60:80])
