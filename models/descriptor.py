@@ -29,6 +29,16 @@ class NetworkInput:
     value_range: tuple[float, float] = (0.0, 1.0)
     """For an image the values that uint8 0 and 255 become; else the least and the greatest value."""
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it is as large as the image: planes [N, C, H, W] for the network, where others are rows [N, L]."""
+        return self.kind in ("image", "labels", "previous")
+
+    @property
+    def numbers(self) -> int:
+        """The length of a row: x and y of each point, or the channels of a code or of noise."""
+        return 2 * self.channels if self.kind == "points" else self.channels
+
     def __post_init__(self) -> None:
         _check_word("an input's name", self.name)
         if self.kind not in get_args(InputKind):
@@ -76,6 +86,11 @@ class Descriptor:
     def takes(self) -> tuple[NetworkInput, ...]:
         """Every input. The first is what SOURCE of a bulk job gives."""
         return self.inputs or (self._plain,)
+
+    @property
+    def picture(self) -> int | None:
+        """The place of the first image or label map among all inputs, whose size the others have; None without any."""
+        return next((n for n, each in enumerate(self.takes) if each.has_pixels), None)
 
     @property
     def _plain(self) -> NetworkInput:

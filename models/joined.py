@@ -17,8 +17,13 @@ class Joined(nn.Module):
         self.network = network
 
     def forward(self, *given: Tensor) -> Tensor:
-        """Images [N, C, H, W] and vectors [N, L] -> the network's result for [N, all C and L, H, W]."""
-        height, width = given[0].shape[-2:]
+        """Images [N, C, H, W] and vectors [N, L] -> the network's result for [N, all C and L, H, W]; vectors alone stay
+        one vector, [N, all L]."""
+        images = [each for each in given if each.dim() == 4]
+        if not images:
+            alone: Tensor = self.network(torch.cat(given, dim=1))
+            return alone
+        height, width = images[0].shape[-2:]
         planes = [each if each.dim() == 4 else each[..., None, None].expand(-1, -1, height, width) for each in given]
         result: Tensor = self.network(torch.cat(planes, dim=1))
         return result
