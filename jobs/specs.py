@@ -134,19 +134,24 @@ class BulkOptions(Spec):
         )
 
 
-class TranslateOptions(BulkOptions):
+class GeneratorOptions(BulkOptions):
+    """Options of jobs that run a bundle's generator."""
+
+    inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
+    """NAME=OUTPUT or NAME=TABLE: where an input that the bundle takes besides SOURCE comes from, by the images' keys;
+    may be given several times."""
+
+
+class TranslateOptions(GeneratorOptions):
     """Options of `recast translate`."""
 
     settings: Annotated[GeneratorSettings, OPTIONS] = GeneratorSettings()
     """How the job goes about its work."""
     model: str
     """The bundle: a folder with bundle.json and weights, local or any fsspec URL."""
-    inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
-    """NAME=OUTPUT or NAME=TABLE: where an input that the bundle takes besides SOURCE comes from, by the images' keys;
-    may be given several times."""
 
 
-class UpscaleOptions(BulkOptions):
+class UpscaleOptions(GeneratorOptions):
     """Options of `recast upscale`."""
 
     model: str | None = None

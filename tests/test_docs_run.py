@@ -25,7 +25,7 @@ from recast.pipeline import storage
 from tests.jobs.schedules.test_local import CRONTAB
 from tests.models.originals import ESRGAN, Retina
 from tests.models.test_recipes import smallest
-from tests.pipeline.bulk.bundle_operation import begun, posed
+from tests.pipeline.bulk.bundle_operation import begun, drawing, posed
 from tests.pipeline.bulk.test_road import image
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +90,8 @@ def place(tmp_path_factory) -> Path:
     ):  # fmt: skip
         begun(recipe, folder / "runs" / name / "bundle")
     posed(folder / "runs/posed/bundle", NetworkInput(name="pose", kind="image", channels=1))
+    drawing(folder / "runs/drawing/bundle", NetworkInput(name="code", kind="code", channels=2))
+    put(folder / "codes.csv", b'key,code\nfirst,"[0.5, 1]"\nsecond,"[0, 0.25]"\n')
     put(
         folder / "poses.csv",
         "".join(["key,pose\n", *(f"{n},{folder}/photos/{n}\n" for n in letters.values())]).encode(),

@@ -20,4 +20,5 @@ def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | Non
     from recast.jobs import bulk
 
     options = options or UpscaleOptions()
-    return bulk.run(options.job("upscale", source, output, options.bundle()), options)
+    job = options.job("upscale", source, output, options.bundle(), inputs=named_places(options.inputs))
+    return bulk.run(job, options)

@@ -8,7 +8,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from recast.jobs.exit_status import DONE
-from recast.jobs.specs import UpscaleOptions, bundle_place
+from recast.jobs.specs import UpscaleOptions, bundle_place, named_places
 
 
 class PlanOptions(UpscaleOptions):
@@ -34,7 +34,8 @@ def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="
     task = bundles.describe(bundle_place(bundle)).descriptor.task
     if task not in ("upscale", "translate"):
         raise cyclopts.CycloptsError(msg=f"{bundle} is a bundle for `recast {task}`, which plan can't size yet")
-    job = options.job(task, source, "memory://nothing-is-written", bundle)
+    inputs = named_places(options.inputs)
+    job = options.job(task, source, "memory://nothing-is-written", bundle, inputs=inputs)
     found = sized(job, bundle_operation(job), sample=options.sample)
     if options.as_json:
         print(json.dumps({**found.to_json(), "hours": options.hours}))

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, product
 
 import numpy as np
@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from recast.models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.joined import joined
 from recast.models.sizes import rounded_up
 from recast.pipeline.bulk.layerwise import LayerByLayer
-from recast.pipeline.bulk.network_values import WITH_ALPHA, Given, seed_of, tensor_of, values_of, with_channels
+from recast.pipeline.bulk.network_values import NO_PICTURE, WITH_ALPHA, Given, seed_of, tensor_of, values_of
 from recast.pipeline.bulk.operation import Operator, Result
 from recast.pipeline.bulk.tiles import Tile, Tiling, lay, tiling
-from recast.pipeline.bulk.values import NotFiniteError, to_pixels, to_values
+from recast.pipeline.bulk.values import NotFiniteError, to_pixels
 from recast.pipeline.images.decode import decode, decode_labels
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError, raised_by_network
@@ -49,7 +49,7 @@ class Generator(Operator):
                 if isinstance(module, (nn.Dropout, nn.BatchNorm2d)):
                     module.train()
         self._rng_lock = threading.Lock() if noise else None
-        self.descriptor, self._takes = descriptor, descriptor.takes
+        self.descriptor, self._takes, self._picture_at = descriptor, descriptor.takes, descriptor.picture
         network = joined(network, len(self._takes))
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
@@ -74,8 +74,11 @@ class Generator(Operator):
         return [Result(picture=picture) if isinstance(picture, Picture) else picture for picture in made]
 
     def decode(self, data: bytes, max_pixels: int) -> Picture:
-        """An input's bytes as what the network's first input is: pixels, or a label map."""
-        return decode_labels(data, max_pixels) if self._takes[0].kind == "labels" else decode(data, max_pixels)
+        """An input's bytes as what the first of the network's inputs with pixels is: an image, or a label map."""
+        if self._picture_at is None:
+            return NO_PICTURE
+        labels = self._takes[self._picture_at].kind == "labels"
+        return decode_labels(data, max_pixels) if labels else decode(data, max_pixels)
 
     def _seeded(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | InputError]:
         return [self._seeded_by(key, picture) for picture, key in zip(pictures, keys, strict=True)]
@@ -89,12 +92,12 @@ class Generator(Operator):
 
     def _results(self, pictures: Sequence[Picture], keys: Sequence[str]) -> list[Picture | InputError]:
         height, width, _ = pictures[0].pixels.shape
-        given = (values_of(picture, self._takes, key) for picture, key in zip(pictures, keys, strict=True))
+        given = (values_of(picture, self.descriptor, key) for picture, key in zip(pictures, keys, strict=True))
         cut = None if any(each.kind == "points" for each in self._takes) else tiling(self.descriptor, height, width)
         if cut is not None:
             layers = self._layers if cut.ramp else None
             return [
-                self._layered(picture, each[0], layers) if layers else self._tiled(picture, each, cut)
+                self._layered(picture, each, layers) if layers else self._tiled(picture, each, cut)
                 for picture, each in zip(pictures, given, strict=True)
             ]
         outputs = self._batches(given)
@@ -111,14 +114,12 @@ class Generator(Operator):
         """The network layer by layer, where its norms take statistics of the whole image."""
         if self._rng_lock is not None:  # strips of a layer would see other noise each time
             return None
-        if len(self._takes) > 1 or self._takes[0].kind != "image":
-            return None
         return LayerByLayer.of(self.network, self.descriptor, self.device)
 
-    def _layered(self, picture: Picture, given: np.ndarray, layers: LayerByLayer) -> Picture | InputError:
+    def _layered(self, picture: Picture, given: Given, layers: LayerByLayer) -> Picture | InputError:
         """A large image through a network that looks at all of it: the whole image's result, to rounding."""
         scale = self.descriptor.scale
-        height, width, _ = given.shape
+        height, width, _ = picture.pixels.shape
         down, right = _padding(height, width, self.descriptor)
         strips: list[np.ndarray] = []
 
@@ -126,28 +127,32 @@ class Generator(Operator):
             kept = strip[0, :, : max(height * scale - start, 0), : width * scale].float()
             strips.append(self._pixels(kept, picture.pixels))
 
-        def rows(start: int, stop: int) -> Tensor:
-            return self._padded_rows(given, start, stop)
-
+        inputs = [
+            partial(self._padded_rows, values, each, height, width)
+            for values, each in zip(given, self._takes, strict=True)
+        ]
         try:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-                layers.run(rows, height + down, width + right, take)
+                layers.run(inputs, height + down, width + right, take)
         except NotFiniteError:
             return _NOT_FINITE
         return self._result(picture, np.concatenate(strips), "computed layer by layer")
 
     @torch.inference_mode()
-    def _padded_rows(self, pixels: np.ndarray, start: int, stop: int) -> Tensor:
-        """Rows of the image as the network takes it, padded at the bottom and right: float32 [1, C, h, W]."""
-        height, width, _ = pixels.shape
+    def _padded_rows(
+        self, values: np.ndarray, each: NetworkInput, height: int, width: int, start: int, stop: int
+    ) -> Tensor:
+        """Rows of an input as the network takes it, padded at the bottom and right: float32 [1, C, h, W]; of numbers,
+        planes of one value each."""
         down, right = _padding(height, width, self.descriptor)
+        if not each.has_pixels:
+            return tensor_of(values, each, self.device).view(1, -1, 1, 1).expand(-1, -1, stop - start, width + right)
         mirrored = down < height and right < width
         places = np.arange(start, stop)
         beyond = 2 * (height - 1) - places if mirrored else np.full_like(places, height - 1)
-        taken = pixels[np.where(places < height, places, beyond)]
-        values = to_values(taken, *self.descriptor.value_range, self.device)
-        values = with_channels(values, self.descriptor.in_channels)[None]
-        return F.pad(values, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else values
+        taken = values[np.where(places < height, places, beyond)]
+        strip = tensor_of(taken, each, self.device)[None]
+        return F.pad(strip, (0, right, 0, 0), mode="reflect" if mirrored else "replicate") if right else strip
 
     def _tiled(self, picture: Picture, given: Given, cut: Tiling) -> Picture | InputError:
         """A large image tile by tile. Besides its pixels and the result's, memory holds one row of tiles' results."""
@@ -192,11 +197,17 @@ class Generator(Operator):
 
     def _batches(self, several: Iterable[Given]) -> Iterator[Tensor]:
         """What the network takes, of one size once padded -> float [C', sh, sw] each, in the network's value range."""
-        left, scale = iter(several), self.descriptor.scale
+        left = iter(several)
         while batch := list(islice(left, self.batch_size)):
             outputs = self._forward([self._inputs(given) for given in batch])
-            for (first, *_), output in zip(batch, outputs, strict=False):
-                yield output[:, : first.shape[0] * scale, : first.shape[1] * scale]
+            yield from map(self._cut, batch, outputs)
+
+    def _cut(self, given: Given, output: Tensor) -> Tensor:
+        """A result without what belongs to padding."""
+        if self._picture_at is None:
+            return output
+        (height, width, _), scale = given[self._picture_at].shape, self.descriptor.scale
+        return output[:, : height * scale, : width * scale]
 
     @torch.inference_mode()
     def _forward(self, several: list[tuple[Tensor, ...]]) -> Tensor:
@@ -214,10 +225,9 @@ class Generator(Operator):
     @torch.inference_mode()
     def _inputs(self, given: Given) -> tuple[Tensor, ...]:
         """Planes of a number of channels and a size that the network takes, float32 [C', H, W]; numbers as they are."""
-        buffers = [self._buffer_for(given[0].shape), *([None] * (len(given) - 1))]
         tensors = (
-            tensor_of(values, each, self.device, buffer)
-            for values, each, buffer in zip(given, self._takes, buffers, strict=True)
+            tensor_of(values, each, self.device, self._buffer_for(values.shape) if place == self._picture_at else None)
+            for place, (values, each) in enumerate(zip(given, self._takes, strict=True))
         )
         return tuple(_padded(each[None], self.descriptor)[0] if each.dim() == 3 else each for each in tensors)
 

@@ -5,51 +5,29 @@ each layer is computed for the whole image in strips, and what a later layer nee
 then. The result is the whole image's to rounding, and memory holds a few strips.
 """
 
-import operator
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from recast.models.descriptor import Descriptor
+from recast.models.joined import Joined
 from recast.models.networks.layers import InstanceNorm
-from recast.models.networks.transform_net import PaddedConv
 from recast.models.sizes import rounded_up
+from recast.pipeline.bulk.layer_graph import MARGIN_ROWS, Layer, traced
 from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.output.shards import ScratchError
 
 STRIP_BYTES = 64 << 20
 """About what a strip of a layer takes."""
-MARGIN_ROWS = 8
-"""Rows of its input that a layer is given above and below what it must compute; no kernel here reaches further."""
 PROBE_PX = 64
 """Side of the square by which layers' shapes are learned, at least."""
-LOCAL = (nn.Conv2d, nn.ConvTranspose2d, PaddedConv)
-POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Identity, nn.Dropout)
-
 Rows = Callable[[int, int], Tensor]
-"""Rows [a, b) of an image as float32 [1, C, b - a, W]."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """One step of a network: what computes it, from which steps, and its size as a share of the image's."""
-
-    inputs: tuple[str, ...]
-    compute: Callable[..., Tensor] | None
-    """None for the image itself."""
-    share: Fraction
-    channels: int
-    reach: int
-    """Rows of the input that its pixels depend on beyond their own place, rounded up."""
-    norm: InstanceNorm | None = None
+"""Rows [a, b) of an input as float32 [1, C, b - a, W]."""
 
 
 class _Scratch:
@@ -102,8 +80,9 @@ def _reserve(descriptor: int, size: int) -> None:
 class _Run:
     """One image on its way through the layers."""
 
-    layers: dict[str, _Layer]
-    image: Rows
+    layers: dict[str, Layer]
+    inputs: Mapping[str, Rows]
+    """By the names of their layers."""
     height: int
     device: torch.device
     scratch: dict[str, _Scratch] = field(default_factory=dict)
@@ -118,7 +97,7 @@ class _Run:
         """Rows of a layer, from the rows of its inputs that they need."""
         layer = self.layers[name]
         if layer.compute is None:
-            return self.image(start, stop)
+            return self.inputs[name](start, stop)
         if layer.norm is not None:
             below = layer.inputs[0]
             return _normalised(self.rows(below, start, stop), layer.norm, *self.scratch[below].moments())
@@ -128,7 +107,7 @@ class _Run:
         with raised_by_network():
             return layer.compute(*given)
 
-    def _local(self, layer: _Layer, start: int, stop: int) -> Tensor:
+    def _local(self, layer: Layer, start: int, stop: int) -> Tensor:
         """Rows that hang on some above and below: the layer is given a margin, and what that spoils is cut off."""
         assert layer.compute is not None
         below = layer.inputs[0]
@@ -145,8 +124,9 @@ class _Run:
 class LayerByLayer:
     """A network with instance norms as a graph of local layers."""
 
-    def __init__(self, layers: dict[str, _Layer], device: torch.device) -> None:
-        self._layers, self._device = layers, device
+    def __init__(self, layers: dict[str, Layer], device: torch.device, *, joins: bool) -> None:
+        """`joins`: all inputs are the channels of the one tensor that the network takes."""
+        self._layers, self._device, self._joins = layers, device, joins
         *self._order, self._last = layers
         self._kept = [name for name in self._order if self._is_kept(name)]
         self._last_use = self._uses()
@@ -157,22 +137,30 @@ class LayerByLayer:
         if not any(isinstance(module, InstanceNorm) for module in network.modules()):
             return None
         side = rounded_up(max(PROBE_PX, descriptor.min_size_px), descriptor.size_multiple)
-        layers = _traced(network, torch.zeros(1, descriptor.in_channels, side, side, device=device))
+        channels = [each.channels if each.has_pixels else each.numbers for each in descriptor.takes]
+        if joins := isinstance(network, Joined):
+            network, channels = network.network, [sum(channels)]
+        elif not all(each.has_pixels for each in descriptor.takes):
+            return None
+        layers = traced(network, [torch.zeros(1, count, side, side, device=device) for count in channels])
         if layers is None or layers[next(reversed(layers))].share != descriptor.scale:
             return None
-        return cls(layers, device)
+        return cls(layers, device, joins=joins)
 
     @torch.inference_mode()
-    def run(self, image: Rows, height: int, width: int, take: Callable[[int, Tensor], None]) -> None:
+    def run(self, inputs: Sequence[Rows], height: int, width: int, take: Callable[[int, Tensor], None]) -> None:
         """Compute the network's result for an image of a size that it takes, and hand it over strip by strip.
 
         Args:
+            inputs: what the network takes, in its order, all of one size; numbers are planes of one value each.
             take: is given each strip's first row and the strip, float32 [1, C, h, W].
 
         Raises:
             ScratchError: the folder for temporary files has no room for the layers.
         """
-        run = _Run(self._layers, image, height, self._device)
+        several = [_joined(inputs)] if self._joins else inputs
+        names = (name for name, layer in self._layers.items() if layer.compute is None)
+        run = _Run(self._layers, dict(zip(names, several, strict=True)), height, self._device)
         try:
             for turn, name in enumerate([*self._kept, self._last]):
                 layer = self._layers[name]
@@ -216,6 +204,10 @@ class LayerByLayer:
         return found
 
 
+def _joined(inputs: Sequence[Rows]) -> Rows:
+    return lambda start, stop: torch.cat([rows(start, stop) for rows in inputs], dim=1)
+
+
 def _normalised(rows: Tensor, norm: InstanceNorm, mean: np.ndarray, variance: np.ndarray) -> Tensor:
     """An instance norm by the whole image's statistics."""
     factor = 1 / np.sqrt(variance + norm.eps)
@@ -224,87 +216,3 @@ def _normalised(rows: Tensor, norm: InstanceNorm, mean: np.ndarray, variance: np
     both = factor * weight, bias - mean * factor * weight
     scale, shift = (torch.from_numpy(v.astype(np.float32)).to(rows.device) for v in both)
     return rows.float() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
-
-
-class _Tracer(fx.Tracer):
-    """Looks into modules down to the layers that are known here."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (*LOCAL, *POINTWISE, InstanceNorm)) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _traced(network: nn.Module, probe: Tensor) -> dict[str, _Layer] | None:
-    """A network's layers in order of computation, the result last; None where one of them is not known here."""
-    try:
-        graph = _Tracer().trace(network)
-        shapes = _Shapes(fx.GraphModule(network, graph))
-        with torch.inference_mode():
-            shapes.run(probe)
-    except (TypeError, ValueError, RuntimeError):  # a network whose graph hangs on values, or that takes no such probe
-        return None
-    modules = dict(network.named_modules())
-    layers: dict[str, _Layer] = {}
-    pads: dict[str, tuple[str, nn.Module]] = {}
-    for node in graph.nodes:
-        inputs = tuple(argument.name for argument in node.all_input_nodes)
-        module = modules[node.target] if node.op == "call_module" else None
-        if node.op == "output":
-            return layers if inputs == (next(reversed(layers), ""),) else None
-        if isinstance(module, nn.ReflectionPad2d):
-            pads[node.name] = (inputs[0], module)
-            continue
-        if module is not None and inputs[0] in pads:  # padding belongs to the convolution after it
-            below, pad = pads[inputs[0]]
-            inputs, module = (below,), nn.Sequential(pad, module)
-        made = _layer(node, inputs, module, shapes.of[node.name], probe.shape[2])
-        if made is None or any(name not in layers for name in inputs):
-            return None
-        layers[node.name] = made
-    return None
-
-
-def _layer(
-    node: fx.Node, inputs: tuple[str, ...], module: nn.Module | None, shape: tuple[int, ...], probed: int
-) -> _Layer | None:
-    facts: dict[str, Any] = {"inputs": inputs, "share": Fraction(shape[2], probed), "channels": shape[1]}
-    if node.op == "placeholder":
-        return _Layer(compute=None, reach=0, **facts)
-    if isinstance(module, InstanceNorm):
-        return _Layer(compute=module, reach=0, norm=module, **facts)
-    if isinstance(module, POINTWISE):
-        return _Layer(compute=module, reach=0, **facts)
-    if module is not None:
-        return _Layer(compute=module, reach=MARGIN_ROWS, **facts) if _reaches_little(module) else None
-    if node.target in (operator.add, torch.add):
-        return _Layer(compute=operator.add, reach=0, **facts)
-    if node.target is torch.cat:
-        return _Layer(compute=lambda *parts: torch.cat(parts, 1), reach=0, **facts)
-    if node.target in (F.relu, torch.relu):
-        return _Layer(compute=torch.relu, reach=0, **facts)
-    return None
-
-
-def _reaches_little(module: nn.Module) -> bool:
-    """Whether a layer is a convolution, padded or not, whose pixels hang on fewer rows than the margin has."""
-    *before, last = module if isinstance(module, nn.Sequential) else [module]
-    convolution = last.conv2d if isinstance(last, PaddedConv) else last
-    if not isinstance(convolution, (nn.Conv2d, nn.ConvTranspose2d)):
-        return False
-    if not all(isinstance(pad, nn.ReflectionPad2d) for pad in before):
-        return False
-    reach = (convolution.kernel_size[0] - 1) * convolution.dilation[0] // 2
-    return reach < MARGIN_ROWS and MARGIN_ROWS % convolution.stride[0] == 0
-
-
-class _Shapes(fx.Interpreter):
-    """Runs a graph and notes the shape of what each node gives."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.of: dict[str, tuple[int, ...]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        made = super().run_node(n)
-        if isinstance(made, Tensor):
-            self.of[n.name] = tuple(made.shape)
-        return made

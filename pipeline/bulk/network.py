@@ -1,6 +1,7 @@
 """The operation of a bundle: its network over every input."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from recast.models.bundle import BundleError
 from recast.models.descriptor import Descriptor
@@ -12,7 +13,9 @@ from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.places import place, same
 from recast.pipeline.sources.further_inputs import FurtherInputs, Provider, wanted
-from recast.pipeline.sources.input_providers import PIXELS, provider
+from recast.pipeline.sources.input_providers import provider
+from recast.pipeline.sources.number_listing import NumberListing
+from recast.pipeline.sources.source_listing import SourceListing
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ def bundle_operation(job: BulkJob) -> Operation:
         raise BundleError(
             f"{job.model} needs conditions ({', '.join(d.conditions)}), which `recast {job.job}` can't give"
         )
-    further = _further(job, d)
+    further, first = _further(job, d), d.takes[0]
+    numbers = partial(NumberListing, each=first, alone=d.picture is None)
     return Operation(
         bundle.name,
         bundle.digest,
         job.model,
         lambda: _payload(job.model, len(d.takes)),
+        listing_of=SourceListing if first.has_pixels else numbers,
         joins=FurtherInputs(further) if further else None,
     )
 
@@ -72,7 +77,7 @@ def _further(job: BulkJob, descriptor: Descriptor) -> dict[str, Provider]:
         InputsError, StorageError: a place that can't give what is wanted of it.
     """
     first, *others = descriptor.takes
-    odd = [*([first] if first.kind not in PIXELS else []), *(each for each in others if each.kind == "previous")]
+    odd = [*([first] if first.kind == "noise" else []), *(each for each in descriptor.takes if each.kind == "previous")]
     if odd:
         raise BundleError(f"{job.model} takes the input {wanted(odd[0])}, which `recast {job.job}` can't give")
     needed = {each.name: each for each in others if each.kind != "noise"}
@@ -86,7 +91,7 @@ def _further(job: BulkJob, descriptor: Descriptor) -> dict[str, Provider]:
             raise BundleError(f"--input {name} is the output of this very job, {job.output}; choose another output")
         if name not in job.inputs:
             raise BundleError(
-                f"{job.model} takes the input {wanted(each)} besides SOURCE: give --input {name}=OUTPUT or "
-                f"{name}=TABLE to `recast translate`"
+                f"{job.model} takes the input {wanted(each)} besides SOURCE: give --input {name}=OUTPUT or {name}=TABLE"
             )
-    return {name: provider(each, job.inputs[name], job.source.schemes) for name, each in needed.items()}
+    alone = descriptor.picture is None
+    return {name: provider(each, job.inputs[name], job.source.schemes, alone=alone) for name, each in needed.items()}

@@ -1,13 +1,12 @@
-"""What a network takes, from a picture and what accompanies it: pixels, label maps and numbers, and their tensors."""
+"""What a network takes, from a picture and what goes with it: pixels, label maps and numbers, and their tensors."""
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recast.models.descriptor import NetworkInput
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.pixels import LUMA
 from recast.pipeline.bulk.values import to_values
 from recast.pipeline.images.pictures import Picture
@@ -25,14 +24,24 @@ def seed_of(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
-def values_of(picture: Picture, takes: Sequence[NetworkInput], key: str) -> Given:
-    """What a network takes: the picture, what accompanies it, and noise, which the key decides.
+NO_PICTURE = Picture(pixels=np.empty((0, 0, 3), np.uint8))
+"""Stands where a network takes no image, for what goes with one."""
+
+
+def values_of(picture: Picture, descriptor: Descriptor, key: str) -> Given:
+    """What a network takes: the picture, what goes with it, and noise, which the key decides.
 
     Raises:
         InputError: `unfit-input`: a class that the network doesn't know.
     """
-    left = iter((picture, *picture.further))
-    return tuple(_noise(each, key) if each.kind == "noise" else _values(next(left), each, picture) for each in takes)
+    left = iter(picture.further)
+
+    def values(place: int, each: NetworkInput) -> np.ndarray:
+        if each.kind == "noise":
+            return _noise(each, key)
+        return _values(picture if place == descriptor.picture else next(left), each, picture)
+
+    return tuple(values(place, each) for place, each in enumerate(descriptor.takes))
 
 
 def _values(given: Picture | np.ndarray, each: NetworkInput, picture: Picture) -> np.ndarray:
@@ -57,9 +66,9 @@ def _pixels(picture: Picture, channels: int) -> np.ndarray:
 
 def _shares(points: np.ndarray, each: NetworkInput, picture: Picture) -> np.ndarray:
     """x and y in pixels of an image -> the same in the network's range: the least at its left and top edge, the
-    greatest at its right and bottom edge."""
+    greatest at its right and bottom edge. Where there is no image, they are shares of its sides already."""
     low, high = each.value_range
-    sides = np.tile(np.array([picture.width, picture.height], np.float32), each.channels)
+    sides = np.tile(np.array([picture.width or 1, picture.height or 1], np.float32), each.channels)
     return low + points / sides * np.float32(high - low)
 
 

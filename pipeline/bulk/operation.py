@@ -18,6 +18,8 @@ from recast.pipeline.output.lease import Claim
 from recast.pipeline.output.rows import Row
 from recast.pipeline.regions.tables import Compared
 from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.inventory import ListingOf
+from recast.pipeline.sources.source_listing import SourceListing
 
 SidecarRow = tuple[str, dict[str, Any]]
 """A kind of sidecar, which is its folder in the output, and one row of it."""
@@ -84,6 +86,8 @@ class Operation:
     """Gives the listed inputs other keys, where the output's are not the source's."""
     hides: Callable[[str], str] | None = None
     """What stands for an address or a pattern of the source in manifests, where nothing may tell the inputs' names."""
+    listing_of: ListingOf = SourceListing
+    """Lists a URL of the source, where its inputs are no images."""
     joins: Callable[[Iterator[Input]], Iterator[Input]] | None = None
     """Joins to the listed inputs what else the operation takes with each."""
     compared: Compared | None = None

@@ -70,7 +70,9 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
     log = events.driver_log(run=summary.run, job=job.job, output=job.output)
     log.info("run begun", source="hidden" if operation.hides else str(job.source), model=operation.digest)
     over = PassedOver()
-    listing = _begun(inventory(job.source, over))  # a mistaken source is refused before the output is touched
+    listing = _begun(
+        inventory(job.source, over, operation.listing_of)
+    )  # a mistaken source is refused before the output is touched
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, operation)
         lease.above(settled.epoch)
@@ -122,7 +124,7 @@ def dry_run(job: BulkJob, operation: Operation | None = None) -> Summary:
     fs, output = storage.filesystem(job.output)
     with storage.faults_as_sentences(f"reading {job.output}"):
         seen, over = InventoryCounts(keep_keys=job.prune), PassedOver()
-        listing = operation.listed(inventory(job.source, over), run=False)
+        listing = operation.listed(inventory(job.source, over, operation.listing_of), run=False)
         for _ in pending(islice(listing, job.limit), _settled(fs, output, job, operation), seen):
             pass
         if job.prune:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from recast.pipeline.bulk.accompanied import accompanied
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.bulk.operation import Operation, settings_of
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.contents import read
+from recast.pipeline.sources.further_inputs import fetched
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import inventory
 
@@ -20,6 +22,8 @@ INDEX_BYTES = 300
 """What the index takes for each input."""
 DRIVER_BYTES = 320
 """What the driver's memory takes for each settled input (docs/benchmarks.md: 0.3 KiB a row)."""
+FURTHER_BYTES = 250
+"""What it takes for each further input of one (docs/bulk.md)."""
 WARMUP = 1
 """Images that go through first and aren't counted."""
 
@@ -40,6 +44,8 @@ class Sizing:
     decode_s: float
     generate_s: float
     encode_s: float
+    further: int = 0
+    """Further inputs that a network takes with each."""
 
     @property
     def codec_s(self) -> float:
@@ -72,7 +78,7 @@ class Sizing:
             "bound": self.bound(),
             "bytes_read": self.input_bytes * self.inputs,
             "bytes_written": (self.output_bytes + INDEX_BYTES) * self.inputs,
-            "driver_bytes": DRIVER_BYTES * self.inputs,
+            "driver_bytes": (DRIVER_BYTES + FURTHER_BYTES * self.further) * self.inputs,
         }
 
 
@@ -85,7 +91,8 @@ def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> 
         StorageError, BundleError: the source or the bundle can't be read.
         InputError: not one of the sampled images can be read.
     """
-    count, chosen = _sampled(operation.listed(inventory(job.source), run=False), sample + WARMUP, seed)
+    listing = inventory(job.source, listing_of=operation.listing_of)
+    count, chosen = _sampled(operation.listed(listing, run=False), sample + WARMUP, seed)
     if not chosen:
         return Sizing(
             inputs=0, sampled=0, unreadable=0, device="cpu", input_bytes=0, output_bytes=0, megapixels=0, fetch_s=0,
@@ -108,6 +115,7 @@ def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> 
         sampled=len(measured),
         unreadable=len(measured) - len(good),
         device=device,
+        further=len(job.inputs),
         **dict(zip(names, map(float, means), strict=True)),
     )
 
@@ -131,8 +139,10 @@ def _measured(job: BulkJob, operation: Operation, items: list[Input], device: st
         try:
             times = [time.perf_counter()]
             data = read(item, job.max_input_bytes)
+            further = fetched(item.further, job.max_input_bytes)
             times.append(time.perf_counter())
             picture = job.encoder.fitted(operator.decode(data, job.max_pixels))
+            picture = accompanied(picture, further, job.max_pixels)
             times.append(time.perf_counter())
             (result,) = operator([picture], [item])
             times.append(time.perf_counter())
@@ -143,5 +153,6 @@ def _measured(job: BulkJob, operation: Operation, items: list[Input], device: st
         except InputError:
             rows.append(None)
             continue
-        rows.append((len(data), len(made), picture.width * picture.height / 1e6, *np.diff(times)))
+        taken = len(data) + sum(len(each.data) for each in further)
+        rows.append((taken, len(made), picture.width * picture.height / 1e6, *np.diff(times)))
     return rows

@@ -113,7 +113,7 @@ class Decode:
                 max_pixels = self._settings.job.max_pixels
                 picture = self._settings.job.encoder.fitted(self._coloured(self._operator.decode(data, max_pixels)))
                 sample.picture = accompanied(picture, further, max_pixels) if further else picture
-                sample.source_size = (picture.width, picture.height)
+                sample.source_size = (picture.width or None, picture.height or None)
         return sample
 
     def _coloured(self, picture: Picture) -> Picture:

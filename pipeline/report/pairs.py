@@ -128,7 +128,8 @@ def _pair(output: Output, row: Mapping[str, Any], source: bytes | None, *, befor
     if before is not None and before.size != (row["source_width"], row["source_height"]):
         return _alone(row["key"], data, after, "The source has changed since, so it isn’t shown.")
     if before is None:
-        return _alone(row["key"], data, after, "The source can’t be read any more." if befores else "")
+        lost = befores and row["source_width"] is not None  # else there was no image
+        return _alone(row["key"], data, after, "The source can’t be read any more." if lost else "")
     return _both(row["key"], data, after, before)
 
 

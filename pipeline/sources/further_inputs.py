@@ -1,4 +1,4 @@
-"""What a network takes besides the image: further images, label maps and numbers, joined to a listing by key."""
+"""What a network takes besides what SOURCE gives: images, label maps and numbers, joined to a listing by key."""
 
 import contextlib
 import dataclasses
@@ -52,7 +52,7 @@ class Provider(Protocol):
 
 
 class FurtherInputs:
-    """Joins what a network takes besides the image to the inputs of a listing.
+    """Joins what a network takes besides what SOURCE gives to the inputs of a listing.
 
     An input's fingerprint then covers all of them. One that lacks any is an input with a problem, which becomes a row.
     """
@@ -70,13 +70,20 @@ class FurtherInputs:
 
     def _joined(self, item: Input, found: Sequence[Found]) -> Input:
         covered = "\n".join(each.fingerprint or each.problem for each in found)
-        problem = item.problem or next((each.problem for each in found if each.problem), "")
-        return dataclasses.replace(
-            item,
-            fingerprint=f"{item.fingerprint}+inputs:{hashlib.sha256(covered.encode()).hexdigest()[:32]}",
-            further="" if problem else packed([each.given for each in found if each.given]),
-            problem=problem,
-        )
+        fingerprint = f"{item.fingerprint}+inputs:{hashlib.sha256(covered.encode()).hexdigest()[:32]}"
+        if problem := item.problem or next((each.problem for each in found if each.problem), ""):
+            return dataclasses.replace(item, fingerprint=fingerprint, further="", problem=problem)
+        given = [*unpacked(item.further), *(each.given for each in found if each.given)]
+        picture = _picture(given) if item.layout == "numbers" else None
+        if picture is not None and picture.place is not None:
+            given.remove(picture)
+            item = dataclasses.replace(picture.place, key=item.key, source=item.source)
+        return dataclasses.replace(item, fingerprint=fingerprint, further=packed(given))
+
+
+def _picture(given: Iterable[FurtherInput]) -> FurtherInput | None:
+    """The first image or label map: what is read in place of an input that is numbers, and whose size results have."""
+    return next((each for each in given if each.place), None)
 
 
 def wanted(each: NetworkInput) -> str:

@@ -7,9 +7,9 @@ from typing import Literal
 from recast.pipeline import storage
 from recast.pipeline.storage import FileSystem
 
-Layout = Literal["file", "named", "range", "compressed-stream", "zip-stored", "zip-deflate", "parquet"]
+Layout = Literal["file", "named", "range", "compressed-stream", "zip-stored", "zip-deflate", "parquet", "numbers"]
 """How a file holds an image: it is one; it is one that a table names and nobody has seen; a range of its bytes is one;
-a range of what it unpacks to; a zip member; a row.
+a range of what it unpacks to; a zip member; a row. Or it holds none: the input is numbers, which travel in `further`.
 """
 
 
@@ -47,7 +47,8 @@ class Input:
     alias: str = ""
     """Another name, where its key was changed: the source's, if keys hide it; the output's, if it was brought back."""
     further: str = ""
-    """What else a network takes with it, as `further_inputs.packed` writes it; empty where that is nothing."""
+    """What else a network takes with it, or of an input without an image all of it, as `further_inputs.packed` writes
+    it; empty where that is nothing."""
     problem: str = ""
     """Why it must not be read, as `kind: sentence`; empty for an ordinary input."""
 

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic.dataclasses import dataclass as checked
@@ -67,18 +67,23 @@ class Source(Selection):
         return not any(fnmatch.fnmatchcase(key, p) for p in self.exclude)
 
 
-def inventory(source: Source, over: PassedOver | None = None) -> Iterator[Input]:
+ListingOf = Callable[[str, str, Collection[str]], SourceListing]
+"""Lists one URL of a source, beside the output and the kinds of URIs that tables may name."""
+
+
+def inventory(source: Source, over: PassedOver | None = None, listing_of: ListingOf = SourceListing) -> Iterator[Input]:
     """Every input of a source, in a fixed order. Archives are listed by their members, which are read where they lie.
 
     Args:
         over: counts what is met and isn't taken.
+        listing_of: for sources of other things than images.
 
     Raises:
         StorageError: no such source, no permission, an archive that can't be listed at all.
         ClashError, SourceIsOutputError: two inputs have one key, or a source is the output itself. Raised before the
             first input comes.
     """
-    listings = [SourceListing(url, source.skip, source.schemes) for url in source.urls]
+    listings = [listing_of(url, source.skip, source.schemes) for url in source.urls]
     for listing in listings:
         if listing.is_output():
             raise SourceIsOutputError(

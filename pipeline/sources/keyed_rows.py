@@ -34,6 +34,11 @@ class KeyedRows:
         place = self._exact.twice()
         return None if place is None else str(self._rows["key"][place])
 
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Every row, in their order."""
+        for batch in self._rows.to_batches(max_chunksize=HASHED_AT_ONCE):
+            yield from batch.to_pylist()
+
     def of(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
         """The row of each key; None for a key that has none."""
         exact = self._exact.find(keys)

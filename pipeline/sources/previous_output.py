@@ -31,11 +31,16 @@ def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator
     for batch in current(fs, output, COLUMNS, whole=True).to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
             if row["status"] != "ok":
-                over.add(HELD_BEFORE if row["status"] == "held" else FAILED_BEFORE)
+                over.add(not_ok(row["status"]))
             elif row["shard"] is None:
                 over.add(NO_IMAGE)
             else:
                 yield image(fs, output, root, row, shards)
+
+
+def not_ok(status: str) -> str:
+    """What an input of this status, and thus without a result, is counted as."""
+    return HELD_BEFORE if status == "held" else FAILED_BEFORE
 
 
 def image(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:

@@ -181,11 +181,9 @@ class RowReader:
         """Why a row is not followed."""
         if len(uri) > LONGEST_URI:
             return f"unsafe-name: a name of {len(uri):,} characters"
-        if CONTROL.search(uri) or CONTROL.search(key):
-            return "unsafe-name: the name holds control characters"
         path = uri.partition("://")[2] or uri
-        if any(".." in re.split(r"[/\\]", text) for text in (key, path, unquote(path), unquote(unquote(path)))):
-            return "unsafe-name: the name leads outside"
+        if problem := unsafe_name(key, path, unquote(path), unquote(unquote(path))):
+            return problem
         if "://" not in uri:
             return ""
         scheme = uri.partition("://")[0]
@@ -198,6 +196,15 @@ class RowReader:
         if storage.PLAIN.get(scheme) == "http" and is_link_local(uri):
             return "unsafe-name: the address is one of this machine's surroundings (link-local)"
         return ""
+
+
+def unsafe_name(*names: str) -> str:
+    """Why what a table says, which may be written by a stranger, is no name to go by; empty where it is one."""
+    if any(map(CONTROL.search, names)):
+        return "unsafe-name: the name holds control characters"
+    if any(".." in re.split(r"[/\\]", name) for name in names):
+        return "unsafe-name: the name leads outside"
+    return ""
 
 
 def is_link_local(url: str, *, resolve: bool = False) -> bool:

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from recast.jobs import cli
+from recast.models.descriptor import NetworkInput
 from recast.pipeline.bulk.sizing import Sizing, _sampled
-from tests.pipeline.bulk.bundle_operation import upscaler
+from tests.pipeline.bulk.bundle_operation import posed, upscaler
 from tests.pipeline.bulk.test_road import image
 
 
@@ -31,6 +32,25 @@ def test_a_sample_says_what_the_whole_takes(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert cli._status(["plan", str(tmp_path / "empty")]) == 0
     assert "holds no inputs" in capsys.readouterr().out
+
+
+def test_further_inputs_are_joined_and_counted(tmp_path, capsys):
+    """An image without one is one that can't be worked on; without any place for them there is no plan."""
+    for n in range(4):
+        image(tmp_path / f"in/{n}.png", n, (48, 64))
+        image(tmp_path / f"poses/{n}.png", 10 + n, (48, 64))
+    table = tmp_path / "poses.csv"
+    table.write_text("".join(["key,pose\n", *(f"{n}.png,poses/{n}.png\n" for n in range(3))]))
+    model = posed(tmp_path / "bundle", NetworkInput(name="pose", kind="image", channels=1))
+    command = ["plan", str(tmp_path / "in"), "--model", model, "--json"]
+    assert cli._status(command) == 2
+    assert "takes the input pose (image) besides SOURCE: give --input pose=OUTPUT" in capsys.readouterr().err
+    assert cli._status([*command, "--input", f"pose={table}"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["inputs"], facts["sampled"], facts["unreadable"], facts["further"]) == (4, 4, 1, 1)
+    sizes = [path.stat().st_size for folder in ("in", "poses") for path in (tmp_path / folder).iterdir()]
+    assert facts["input_bytes"] == pytest.approx(2 * sum(sizes) / len(sizes), rel=0.05)
+    assert facts["generate_s"] > 0
 
 
 def test_what_bounds_a_job_is_named():

@@ -54,3 +54,16 @@ def posed(folder: Path, *further: NetworkInput, first: NetworkInput | None = Non
     described = {"name": "posed", "recipe": "none", "network": "rrdb", "arguments": arguments}
     write(Bundle(**described, descriptor=descriptor), NETWORKS["rrdb"](**arguments), folder)
     return str(folder)
+
+
+def drawing(folder: Path, *inputs: NetworkInput, size_px: int = 16) -> str:
+    """A tiny translator of numbers alone into an image of `size_px`. Returns its folder."""
+    torch.manual_seed(0)
+    arguments = {"size_px": size_px, "latent": sum(each.numbers for each in inputs), "ngf": 4, "norm": "none"}
+    descriptor = Descriptor(task="translate", inputs=inputs, value_range=(-1.0, 1.0))
+    described = {"name": "drawing", "recipe": "none", "network": "dcgan_generator", "arguments": arguments}
+    network = NETWORKS["dcgan_generator"](**arguments)
+    for parameter in network.parameters():
+        parameter.data *= 20  # fresh weights draw but grey
+    write(Bundle(**described, descriptor=descriptor), network, folder)
+    return str(folder)

@@ -1,5 +1,6 @@
 """Large images through networks with instance norm keep their colours: the result is the whole image's."""
 
+import dataclasses
 import errno
 import os
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recast.models.descriptor import Descriptor
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.networks import NETWORKS
 from recast.models.networks.layers import InstanceNorm
 from recast.pipeline.bulk import layerwise, tiles
@@ -82,6 +83,51 @@ def test_a_large_image_gets_the_whole_images_result(case, monkeypatch):
     assert result.notes == ("computed layer by layer",)
     assert np.abs(result.pixels - expected).max() <= 1
     assert np.ptp(expected) > 50  # or the test could not fail
+
+
+class Guided(nn.Module):
+    """Takes two tensors, and sees one through norms of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.pose = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(1, 8, 3, padding=1)
+        self.norms, self.last = nn.ModuleList([InstanceNorm(8), InstanceNorm(8)]), nn.Conv2d(16, 3, 5, padding=2)
+        self.tanh = nn.Tanh()
+
+    def forward(self, image: Tensor, pose: Tensor) -> Tensor:
+        seen = self.norms[0](self.image(image)), self.norms[1](self.pose(pose))
+        return self.tanh(self.last(torch.cat(seen, 1)))
+
+
+POSE = NetworkInput(name="pose", kind="image", channels=1, value_range=(-1.0, 1.0))
+CODE = NetworkInput(name="code", kind="code", channels=2)
+SEVERAL = {
+    "the channels of one tensor": (lambda: lively("resnet_generator", {"blocks": 1, "ngf": 8, "in_channels": 6}), CODE),
+    "a tensor each": (Guided, None),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_further_inputs_go_through_the_layers_too(case, monkeypatch):
+    """Every norm takes the statistics of all of them; padded alike."""
+    build, code = SEVERAL[case]
+    torch.manual_seed(0)
+    network, image = build().eval(), uneven(101, 330)
+    pose = uneven(101, 330).pixels[:, ::-1, :1].copy()
+    first = NetworkInput(name="image", kind="image", value_range=(-1.0, 1.0))
+    facts = SIGNED | {"inputs": (first, POSE, *([code] if code else []))}
+    given = dataclasses.replace(
+        image, further=(Picture(pixels=pose), *([np.array([0.25, 1.0], np.float32)] if code else []))
+    )
+    (whole,) = generator(network, facts)([given])
+    large_from(10_000, monkeypatch)
+    monkeypatch.setattr(layerwise, "STRIP_BYTES", 30_000)
+    (result,) = generator(network, facts)([given])
+    assert result.notes == ("computed layer by layer",)
+    assert np.abs(result.pixels.astype(int) - whole.pixels).max() <= 1
+    assert np.ptp(whole.pixels) > 50
+    (other,) = generator(network, facts)([dataclasses.replace(given, further=(image, *given.further[1:]))])
+    assert not np.array_equal(other.pixels, result.pixels)
 
 
 def test_strips_do_not_decide_the_pixels(monkeypatch):

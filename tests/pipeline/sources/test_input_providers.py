@@ -20,9 +20,10 @@ from recast.pipeline.output.rows import table as table_of
 from recast.pipeline.sources import endings
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.further_inputs import FurtherInput, FurtherInputs, packed, unpacked
-from recast.pipeline.sources.input_providers import InputsError, provider
+from recast.pipeline.sources.input_providers import provider
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.keyed_rows import KeyedRows
+from recast.pipeline.sources.provided_rows import InputsError
 
 POSE = NetworkInput(name="pose", kind="image")
 CODE = NetworkInput(name="code", kind="code", channels=3, value_range=(-2.0, 2.0))
@@ -156,6 +157,19 @@ def test_an_output_gives_the_points_of_its_best_region_and_no_codes(tmp_path):
     assert none.problem == f"no-input: the network takes points (points), and {url} has no points for this key"
     with pytest.raises(InputsError, match=r"is an output, which has no code \(code\); give a table with key and code"):
         provider(CODE, url)
+
+
+def test_points_without_an_image_are_shares_of_its_sides(tmp_path):
+    """Those of an output become so by the size that its index tells; those of a table are so."""
+    regions = [{"kind": "face", "box": [0, 0, 9, 9], "score": 1.0, "points": [10, 20, 30, -5]}]
+    rows = {"key": "a", "regions": regions, "source_width": 40, "source_height": 50}, {"key": "b", "regions": regions}
+    found, sizeless = provider(POINTS, output_of(tmp_path / "out", *rows), alone=True).of(["a", "b"])
+    assert found.given.numbers == (0.25, 0.4, 0.75, -0.1)
+    assert sizeless.problem.endswith("does not tell the size of the image of this key")
+    url = parquet(tmp_path / "t.parquet", key=["a", "b"], points=[[0.25, 0.4, 0, 1], [10, 20, 30, 5]])
+    shares, pixels = provider(POINTS, url, alone=True).of(["a", "b"])
+    assert shares.given.numbers == (0.25, 0.4, 0, 1)
+    assert pixels.problem == "unfit-input: points: 10 is in it, and the network takes 0 to 1"
 
 
 def test_a_row_of_an_output_without_an_image_gives_none(tmp_path):
