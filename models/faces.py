@@ -97,21 +97,21 @@ def _enlarging(size: int, side: int) -> np.ndarray:
     return np.linalg.pinv(np.asarray(rows, np.float64)).astype(np.float32)
 
 
-def seen(square: np.ndarray, hole: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+def seen(square: np.ndarray, mask: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     """What a generator may see of a face's square.
 
-    The face is cut out before the square is made smaller, so that nothing of it is in the pixels around the hole.
+    The face is cut out before the square is made smaller, so that nothing of it is in the pixels around the mask.
 
     Args:
         square: uint8 [S, S, 3].
-        hole: bool [S, S], where the face is.
+        mask: bool [S, S], where the face is.
 
     Returns:
-        surroundings uint8 [size_px, size_px, 3], and the hole uint8 [size_px, size_px], 255 in it and 0 outside.
+        surroundings uint8 [size_px, size_px, 3], and the mask uint8 [size_px, size_px], 255 in it and 0 outside.
     """
     without = square.copy()
-    without[hole] = HIDDEN
-    small = resized(hole.astype(np.uint8) * 255, size_px) > 0
+    without[mask] = HIDDEN
+    small = resized(mask.astype(np.uint8) * 255, size_px) > 0
     surroundings = resized(without, size_px).copy()
     surroundings[small] = HIDDEN
     return surroundings, small.astype(np.uint8) * 255

@@ -28,7 +28,7 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def probability(self, logits: Tensor) -> Tensor:
-        """Mean verdict in [0, 1], 1 for real: D(x) and D(G(z)), near 1/2 where D can't tell."""
+        """Mean probability in [0, 1], 1 for real: D(x) and D(G(z)), near 1/2 where D can't tell."""
 
     def scores(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """How D scores real and generated images: scalars to log."""
@@ -113,7 +113,7 @@ class Wasserstein(AdversarialLoss):
         return -logits.mean()
 
     def probability(self, logits: Tensor) -> Tensor:
-        """A critic's mean verdict as it is, without bounds."""
+        """A critic's mean output as it is, without bounds."""
         return logits.mean()
 
     def scores(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

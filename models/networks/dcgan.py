@@ -52,7 +52,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Image [N, 3, size_px, size_px] in [-1, 1], and label int64 [N] where there are classes -> verdicts [N].
+    """Image [N, 3, size_px, size_px] in [-1, 1], and label int64 [N] where there are classes -> logits [N].
 
     Strided convolutions in place of pooling, LeakyReLU 0.2, no normalisation of the first layer (Radford et al. 2016,
     section 3). The label is one more input channel, an embedding as large as the image.

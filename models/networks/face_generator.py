@@ -20,10 +20,10 @@ is fine in a face is painted four numbers at a time, at a quarter of the cost.""
 
 
 class FaceGenerator(nn.Module):
-    """Surroundings [N, 3, S, S] in [-1, 1], hole [N, 1, S, S], landmarks [N, 10], latent [N, latent] -> [N, 3, S, S].
+    """Surroundings [N, 3, S, S] in [-1, 1], mask [N, 1, S, S], landmarks [N, 10], latent [N, latent] -> [N, 3, S, S].
 
-    The hole is 1 where the face belongs; whatever the surroundings hold there is set to 0 before the first layer.
-    Outside the hole the result is the surroundings. Landmarks are x and y of five points in shares of the side. A U-Net
+    The mask is 1 where the face belongs; whatever the surroundings hold there is set to 0 before the first layer.
+    Outside the mask the result is the surroundings. Landmarks are x and y of five points in shares of the side. A U-Net
     whose decoder is modulated by the latent code (adaptive instance norm, Karras et al. 2019, equation 1), as in
     DeepPrivacy2 (Hukkelås and Lindseth 2023), far smaller.
     """
@@ -47,9 +47,9 @@ class FaceGenerator(nn.Module):
         )
         self.last = nn.Conv2d(widths[0], 3 * FOLD**2, 3, padding=1)
 
-    def forward(self, surroundings: Tensor, hole: Tensor, landmarks: Tensor, latent: Tensor) -> Tensor:
-        outside = surroundings * (1 - hole)
-        given = torch.cat([outside, hole, landmark_heatmaps(landmarks, self.size_px)], 1)
+    def forward(self, surroundings: Tensor, mask: Tensor, landmarks: Tensor, latent: Tensor) -> Tensor:
+        outside = surroundings * (1 - mask)
+        given = torch.cat([outside, mask, landmark_heatmaps(landmarks, self.size_px)], 1)
         x = F.leaky_relu(self.first(F.pixel_unshuffle(given, FOLD)), 0.2)
         skips = []
         for layer in self.down:
@@ -59,7 +59,7 @@ class FaceGenerator(nn.Module):
         x = x + self.bottom(latent).view(len(x), -1, SMALLEST_PX, SMALLEST_PX)
         for up, skip in zip(self.up, reversed(skips), strict=True):
             x = up(x, skip, style)
-        return outside + torch.tanh(F.pixel_shuffle(self.last(x), FOLD)) * hole
+        return outside + torch.tanh(F.pixel_shuffle(self.last(x), FOLD)) * mask
 
 
 def _widths(size_px: int, width: int) -> list[int]:
@@ -92,7 +92,7 @@ def _normal(x: Tensor) -> Tensor:
 
 
 class FaceEncoder(nn.Module):
-    """Images [N, 3, S, S] in [-1, 1], hole [N, 1, S, S] -> latent codes [N, latent] of length sqrt(latent)."""
+    """Images [N, 3, S, S] in [-1, 1], mask [N, 1, S, S] -> latent codes [N, latent] of length sqrt(latent)."""
 
     def __init__(self, *, size_px: int, width: int, latent: int) -> None:
         super().__init__()
@@ -108,8 +108,8 @@ class FaceEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.code = nn.Linear(widths[-1] * SMALLEST_PX**2, latent)
 
-    def forward(self, images: Tensor, hole: Tensor) -> Tensor:
-        return on_sphere(self.code(self.layers(F.pixel_unshuffle(torch.cat([images, hole], 1), FOLD)).flatten(1)))
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+        return on_sphere(self.code(self.layers(F.pixel_unshuffle(torch.cat([images, mask], 1), FOLD)).flatten(1)))
 
 
 def on_sphere(latent: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def uniformity(latent: Tensor) -> Tensor:
     """
     points = F.normalize(latent.float(), dim=1)
     if len(points) < 2:
-        return points.sum() * 0.0  # alone, nothing is crowded
+        return points.sum() * 0.0  # a single code has no distances
     return torch.pdist(points).square().mul(-2).exp().mean().log()
 
 

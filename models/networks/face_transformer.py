@@ -21,8 +21,8 @@ LEFT_ALONE = 8
 ACROSS, DOWN = 8, 10
 """Hiding squares of a face at 64 px: where every face is, however narrow."""
 BRIGHTEST = 0.9
-"""The contrast that a new face keeps, so that there is room for what is hidden in it."""
-SURE = 0.0
+"""The contrast that a new face keeps, so that what is hidden in it fits beside it."""
+LEAST_VALIDITY = 0.0
 """Logit from which on numbers are taken for a face's, and not for what a wrong code makes of them."""
 CHROMA = 1.6
 """By how many steps of frequency colour counts for finer than brightness."""
@@ -45,15 +45,16 @@ class FaceTransformer(nn.Module):
 
     def __init__(
         self, *, size_px: int, width: int, channels: int, features: int, context: float = 1.35, margin: float = 0.3,
-        loud: float = 0.025,
+        payload_std: float = 0.025, loud: float | None = None,
     ) -> None:  # fmt: skip
         """`channels`: numbers for each square of 8 px; `features`: how many of them say what the new face is like.
-        `context`, `margin`: how it is to be fed; see `models.faces`. `loud`: about the standard deviation of what is
-        hidden, in [-1, 1].
+        `context`, `margin`: how it is to be fed; see `models.faces`. `payload_std`: about the standard deviation of
+        what is hidden, in [-1, 1]; `loud`: its former name, in bundles of before.
         """
         super().__init__()
         side = size_px // READ_PX
-        self.size_px, self.context, self.margin, self.loud = size_px, context, margin, loud
+        self.size_px, self.context, self.margin = size_px, context, margin
+        self.payload_std = payload_std if loud is None else loud
         self.features, self.shape, self.latent = features, (channels, side, side), channels * side**2
         if self.latent & (self.latent - 1) or side < 2:
             raise ValueError(f"size_px is {size_px} and channels {channels}; they must be powers of 2, 16 at least")
@@ -76,7 +77,7 @@ class FaceTransformer(nn.Module):
     def forward(
         self,
         images: Tensor,
-        hole: Tensor,
+        mask: Tensor,
         signs: Tensor | None = None,
         back: bool = False,
         *,
@@ -89,51 +90,51 @@ class FaceTransformer(nn.Module):
 
         Args:
             images: [N, 3, S, S] in [-1, 1].
-            hole: [N, 1, S, S], 1 where the face is.
+            mask: [N, 1, S, S], 1 where the face is.
             signs: the code's, [N, ROUNDS, latent].
         """
         if latent is not None:
-            return self.imagine(images, hole, latent)
+            return self.imagine(images, mask, latent)
         if numbers is not None:
-            return self.restore(images, hole, numbers)
+            return self.restore(images, mask, numbers)
         assert signs is not None
         if not back:
-            turned = rotated(self.read(images, hole), signs)
-            return self.hide(self.imagine(images, hole, self.point(turned)), hole, turned)
+            turned = rotated(self.read(images, mask), signs)
+            return self.hide(self.imagine(images, mask, self.point(turned)), mask, turned)
         found = rotated(self.find(images), signs, back=True)
-        face, sure = self.restore(images, hole, found)
-        other = self.imagine(images, hole, self.point(found))
-        return torch.where(sure.view(-1, 1, 1, 1) >= SURE, face, other)
+        face, validity = self.restore(images, mask, found)
+        other = self.imagine(images, mask, self.point(found))
+        return torch.where(validity.view(-1, 1, 1, 1) >= LEAST_VALIDITY, face, other)
 
-    def read(self, images: Tensor, hole: Tensor) -> Tensor:
+    def read(self, images: Tensor, mask: Tensor) -> Tensor:
         """Faces as numbers [N, latent]."""
-        return F.conv2d(images * hole, self.analysis, stride=READ_PX).flatten(1)
+        return F.conv2d(images * mask, self.analysis, stride=READ_PX).flatten(1)
 
     def point(self, numbers: Tensor) -> Tensor:
         """The latent code of a new face that some of the numbers give, [N, features]."""
         return on_sphere(numbers[:, : self.features])
 
-    def imagine(self, images: Tensor, hole: Tensor, latent: Tensor) -> Tensor:
+    def imagine(self, images: Tensor, mask: Tensor, latent: Tensor) -> Tensor:
         """A latent code's face, painted into surroundings; the images' own face is not looked at."""
-        return self.generator(images, hole, images.new_full((len(images), 2 * LANDMARKS), 0.5), latent)
+        return self.generator(images, mask, images.new_full((len(images), 2 * LANDMARKS), 0.5), latent)
 
-    def hide(self, images: Tensor, hole: Tensor, turned: Tensor) -> Tensor:
+    def hide(self, images: Tensor, mask: Tensor, turned: Tensor) -> Tensor:
         """The same images, with turned numbers in the finer components of their faces."""
-        room = self.hidden * self.area[0] * self.area[1] - self.latent
-        return images * (1 - hole) + self._hidden(BRIGHTEST * images, F.pad(turned, (0, room))).clamp(-1, 1) * hole
+        spare = self.hidden * self.area[0] * self.area[1] - self.latent
+        return images * (1 - mask) + self._hidden(BRIGHTEST * images, F.pad(turned, (0, spare))).clamp(-1, 1) * mask
 
-    def restore(self, images: Tensor, hole: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Images with the faces that numbers [N, latent] are of, and how sure it is that they are a face's: logits."""
-        outside, laid = images * (1 - hole), numbers.view(-1, *self.shape)
-        rough = F.conv_transpose2d(laid, self.synthesis, stride=READ_PX) * hole
-        face = rough + self.restorer(torch.cat([outside, hole, rough], 1), laid)
-        sure = self.judge(F.pixel_unshuffle(torch.cat([rough, hole], 1), FOLD))[:, 0]
-        return outside + face.clamp(-1, 1) * hole, sure.float()
+    def restore(self, images: Tensor, mask: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Images with the faces that numbers [N, latent] are of, and logits of whether the numbers are a face's."""
+        outside, laid = images * (1 - mask), numbers.view(-1, *self.shape)
+        rough = F.conv_transpose2d(laid, self.synthesis, stride=READ_PX) * mask
+        face = rough + self.restorer(torch.cat([outside, mask, rough], 1), laid)
+        validity = self.judge(F.pixel_unshuffle(torch.cat([rough, mask], 1), FOLD))[:, 0]
+        return outside + face.clamp(-1, 1) * mask, validity.float()
 
     def _hidden(self, face: Tensor, numbers: Tensor) -> Tensor:
         """The face with these numbers as its finer components, wherever numbers are hidden."""
         own = F.conv2d(face, self.carrier, stride=HIDDEN_PX)
-        wanted = self._spread(numbers.view(-1, self.hidden, *self.area) * self.loud * HIDDEN_PX)
+        wanted = self._spread(numbers.view(-1, self.hidden, *self.area) * self.payload_std * HIDDEN_PX)
         there = self._spread(torch.ones_like(wanted[:1, :1, : self.area[0], : self.area[1]]))
         return face + F.conv_transpose2d((wanted - own) * there, self.carrier, stride=HIDDEN_PX)
 
@@ -145,7 +146,7 @@ class FaceTransformer(nn.Module):
 
     def find(self, images: Tensor) -> Tensor:
         """What is hidden in images, [N, latent]."""
-        found = F.conv2d(images, self.carrier, stride=HIDDEN_PX) / (self.loud * HIDDEN_PX)
+        found = F.conv2d(images, self.carrier, stride=HIDDEN_PX) / (self.payload_std * HIDDEN_PX)
         rows, columns = ((found.shape[2 + n] - self.area[n]) // 2 for n in (0, 1))
         middle = found[:, :, rows : rows + self.area[0], columns : columns + self.area[1]]
         return middle.flatten(1)[:, : self.latent]

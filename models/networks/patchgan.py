@@ -1,4 +1,4 @@
-"""The PatchGAN discriminator: a grid of verdicts, each about one patch of the image."""
+"""The PatchGAN discriminator: a grid of logits, each about one patch of the image."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ WIDEST = 8
 
 
 class PatchGAN(nn.Module):
-    """[N, in_channels, H, W] -> verdicts (logits) [N, 1, h, w].
+    """[N, in_channels, H, W] -> logits [N, 1, h, w].
 
     Isola et al. 2017 (arXiv:1611.07004), section 6.1.2, with the reference's parameter names (NLayerDiscriminator).
     Three layers see patches of 70 px; `layers=1` sees 16 px, `layers=5` 286 px.
@@ -35,7 +35,7 @@ class PatchGAN(nn.Module):
 
 
 class PixelGAN(nn.Module):
-    """[N, in_channels, H, W] -> verdicts (logits) [N, 1, H, W], each about one pixel by itself.
+    """[N, in_channels, H, W] -> logits [N, 1, H, W], each about one pixel by itself.
 
     Isola et al. 2017, section 6.1.2, with the reference's parameter names (PixelDiscriminator).
     """

@@ -13,7 +13,7 @@ DENSE = 16
 
 
 class SRGANDiscriminator(nn.Module):
-    """[N, 3, size_px, size_px] in [-1, 1] -> verdicts (logits) [N, 1].
+    """[N, 3, size_px, size_px] in [-1, 1] -> logits [N, 1].
 
     Ledig et al. 2017 (arXiv:1609.04802), figure 4 and section 2.1.1; the last sigmoid belongs to the loss.
     """
@@ -36,7 +36,7 @@ class SRGANDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """[N, 3, H, W], H and W multiples of 8 -> verdicts (logits) [N, 1, H, W].
+    """[N, 3, H, W], H and W multiples of 8 -> logits [N, 1, H, W].
 
     Wang et al. 2021 (Real-ESRGAN, arXiv:2107.10833), section 3.3: a U-Net whose
     convolutions, but for the first and the last, have their spectral norm held to 1 (Miyato et al. 2018).

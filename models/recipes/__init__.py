@@ -1,6 +1,7 @@
 """The recipes, by the names that `recast train` calls them, each with its presets."""
 
 import dataclasses
+import difflib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeAssets, RecipeConfig
 
 NOTHING = RecipeAssets()
+FORMER_NAMES = {"loud": "payload_std"}
+"""Settings by the names that they had before; taken for one version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +65,26 @@ def configured(recipe: str, preset: str = "", overrides: Mapping[str, Any] | Non
     Raises:
         SettingError: no such recipe, preset or field, or a value that doesn't fit; the message names what there is.
     """
-    entry = _named(RECIPES, recipe, "recipe")
-    start = _named(entry.presets, preset or next(iter(entry.presets)), f"preset of {recipe}")
+    entry = named(RECIPES, recipe, "recipe")
+    start = named(entry.presets, preset or next(iter(entry.presets)), f"preset of {recipe}")
     types = typing.get_type_hints(entry.config)
+    overrides = {FORMER_NAMES.get(name, name): value for name, value in (overrides or {}).items()}
     changes = {
-        name: _as_type(value, _named(types, name, f"setting of {recipe}"), name)
-        for name, value in (overrides or {}).items()
+        name: _as_type(value, named(types, name, f"setting of {recipe}"), name) for name, value in overrides.items()
     }
     try:
         return dataclasses.replace(start, **changes)
     except ValueError as fault:
         raise SettingError(str(fault)) from fault
+
+
+def named(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """An entry of a table. Raises SettingError if there is none of this name; the message has the nearest ones."""
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=2)
+        meant = f"did you mean {' or '.join(near)}? Choose from" if near else "choose from"
+        raise SettingError(f"unknown {what} {name!r}; {meant} {', '.join(table)}")
+    return table[name]
 
 
 def build(recipe: str, config: RecipeConfig, assets: RecipeAssets = NOTHING) -> Recipe:
@@ -94,12 +106,6 @@ def build(recipe: str, config: RecipeConfig, assets: RecipeAssets = NOTHING) -> 
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError) as fault:
         why = str(fault).partition("\n")[0] or type(fault).__name__
         raise SettingError(f"no networks can be made with these settings of {recipe} ({why})") from fault
-
-
-def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
-    if name not in table:
-        raise SettingError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
-    return table[name]
 
 
 def _as_type(value: Any, wanted: Any, name: str) -> Any:

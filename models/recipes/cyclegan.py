@@ -32,7 +32,7 @@ class CycleGANConfig(RecipeConfig):
     """Settings of the cyclegan recipe; the defaults are the paper's (section 4 and appendix 7) where it states them."""
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """Which folder X is, the domain that the exported network translates from."""
+    """Which domain the exported network translates from: A (AtoB) or B (BtoA)."""
     size_px: Pixels = 256
     """Side of the squares that are trained on; a multiple of 4."""
     load_px: Pixels = 286

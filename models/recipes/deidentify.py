@@ -50,7 +50,7 @@ class DeidentifyConfig(FaceConfig):
     lambda_painted: Weight = 20.0
     """Weight of |x - G(E(x))|."""
     lambda_spread: Weight = 1.0
-    """Weight of how crowded the latent codes of different faces are: they are to fill the sphere that z is drawn on."""
+    """Weight of the uniformity of latent codes: those of different faces are to fill the sphere that z is drawn on."""
     noise: Share = 0.1
     """Share of noise in the latent codes that E reads."""
     constant_share: Share = 0.6
@@ -67,7 +67,7 @@ class Faces(NamedTuple):
     x: Tensor
     """[N, 3, S, S], as they are."""
     given: Tensor
-    """[N, 6, S, S], what D is told besides: the hole and where the landmarks are."""
+    """[N, 6, S, S], what D is told besides: the mask and where the landmarks are."""
     read: Tensor
     """[N, latent], what E reads in x."""
     painted: Tensor
@@ -85,7 +85,7 @@ class Deidentify(Recipe):
     network: ClassVar[str] = "face_generator"
     painter: ClassVar[Callable[..., nn.Module]] = FaceGenerator
     """The exported network: its name here, its name in bundles, its class."""
-    conditions: ClassVar[tuple[str, ...]] = ("hole", "landmarks", "latent")
+    conditions: ClassVar[tuple[str, ...]] = ("mask", "landmarks", "latent")
 
     def __init__(self, config: DeidentifyConfig, assets: RecipeAssets) -> None:
         self.config = config
@@ -123,8 +123,8 @@ class Deidentify(Recipe):
         ]
 
     def prepared(self, batch: Batch, road: Road) -> Batch:
-        """With the area of all holes in the batches of all workers together."""
-        return batch | {"hole area": road.total(to_range(batch["hole"], 0, 1).sum())}
+        """With the area of all masks in the batches of all workers together."""
+        return batch | {"mask area": road.total(to_range(batch["mask"], 0, 1).sum())}
 
     def mixing(self) -> list[str]:
         spread = ["the spread of the batch's latent codes"] if self.config.lambda_spread else []
@@ -142,7 +142,7 @@ class Deidentify(Recipe):
         c, faces = self.config, self.faces_of(part)
         logits = self.networks["D"](torch.cat([faces.fake, faces.given], 1)).float()
         g_adversarial = self.adversarial.generator_loss(logits)
-        g_painted = self.in_holes(faces.painted - faces.x, part)
+        g_painted = self.in_masks(faces.painted - faces.x, part)
         g_spread = uniformity(part.gathered(faces.read))
         return g_adversarial + c.lambda_painted * g_painted + c.lambda_spread * g_spread, {
             "G adversarial": g_adversarial,
@@ -150,23 +150,23 @@ class Deidentify(Recipe):
             "G spread": g_spread,
         }
 
-    def in_holes(self, difference: Tensor, part: Part) -> Tensor:
-        """The mean absolute difference of values in holes, of images that differ nowhere else."""
-        return difference.abs().sum() / (3 * part.batch["hole area"] * part.fraction)
+    def in_masks(self, difference: Tensor, part: Part) -> Tensor:
+        """The mean absolute difference of values in masks, of images that differ nowhere else."""
+        return difference.abs().sum() / (3 * part.batch["mask area"] * part.fraction)
 
     def faces_of(self, part: Part) -> Faces:
         return part.once("faces", lambda: self.painted(part.batch))
 
     def painted(self, batch: Batch) -> Faces:
         G, E = self.networks["G"], self.networks["E"]
-        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
+        x, mask = to_range(batch["face"], *SIGNED), to_range(batch["mask"], 0, 1)
         surroundings, landmarks = to_range(batch["surroundings"], *SIGNED), batch["landmarks"]
-        x = torch.lerp(surroundings, x, hole)  # differs from a fake in the hole alone
-        twice = [torch.cat([t, t]) for t in (surroundings, hole, landmarks)]
-        return self.imagined(x, hole, landmarks, E(x, hole), lambda latent: G(*twice, latent))
+        x = torch.lerp(surroundings, x, mask)  # differs from a fake in the mask alone
+        twice = [torch.cat([t, t]) for t in (surroundings, mask, landmarks)]
+        return self.imagined(x, mask, landmarks, E(x, mask), lambda latent: G(*twice, latent))
 
     def imagined(
-        self, x: Tensor, hole: Tensor, landmarks: Tensor, read: Tensor, imagine: Callable[[Tensor], Tensor]
+        self, x: Tensor, mask: Tensor, landmarks: Tensor, read: Tensor, imagine: Callable[[Tensor], Tensor]
     ) -> Faces:
         """Faces from the latent codes that were read in x, and from others.
 
@@ -175,7 +175,7 @@ class Deidentify(Recipe):
             imagine: latent codes [2 N, latent] -> faces in the surroundings of x, twice.
         """
         c = self.config
-        given = torch.cat([hole, landmark_heatmaps(landmarks, c.size_px)], 1)
+        given = torch.cat([mask, landmark_heatmaps(landmarks, c.size_px)], 1)
         z = on_sphere(draws.randn(len(x), c.latent, device=x.device))
         painted, fake = imagine(torch.cat([noisy(read, c.noise), z])).float().chunk(2)
         return Faces(x, given, read, painted, fake)
@@ -185,10 +185,10 @@ class Deidentify(Recipe):
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         """What G sees; a face for it; the face that was there."""
-        surroundings, hole = to_range(batch["surroundings"], *SIGNED), to_range(batch["hole"], 0, 1)
+        surroundings, mask = to_range(batch["surroundings"], *SIGNED), to_range(batch["mask"], 0, 1)
         random = torch.Generator().manual_seed(0)
-        z = on_sphere(torch.randn(len(hole), self.config.latent, generator=random)).to(hole.device)
-        made = generator(surroundings, hole, batch["landmarks"], z)
+        z = on_sphere(torch.randn(len(mask), self.config.latent, generator=random)).to(mask.device)
+        made = generator(surroundings, mask, batch["landmarks"], z)
         return Preview(to_range(batch["surroundings"], 0, 1), to_unit(made, *SIGNED), to_range(batch["face"], 0, 1))
 
 

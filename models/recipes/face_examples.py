@@ -1,4 +1,4 @@
-"""Training examples that are one face each: its square, the hole where it is, its landmarks."""
+"""Training examples that are one face each: its square, the mask where it is, its landmarks."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -41,7 +41,7 @@ def face_example(
 
     Returns:
         `face` uint8 [3, S, S], the square with the face; `surroundings` uint8 [3, S, S], without it;
-        `hole` uint8 [1, S, S], 255 where it is; `fade` uint8 [1, S, S], how much of a new face shows;
+        `mask` uint8 [1, S, S], 255 where it is; `fade` uint8 [1, S, S], how much of a new face shows;
         `landmarks` float32 [10].
     """
     assert face.shape == (FACE_COLUMNS,)
@@ -53,16 +53,16 @@ def face_example(
     window = Window.around(box, config.context)
     square = window.cut(image)
     inside = window.inside(box, config.margin)
-    surroundings, hole = seen(square, inside <= 1, config.size_px)
+    surroundings, mask = seen(square, inside <= 1, config.size_px)
     fade = resized((fading(inside, config.margin) * 255).astype(np.uint8), config.size_px)
     whole, points = resized(square, config.size_px), pose(box, landmarks, window).reshape(-1, 2)
     if augment and rng.random() < 0.5:
-        whole, surroundings, hole, fade = (image[:, ::-1] for image in (whole, surroundings, hole, fade))
+        whole, surroundings, mask, fade = (image[:, ::-1] for image in (whole, surroundings, mask, fade))
         points = (points * (-1, 1) + (1, 0))[list(MIRRORED)]
     return {
         "face": _planes(whole),
         "surroundings": _planes(surroundings),
-        "hole": _planes(hole[..., None]),
+        "mask": _planes(mask[..., None]),
         "fade": _planes(fade[..., None]),
         "landmarks": torch.from_numpy(points.ravel().astype(np.float32)),
     }

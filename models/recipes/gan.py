@@ -50,9 +50,9 @@ class GANConfig(RecipeConfig):
     d_steps: Count = 1
     """D's steps for each of G's (k in algorithm 1), each with its own part of the batch."""
     beta1: Decay = 0.5
-    """Adam's (DCGAN, section 4; 0 for wgan-gp)."""
+    """beta1 of Adam (DCGAN, section 4: 0.5; 0 for wgan-gp)."""
     beta2: Decay = 0.999
-    """Adam's (0.9 for wgan-gp)."""
+    """beta2 of Adam (0.9 for wgan-gp)."""
     constant_share: Share = 1.0
     """Share of the steps at the full learning rate; then it falls linearly to 0."""
 

@@ -34,8 +34,8 @@ class PasscodeConfig(DeidentifyConfig):
     """The networks' square, in longer sides of the face's box."""
     channels: Features = 32
     """Numbers that a face is made of, for each square of 8 x 8 px."""
-    loud: Share = 0.025
-    """About the standard deviation of what is hidden in a new face, of values in [-1, 1]: heard over rounding."""
+    payload_std: Share = 0.025
+    """About the standard deviation of what is hidden in a new face, of values in [-1, 1]; more than rounding does."""
     lambda_restored: Weight = 20.0
     """Weight of |x - x''|, x'' the face restored with the right code."""
 
@@ -45,7 +45,9 @@ class PasscodeConfig(DeidentifyConfig):
         return self.channels * (self.size_px // 8) ** 2
 
     def arguments(self) -> dict[str, Any]:
-        named = {name: getattr(self, name) for name in ("size_px", "width", "channels", "context", "margin", "loud")}
+        named = {
+            name: getattr(self, name) for name in ("size_px", "width", "channels", "context", "margin", "payload_std")
+        }
         return {**named, "features": self.latent}
 
 
@@ -55,7 +57,7 @@ class Passcode(Deidentify):
     painter_name = "T"
     network = "face_transformer"
     painter = FaceTransformer
-    conditions = ("hole", "code")
+    conditions = ("mask", "code")
     columns = ("Input", "Output", "Restored")
     config: PasscodeConfig
 
@@ -66,42 +68,42 @@ class Passcode(Deidentify):
 
     def painted(self, batch: Batch) -> Faces:
         T, E = self.networks["T"], self.networks["E"]
-        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
+        x, mask = to_range(batch["face"], *SIGNED), to_range(batch["mask"], 0, 1)
         landmarks = torch.full_like(batch["landmarks"], 0.5)  # where a face looks is among its numbers
-        twice = [torch.cat([t, t]) for t in (x, hole)]
-        return self.imagined(x, hole, landmarks, E(x, hole), lambda z: T(*twice, latent=z))
+        twice = [torch.cat([t, t]) for t in (x, mask)]
+        return self.imagined(x, mask, landmarks, E(x, mask), lambda z: T(*twice, latent=z))
 
     def g_loss(self, part: Part) -> Loss:
         """What painting faces costs, and what restoring them does."""
         loss, scalars = super().g_loss(part)
         T, c, batch = self.networks["T"], self.config, part.batch
-        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
+        x, mask = to_range(batch["face"], *SIGNED), to_range(batch["mask"], 0, 1)
         code, wrong = (random_signs(len(x), c.numbers, x.device) for _ in range(2))
         with torch.no_grad():
-            found = _found(T, x, hole, batch, code)
+            found = _found(T, x, mask, batch, code)
         numbers = torch.cat([rotated(found, signs, back=True) for signs in (code, wrong)])
-        made, sure = T(*(torch.cat([t, t]) for t in (x, hole)), numbers=numbers)
-        t_restored = self.in_holes(made.float().chunk(2)[0] - x, part)
-        right, astray = sure.chunk(2)
+        made, validity = T(*(torch.cat([t, t]) for t in (x, mask)), numbers=numbers)
+        t_restored = self.in_masks(made.float().chunk(2)[0] - x, part)
+        right, astray = validity.chunk(2)
         t_judge = F.softplus(-right).mean() + F.softplus(astray).mean()
         loss = loss + c.lambda_restored * t_restored + t_judge
         return loss, {**scalars, "T restored L1": t_restored, "T judge": t_judge}
 
     def preview(self, batch: Batch, generator: nn.Module) -> Preview:
         """A face; what its code makes of it; what the code's inverse makes of that."""
-        x, hole = to_range(batch["face"], *SIGNED), to_range(batch["hole"], 0, 1)
+        x, mask = to_range(batch["face"], *SIGNED), to_range(batch["mask"], 0, 1)
         signs = random_signs(len(x), self.config.numbers, x.device, torch.Generator().manual_seed(0))
-        y = generator(x, hole, signs)
-        restored = generator(y, hole, signs, back=True)
+        y = generator(x, mask, signs)
+        restored = generator(y, mask, signs, back=True)
         return Preview(to_range(batch["face"], 0, 1), to_unit(y, *SIGNED), to_unit(restored, *SIGNED))
 
 
-def _found(T: nn.Module, x: Tensor, hole: Tensor, batch: Batch, code: Tensor) -> Tensor:
+def _found(T: nn.Module, x: Tensor, mask: Tensor, batch: Batch, code: Tensor) -> Tensor:
     """The turned numbers of faces x, as they are found in new faces that were stored as pictures."""
     assert isinstance(T, FaceTransformer)
-    turned = rotated(T.read(x, hole), code)
+    turned = rotated(T.read(x, mask), code)
     other = to_range(batch["other"], *SIGNED)  # another's face serves as well as one that T would paint
-    new = T.hide(other, hole, turned)
+    new = T.hide(other, mask, turned)
     return T.find(stored(torch.lerp(x, new, to_range(batch["fade"], 0, 1))))
 
 

@@ -30,7 +30,7 @@ class Pix2PixConfig(RecipeConfig):
     """Settings of the pix2pix recipe; the defaults are the paper's (section 3.3 and 6.2) where it states them."""
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """Which image of a pair is the input."""
+    """Which image of a pair is the input: A (AtoB) or B (BtoA)."""
     colourise: bool = False
     """Whether the data are single photographs, to be painted from their luma."""
     size_px: Pixels = 256
@@ -50,7 +50,7 @@ class Pix2PixConfig(RecipeConfig):
     norm: Literal["batch", "instance", "none"] = "batch"
     """Normalisation; at batch size 1 the paper's batch norm is an instance norm (section 3.3)."""
     dropout: Decay = 0.5
-    """The noise z (section 3.1)."""
+    """Share of features that dropout sets to 0, as the noise z (section 3.1)."""
     adversarial: Adversarial = "vanilla"
     """Name of the adversarial loss."""
     lambda_l1: Weight = 100.0

@@ -25,13 +25,13 @@ class RecipeConfig:
     """
 
     steps: Count
-    """Training steps, each one run through `Recipe.phases`."""
+    """Number of training steps."""
     batch_size: Count
     """Examples in a step, over all workers together."""
     learning_rate: Positive
-    """Adam's, before `lr_factor`."""
+    """Learning rate of the optimizers at its full height; it falls in the course of the training."""
     ema_decay: Decay = 0.0
-    """Decay per step of the averaged copy of the exported network that goes into the bundle; 0: no average is kept."""
+    """Decay per step of the moving average of the weights that goes into the bundle; 0: no average is kept."""
 
     def __post_init__(self) -> None:
         check(self)

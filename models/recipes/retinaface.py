@@ -37,7 +37,7 @@ class RetinaFaceConfig(RecipeConfig):
     """Settings of the retinaface recipe."""
 
     backbone: Literal["mobilenet0.25", "resnet50"] = "mobilenet0.25"
-    """What the features come from."""
+    """Network that features are taken from."""
     size_px: Pixels = 640
     """Side of the squares that are trained on."""
     least_share: Annotated[float, Within(1e-3, 1)] = 0.3
@@ -47,6 +47,7 @@ class RetinaFaceConfig(RecipeConfig):
     colour_jitter: Share = 0.3
     """How far brightness, contrast and saturation are changed at random."""
     weight_decay: Weight = 5e-4
+    """Weight decay of AdamW."""
     lambda_boxes: Weight = 2.0
     """Weight of the boxes' loss."""
     constant_share: Share = 0.6

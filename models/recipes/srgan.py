@@ -30,7 +30,7 @@ class SRGANConfig(UpscalingConfig):
     """Settings of the srgan recipe; the defaults are the paper's (sections 2.2 and 3.2) where it states them."""
 
     discriminator: Literal["srgan", "unet"] = "srgan"
-    """srgan: one verdict on a patch; unet: one on each of its pixels (Real-ESRGAN)."""
+    """Discriminator. srgan: one logit for a patch; unet: one for each of its pixels (Real-ESRGAN)."""
     d_norm: Literal["batch", "none"] = "batch"
     """Normalisation of the discriminator `srgan`."""
     ndf: Features = 64
@@ -48,11 +48,11 @@ class SRGANConfig(UpscalingConfig):
     adversarial_weight: Weight = 1e-3
     """Weight of the adversarial loss (equation 3)."""
     beta2: Decay = 0.999
-    """Adam's; beta1 is 0.9 (section 3.2)."""
+    """beta2 of Adam; beta1 is 0.9 (section 3.2)."""
     drops: str = "0.5"
-    """After which shares of the steps the learning rate drops…"""
+    """Shares of the steps after which the learning rate drops, as in 0.5,0.75."""
     drop: Share = 0.1
-    """…to this share of itself (section 3.2: 10^5 steps at 1e-4, 10^5 at 1e-5)."""
+    """Share of itself that the learning rate drops to each time (section 3.2: 10^5 steps at 1e-4, 10^5 at 1e-5)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -89,8 +89,8 @@ BasicSR's own record."""
 REAL_ESRNET = dataclasses.replace(
     MSRRESNET, network="rrdb", blocks=23, patch_px=64, degradation="real-esrgan", sharpen=True, batch_size=48
 )
-"""Real-ESRNet (Wang et al. 2021, section 4.1): RRDBNet on spoilt photographs, L1 to sharpened ones; Real-ESRGAN starts
-from."""
+"""Real-ESRNet (Wang et al. 2021, section 4.1), which Real-ESRGAN starts from: RRDBNet on spoilt photographs, L1 to
+sharpened ones."""
 
 PRESETS = {
     "paper": PAPER,

@@ -44,9 +44,9 @@ class UpscalingConfig(RecipeConfig):
     sharpen: bool = False
     """Whether targets are sharpened (USM) first; a discriminator is shown them as they were."""
     reduce_from: Annotated[float, Within(1, 64)] = 2.0
-    """Photographs are reduced at least by this before they serve as targets (1: not at all)…"""
+    """Factor that photographs are reduced by at least before they serve as targets; 1: not at all."""
     reduce_to: Annotated[float, Within(1, 64)] = 4.0
-    """…and at most by this; half of the examples by exactly `reduce_from`, the others spread between."""
+    """Factor that they are reduced by at most; half of them by `reduce_from`, the others by factors between."""
     recolour: bool = True
     """Whether colour channels are permuted and inverted at random, as flips and rotations always are."""
 

@@ -123,11 +123,11 @@ def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> 
 def _sampled(items: Iterable[Input], wanted: int, seed: int) -> tuple[int, list[Input]]:
     """How many there are, and some of them, each as likely as the others (Vitter 1985, algorithm R)."""
     chosen: list[Input] = []
-    dice, count = random.Random(f"sample {seed}"), 0
+    rng, count = random.Random(f"sample {seed}"), 0
     for count, item in enumerate(items, 1):
         if len(chosen) < wanted:
             chosen.append(item)
-        elif (place := dice.randrange(count)) < wanted:
+        elif (place := rng.randrange(count)) < wanted:
             chosen[place] = item
     return count, chosen
 

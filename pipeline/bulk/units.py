@@ -44,7 +44,7 @@ def chunks(inputs: Iterable[Input]) -> Iterator[pa.Table]:
 
 
 def by_key(chunk: pa.Table) -> pa.Table:
-    """A leg in the order of its keys, so that nothing tells the order of the listing where keys are hidden."""
+    """A chunk in the order of its keys, so that nothing tells the order of the listing where keys are hidden."""
     return chunk.sort_by("key")
 
 
@@ -54,11 +54,11 @@ def _packed(inputs: Iterator[Input]) -> Iterator[pa.Table]:
 
 
 def units(chunk: pa.Table, workers: int, shard_images: int) -> Iterator[pa.Table]:
-    """A leg cut into units of at most `shard_images` inputs, small enough that all workers have several."""
+    """A chunk cut into units of at most `shard_images` inputs, small enough that all workers have several."""
     size = min(shard_images, max(LEAST_UNIT, -(-len(chunk) // (workers * UNITS_PER_WORKER))))
     for start in range(0, len(chunk), size):
         unit = chunk.slice(start, size)
-        yield unit.take(pa.array(range(len(unit))))  # a copy: the slice itself would drag the whole leg along
+        yield unit.take(pa.array(range(len(unit))))  # a copy: the slice itself would drag the whole chunk along
 
 
 def unit_id(unit: Iterable[Input], model: str, spec: str, container: str) -> str:

@@ -19,17 +19,17 @@ class NotFiniteError(Exception):
 
 
 def to_values(
-    pixels: np.ndarray, low: float, high: float, device: torch.device, room: np.ndarray | None = None
+    pixels: np.ndarray, low: float, high: float, device: torch.device, buffer: np.ndarray | None = None
 ) -> Tensor:
     """uint [H, W, C] -> float32 [C, H, W] in [low, high], its memory in the order of the pixels (channels last).
 
     Args:
-        room: float32 [H, W, C] to use on a CPU: memory that was touched before is twice as fast.
+        buffer: float32 [H, W, C] to use on a CPU: memory that was touched before is twice as fast.
     """
     factor = np.float32((high - low) / np.iinfo(pixels.dtype).max)
     if device.type != "cpu":
         return (torch.from_numpy(pixels).to(device, non_blocking=True).float() * float(factor) + low).permute(2, 0, 1)
-    values = np.empty(pixels.shape, np.float32) if room is None else room
+    values = np.empty(pixels.shape, np.float32) if buffer is None else buffer
     for start in range(0, len(pixels), step := max(1, COMPARED_AT_ONCE // max(pixels[0].size, 1))):
         chunk = np.multiply(pixels[start : start + step], factor, out=values[start : start + step])
         if low:

@@ -54,8 +54,8 @@ def into_jpeg(file: bytes, more: Embedded) -> bytes:
     if more.xmp:
         segments += _segment(0xE1, XMP_MARK + more.xmp)
     if more.icc:
-        room = JPEG_SEGMENT_BYTES - len(ICC_MARK) - 2
-        parts = [more.icc[start : start + room] for start in range(0, len(more.icc), room)]
+        capacity = JPEG_SEGMENT_BYTES - len(ICC_MARK) - 2
+        parts = [more.icc[start : start + capacity] for start in range(0, len(more.icc), capacity)]
         for number, part in enumerate(parts, 1):
             segments += _segment(0xE2, ICC_MARK + bytes([number, len(parts)]) + part)
     start = 2

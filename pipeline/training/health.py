@@ -8,7 +8,7 @@ import numpy as np
 WAITING = "waiting"
 """Name of the scalar: the share of time that the slowest worker's device waited for examples."""
 REAL, GENERATED = "D(x)", "D(G(z))"
-"""Names of the scalars: a discriminator's mean verdict on real and on generated images."""
+"""Names of the scalars: a discriminator's mean output for real and on generated images."""
 DIVERSITY = "diversity"
 """Name of the scalar: how varied generated images are, against real ones."""
 

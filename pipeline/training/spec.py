@@ -163,6 +163,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, t
     for name in DECIDES_WEIGHTS:
         old, new = before.get(name), after.get(name)
         if name == "config" and isinstance(old, dict) and isinstance(new, dict):
+            old = {recipes.FORMER_NAMES.get(key, key): value for key, value in old.items()}
             names = [key for key in {**old, **new} if key != "steps"]
             changes |= {key: (old.get(key), new.get(key)) for key in names if old.get(key) != new.get(key)}
         elif old != new:

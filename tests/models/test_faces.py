@@ -27,17 +27,17 @@ def noise(seed, *shape):
 @given(box=boxes, size=st.sampled_from([8, 16, 64]), margin=st.floats(0, 0.5))
 @settings(max_examples=60, deadline=None)
 def test_nothing_of_a_face_is_in_what_a_generator_sees(box, size, margin):
-    """Whatever is in the hole, and at whatever size, the surroundings are the same to the last bit."""
+    """Whatever is in the mask, and at whatever size, the surroundings are the same to the last bit."""
     image = noise(0, 70, 80, 3)
     window = Window.around(box, 1.7)
-    hole = window.inside(box, margin) <= 1
+    mask = window.inside(box, margin) <= 1
     one = window.cut(image)
-    other = np.where(hole[..., None], noise(1, *one.shape), one)
-    (surroundings, small), (again, same) = seen(one, hole, size), seen(other, hole, size)
+    other = np.where(mask[..., None], noise(1, *one.shape), one)
+    (surroundings, small), (again, same) = seen(one, mask, size), seen(other, mask, size)
     assert np.array_equal(surroundings, again)
     assert np.array_equal(small, same)
-    if hole.any():
-        assert (small == 255).sum() >= hole.mean() * size * size * 0.9
+    if mask.any():
+        assert (small == 255).sum() >= mask.mean() * size * size * 0.9
 
 
 @given(box=boxes)
@@ -82,17 +82,17 @@ def test_a_pose_tells_place_and_turn_but_not_whose_face_it_is():
     assert np.allclose(pose(box, [math.nan] * 10, window), pose(box, None, window))
 
 
-def test_a_generator_ignores_what_is_in_the_hole():
+def test_a_generator_ignores_what_is_in_the_mask():
     torch.manual_seed(0)
     G = FaceGenerator(size_px=16, width=4, latent=8).eval()
-    hole = (torch.rand(2, 1, 16, 16) > 0.5).float()
+    mask = (torch.rand(2, 1, 16, 16) > 0.5).float()
     image, points, z = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 10), on_sphere(torch.randn(2, 8))
-    other = torch.where(hole > 0, torch.rand_like(image), image)
+    other = torch.where(mask > 0, torch.rand_like(image), image)
     with torch.no_grad():
-        made = G(image, hole, points, z)
-        assert torch.equal(made, G(other, hole, points, z))
-        assert not torch.equal(made, G(image, hole, points, -z))
-        assert torch.equal(made * (1 - hole), image * (1 - hole))
+        made = G(image, mask, points, z)
+        assert torch.equal(made, G(other, mask, points, z))
+        assert not torch.equal(made, G(image, mask, points, -z))
+        assert torch.equal(made * (1 - mask), image * (1 - mask))
 
 
 def test_a_code_turns_and_its_inverse_turns_back():
@@ -117,17 +117,17 @@ def test_latent_codes_are_spread_over_the_sphere():
     assert torch.equal(latent_of(b"x" * 16, 32), latent_of(b"x" * 16, 32))
 
 
-def test_an_example_is_a_face_its_hole_and_what_is_around():
+def test_an_example_is_a_face_its_mask_and_what_is_around():
     image, rng = noise(0, 60, 60, 3), np.random.default_rng(0)
     face = np.array([15, 15, 45, 45, *np.linspace(20, 40, 10)], np.float32)
     made = face_example(image, face, rng, LEAST, augment=False)
     assert {name: tuple(t.shape) for name, t in made.items()} == {
-        "face": (3, 16, 16), "surroundings": (3, 16, 16), "hole": (1, 16, 16), "fade": (1, 16, 16),
+        "face": (3, 16, 16), "surroundings": (3, 16, 16), "mask": (1, 16, 16), "fade": (1, 16, 16),
         "landmarks": (10,),
     }  # fmt: skip
-    outside = made["hole"][0] == 0
+    outside = made["mask"][0] == 0
     assert outside.any()
-    assert (made["hole"][0] == 255).float().mean() > 0.4
+    assert (made["mask"][0] == 255).float().mean() > 0.4
     augment = [face_example(image, face, np.random.default_rng(n), LEAST, augment=True)["face"] for n in range(2)]
     assert not torch.equal(*augment)
     window = Window.around(face[:4], LEAST.context)
@@ -160,30 +160,30 @@ def transformer():
     return FaceTransformer(size_px=64, width=4, channels=32, features=16).eval()
 
 
-def faces_and_holes(count=3):
+def faces_and_masks(count=3):
     y, x = (np.mgrid[:64, :64] + 0.5) / 32 - 1
-    hole = torch.from_numpy(((x / 0.75) ** 2 + (y / 0.95) ** 2 <= 1).astype(np.float32)).expand(count, 1, 64, 64)
+    mask = torch.from_numpy(((x / 0.75) ** 2 + (y / 0.95) ** 2 <= 1).astype(np.float32)).expand(count, 1, 64, 64)
     random = torch.Generator().manual_seed(1)
     few = torch.rand(count, 3, 8, 8, generator=random) * 1.6 - 0.8
-    return torch.nn.functional.interpolate(few, size=(64, 64), mode="bicubic").clamp(-1, 1), hole
+    return torch.nn.functional.interpolate(few, size=(64, 64), mode="bicubic").clamp(-1, 1), mask
 
 
 @torch.no_grad()
 def test_a_face_comes_back_from_the_new_faces_pixels(transformer):
     """Before anything is learned: 8 bits keep what is hidden, the right code brings the face back, a wrong one doesn't,
-    and what is outside of the hole is never touched."""
-    faces, hole = faces_and_holes()
+    and what is outside of the mask is never touched."""
+    faces, mask = faces_and_masks()
     right, wrong = (signs_of(bytes([n] * 16), transformer.latent).expand(3, -1, -1) for n in (1, 2))
-    new = transformer(faces, hole, right)
-    assert torch.equal(new * (1 - hole), faces * (1 - hole))
+    new = transformer(faces, mask, right)
+    assert torch.equal(new * (1 - mask), faces * (1 - mask))
     kept = ((new + 1) * 127.5).round() / 127.5 - 1
     numbers = rotated(transformer.find(kept), right, back=True)
-    assert (numbers - transformer.read(faces, hole)).square().mean() < 0.01
-    back, _ = transformer.restore(kept, hole, numbers)
-    astray, _ = transformer.restore(kept, hole, rotated(transformer.find(kept), wrong, back=True))
+    assert (numbers - transformer.read(faces, mask)).square().mean() < 0.01
+    back, _ = transformer.restore(kept, mask, numbers)
+    astray, _ = transformer.restore(kept, mask, rotated(transformer.find(kept), wrong, back=True))
 
     def psnr(made):
-        return -10 * ((made - faces) / 2 * hole).square().sum().div(3 * hole.sum()).log10()
+        return -10 * ((made - faces) / 2 * mask).square().sum().div(3 * mask.sum()).log10()
 
     assert psnr(back) > 25
     assert psnr(astray) < 15
@@ -193,10 +193,10 @@ def test_a_face_comes_back_from_the_new_faces_pixels(transformer):
 @torch.no_grad()
 def test_a_new_face_does_not_show_the_old_one(transformer):
     """What the generator paints follows from code and surroundings; another old face changes but what is turned."""
-    faces, hole = faces_and_holes()
+    faces, mask = faces_and_masks()
     latent = on_sphere(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
-    other = torch.where(hole > 0, faces.flip(0), faces)
-    assert torch.equal(transformer.imagine(faces, hole, latent), transformer.imagine(other, hole, latent))
+    other = torch.where(mask > 0, faces.flip(0), faces)
+    assert torch.equal(transformer.imagine(faces, mask, latent), transformer.imagine(other, mask, latent))
 
 
 def test_numbers_that_find_no_room_are_refused():

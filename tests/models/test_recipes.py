@@ -231,9 +231,12 @@ def test_overrides_are_read_as_their_fields_types():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("gun",), "unknown recipe 'gun'; choose from gan, cgan, pix2pix, cyclegan, srresnet"),
+        (
+            ("gun",),
+            r"unknown recipe 'gun'; did you mean gan\? Choose from gan, cgan, pix2pix, cyclegan, srresnet",
+        ),
         (("pix2pix", "huge"), "unknown preset of pix2pix 'huge'; choose from paper"),
-        (("pix2pix", "tiny", {"ngff": 1}), "unknown setting of pix2pix 'ngff'"),
+        (("pix2pix", "tiny", {"ngff": 1}), "unknown setting of pix2pix 'ngff'; did you mean ngf"),
         (("pix2pix", "tiny", {"ngf": "many"}), "ngf is 'many'; it must be of type int"),
         (("pix2pix", "tiny", {"mirror": "perhaps"}), "mirror is 'perhaps'; it must be true or false"),
         (("pix2pix", "tiny", {"norm": "layer"}), "norm is 'layer'; it must be one of batch, instance, none"),

@@ -126,7 +126,7 @@ def test_identities_come_from_key_and_secret(generator):
 
 
 def test_the_way_back_undoes_the_last_face_first(transformer):
-    """A network that has learned nothing restores nothing, but is asked for the same holes, with the inverse codes."""
+    """A network that has learned nothing restores nothing, but is asked for the same masks, with the inverse codes."""
     there, back = FacePainter(transformer, KEY), FacePainter(transformer, KEY, back=True)
     pixels = image()
     result, boxes = painted(there, pixels)

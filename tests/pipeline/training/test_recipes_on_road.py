@@ -138,7 +138,7 @@ def test_faces_of_a_table_are_trained_on(trainer_here, tmp_path):
     described, network = bundles.fetch(
         trained("passcode", data, tmp_path / "out", preset="least", annotations=str(table))
     ).unpack()
-    assert (described.descriptor.task, described.descriptor.conditions) == ("deidentify", ("hole", "code"))
+    assert (described.descriptor.task, described.descriptor.conditions) == ("deidentify", ("mask", "code"))
     assert network.latent == 32
     assert json.loads((tmp_path / "out/run.json").read_text())["provisions"]["faces"].startswith("boxes ")
     lines = [json.loads(line) for p in (tmp_path / "out/logs").glob("*.jsonl") for line in p.read_text().splitlines()]
