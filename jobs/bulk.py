@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from recast.jobs import next_steps
 from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.progress import BulkProgress, speed
 from recast.jobs.specs import BulkOptions
@@ -13,6 +14,14 @@ from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.reasons import plural
 from recast.pipeline.sources.passed_over import sentence as passed_over
 from recast.pipeline.urls import shown, without_secrets
+
+
+def run_alone(job: BulkJob, options: BulkOptions, operation: Operation | None = None) -> int:
+    """Run it, and say what to type next. Returns the exit status."""
+    status = run(job, options, operation)
+    if status == DONE and not (options.dry_run or options.as_json):
+        next_steps.say(next_steps.after_bulk(job.job, job.output))
+    return status
 
 
 def run(job: BulkJob, options: BulkOptions, operation: Operation | None = None) -> int:
@@ -56,9 +65,9 @@ def _sentence(job: BulkJob, summary: Summary) -> str:
     held = f"{summary.held:,} held, " if summary.held else ""
     pruned = f"; {plural(summary.pruned, 'row')} of vanished inputs removed" if summary.pruned else ""
     if not done:
-        return f"{job.output}: nothing to do, {plural(summary.inputs, 'input')} settled before{pruned}"
+        return f"{job.output}: nothing to do, {plural(summary.inputs, 'input')} done before{pruned}"
     return (
-        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} settled before; "
+        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} done before; "
         f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {plural(summary.shards, 'shard')}, "
         f"{wall:.0f} s{pruned}"
     )

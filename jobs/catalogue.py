@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
+from recast.jobs import next_steps
 from recast.jobs.exit_status import DONE
 from recast.jobs.samples.facades import draw_facade
 from recast.models import bundle as bundle_files
@@ -63,8 +64,9 @@ def import_file(url: str, target: str, *, name: str | None, key: str = "") -> in
         _preview(network, whole).save(Path(folder) / "preview.png")
         bundles.upload(Path(folder), target)
     d = whole.descriptor
-    use = f"recast deidentify --detector {target}" if d.task == "detect" else f"recast {d.task} --model {target}"
-    events.show(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}; run it with `{use}`")
+    events.show(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}")
+    if command := next_steps.use(target, d.task):
+        next_steps.say(f"`{command}`")
     if found.note:
         events.show(f"note: {found.note}")
     return DONE

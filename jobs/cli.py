@@ -8,7 +8,9 @@ from typing import Any
 from recast.jobs import errors, signals
 from recast.jobs.app import app
 from recast.jobs.commands import bulk, deidentify
+from recast.jobs.commands.completion import install_completion
 from recast.jobs.commands.demo import demo, sample
+from recast.jobs.commands.env import env
 from recast.jobs.commands.evaluate import evaluate_app
 from recast.jobs.commands.index import index_app
 from recast.jobs.commands.models import models_app
@@ -19,15 +21,25 @@ from recast.jobs.commands.submit import jobs_app, submit
 from recast.jobs.commands.train import train
 from recast.jobs.config_files import fields_of, text_of, without_config
 from recast.jobs.exit_status import CUT_OFF, DONE, INTERRUPTED, TERMINATED
+from recast.jobs.headings import CLUSTERS, JOBS, OTHERS, RESULTS
 from recast.pipeline import events
 
 CARRIERS = (["submit"], ["schedule"])
 """Commands that hold another one, whose -c file is not theirs."""
 
-for command in (*deidentify.COMMANDS, bulk.translate, bulk.upscale, train, demo, sample, report, submit, plan):
-    app.command(command)
-for commands in (evaluate_app, schedule_app, jobs_app, models_app, index_app):
-    app.command(commands)
+for heading, commands in {
+    JOBS: (bulk.upscale, bulk.translate, deidentify.deidentify, deidentify.restore, train, plan),
+    RESULTS: (report, deidentify.audit, deidentify.rekey),
+    CLUSTERS: (submit,),
+    OTHERS: (demo, sample, env),
+}.items():
+    for command in commands:
+        app.command(command, group=heading)
+app.command(install_completion, name="--install-completion", group=OTHERS)
+for flag in (*app.help_flags, *app.version_flags):
+    app[flag].group = OTHERS
+for family in (index_app, evaluate_app, jobs_app, schedule_app, models_app):
+    app.command(family)
 
 
 def main() -> None:
@@ -69,11 +81,29 @@ def _unread() -> bool:
 
 def _called(arguments: list[str]) -> Any:
     """Run a command; with `-c FILE`, the file's fields stand wherever a flag isn't given."""
+    if _asks_of_a_recipe(arguments):
+        return _recipe_help(arguments)
     if arguments[:1] in CARRIERS:
         return app(arguments, exit_on_error=False, print_error=False)
     arguments, path = without_config(arguments)
     app.config = fields_of(text_of(path), path) if path else ()
     return app(arguments, exit_on_error=False, print_error=False)
+
+
+def _asks_of_a_recipe(arguments: list[str]) -> bool:
+    """Whether it is `recast train RECIPE --help`."""
+    named = len(arguments) > 1 and arguments[0] == "train" and not arguments[1].startswith("-")
+    return named and not set(arguments).isdisjoint(app.help_flags)
+
+
+def _recipe_help(arguments: list[str]) -> Any:
+    """The page of `recast train`, and below it what its recipe has."""
+    from recast.jobs import recipe_help
+
+    panels = recipe_help.panels(arguments[1])
+    status = app(arguments, exit_on_error=False, print_error=False)
+    recipe_help.show(panels)
+    return status
 
 
 def _say(sentence: str, status: int) -> int:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from recast.pipeline import events
 from recast.pipeline.reasons import plural
@@ -30,6 +30,30 @@ def span(seconds: float) -> str:
     if minutes < 100:
         return f"{minutes} min"
     return f"{hours} h" if hours < 72 else f"{round(seconds / 86400)} days"
+
+
+class TimeLeft:
+    """How long the rest of a run takes, by its pace so far.
+
+    What comes in bursts, as the steps of a training do, is timed from burst to burst; until the second one, from the
+    start of the run.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self._total, self._began = total, (time.monotonic(), done)
+        self._first = self._last = self._began
+
+    def reached(self, done: int) -> str:
+        """`12 min left`; "" as long as nothing is known."""
+        now = time.monotonic()
+        if done > self._last[1]:
+            self._first = (now, done) if self._first is self._began else self._first
+            self._last = (now, done)
+        (since, before), (at, after) = self._began if self._first == self._last else self._first, self._last
+        if after == before:
+            return ""
+        left = (self._total - after) * (at - since) / (after - before) - (now - at)
+        return f"{span(max(0.0, left))} left"
 
 
 class Drawn:
@@ -58,20 +82,20 @@ class BulkProgress(Drawn):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
             console=self._console,
             disable=events.wanted() or not self._console.is_terminal,
             transient=True,
         )
         self._log = events.driver_log(job=title, output=output)
-        self._title, self._total, self._settled = title, 0, 0
+        self._title, self._total = title, 0
         self._task = self._bar.add_task(f"{title}: listing", total=None, rate="")
-        self._began, self._line_at = time.monotonic(), time.monotonic()
+        self._began, self._line_at, self._left = time.monotonic(), time.monotonic(), TimeLeft(0)
 
     def planned(self, total: int, done: int) -> None:
-        self._total, self._settled = total - done, done
-        self._began = time.monotonic()
-        line = f"{self._title}: {plural(total, 'input')}, {done:,} settled before, {self._total:,} to do"
+        self._total = total - done
+        self._began, self._left = time.monotonic(), TimeLeft(self._total)
+        before = f", {done:,} of them done before" if done else ""
+        line = f"{self._title}: {plural(total, 'input')}{before}, {self._total:,} to do"
         self._event("planned", line, inputs=total, settled_before=done)
         self._bar.update(self._task, description=f"{self._title}: starting", total=self._total)
 
@@ -80,12 +104,11 @@ class BulkProgress(Drawn):
         if not done:
             return
         took = max(time.monotonic() - self._began, 1e-3)
-        rate = f"{speed(done / took)}, {failed:,} failed"
+        rate = f"{speed(done / took)}, {failed:,} failed, {self._left.reached(done)}"
         self._bar.update(self._task, description=self._title, completed=done, rate=rate)
         if self._bar.disable and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
-            left = span((self._total - done) * took / done)
-            line = f"{self._title}: {done:,} of {self._total:,}, {rate}, {left} left"
+            line = f"{self._title}: {done:,} of {self._total:,}, {rate}"
             self._event("progress", line, done=done, planned=self._total, failed=failed)
 
     def says(self, sentence: str) -> None:

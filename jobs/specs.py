@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from recast.models.shipped import SHIPPED, shipped
 from recast.pipeline import storage
@@ -86,7 +86,21 @@ def _empty(given: Any) -> str | None:
     return None
 
 
-class BulkOptions(Spec):
+class FileOptions(Spec):
+    """Options of commands that take a file of options."""
+
+    config: Annotated[str | None, Parameter(name=["--config", "-c"])] = None
+    """A YAML file of options by their names, such as `scale: 4`; options on the command line override it."""
+
+    @field_validator("config")
+    @classmethod
+    def _is_read(cls, file: str | None) -> None:
+        """What the command line names is read before its options are; what is left stands in such a file."""
+        if file is not None:
+            raise ValueError("a -c file can't name another one")
+
+
+class BulkOptions(FileOptions):
     """Options that every bulk job shares."""
 
     settings: Annotated[BulkSettings, OPTIONS] = BulkSettings()
@@ -94,13 +108,13 @@ class BulkOptions(Spec):
     encoder: Annotated[Encoder, SWITCHES] = Encoder()
     """How results are written."""
     max_failed: float = Field(0.01, ge=0, le=1)
-    """Share of this run's inputs that may fail before it exits with 3."""
+    """Share of this run's inputs that may fail; if more fail, the exit status is 3."""
     also: tuple[str, ...] = ()
-    """More sources beside SOURCE; no two inputs may have one key."""
+    """A further source, read like SOURCE; may be given several times. No two inputs may have the same key."""
     selection: Annotated[Selection, OPTIONS] = Selection()
     """Which inputs count."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
-    """Print the resolved spec and what would be done; do nothing."""
+    """Print all settings and what would be done, and do nothing."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the result as JSON."""
 
@@ -138,8 +152,8 @@ class GeneratorOptions(BulkOptions):
     """Options of jobs that run a bundle's generator."""
 
     inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
-    """NAME=OUTPUT or NAME=TABLE: where an input that the bundle takes besides SOURCE comes from, by the images' keys;
-    may be given several times."""
+    """NAME=OUTPUT or NAME=TABLE: where a further input of the network comes from, looked up by the images' keys; may be
+    given several times."""
 
 
 class TranslateOptions(GeneratorOptions):
@@ -155,9 +169,9 @@ class UpscaleOptions(GeneratorOptions):
     """Options of `recast upscale`."""
 
     model: str | None = None
-    """The bundle; by default the one for --scale that ships with Recast."""
+    """The bundle; by default the one that ships with Recast for --scale."""
     scale: Annotated[Literal[2, 4], BeforeValidator(_whole)] = 2
-    """Output pixels per input pixel along each side, when no --model is given."""
+    """Output pixels per input pixel along each side; a --model has its own scale."""
 
     def bundle(self) -> str:
         return self.model or str(shipped(f"upscale-x{self.scale}"))
@@ -171,7 +185,7 @@ class DeidentifyOptions(BulkOptions):
     deidentification: Annotated[Deidentification, OPTIONS] = Deidentification()
     """What is looked for, and what becomes of it."""
     passcode_file: str | None = None
-    """For --seal, --model and --keys hmac: a file whose first line is the passcode."""
+    """A file whose first line is the passcode, which --seal, --model and --keys hmac need."""
     passcode_env: str | None = None
     """The name of an environment variable that holds the passcode."""
 
@@ -192,17 +206,18 @@ class RestoreOptions(BulkOptions):
     encoder: Annotated[RestoredEncoder, SWITCHES] = RestoredEncoder()
     """How results are written."""
     max_failed: float = Field(0.0, ge=0, le=1)
-    """Share of inputs that may fail before the exit status becomes 3; a seal that doesn't open is a failure."""
+    """Share of this run's inputs that may fail; if more fail, the exit status is 3. A seal that does not open is a
+    failure."""
     model: str | None = None
-    """The bundle of `recast train passcode` that painted the faces, to bring them back from their pixels; without it,
-    what was sealed is brought back, exactly."""
+    """The bundle of `recast train passcode` that painted the faces, to bring them back from their pixels; by default
+    sealed regions are brought back exactly."""
     passcode_file: str | None = None
     """A file whose first line is the passcode."""
     passcode_env: str | None = None
     """The name of an environment variable that holds the passcode."""
 
 
-class TrainOptions(Spec):
+class TrainOptions(FileOptions):
     """Options of `recast train`."""
 
     settings: Annotated[TrainingSettings, OPTIONS]
@@ -210,13 +225,14 @@ class TrainOptions(Spec):
     faces: str | None = None
     """The former name of --annotations."""
     workers: str = Field("1", pattern=r"^\d+(:\d+)?$")
-    """Processes that train together: so many, or from:to as the cluster has room (2:8)."""
+    """Processes that train together: a number, or a range such as 2:8, of which as many as the cluster has room for."""
     overrides: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
-    """Override one setting of the recipe: key=value; may be given several times."""
+    """Override one setting of the recipe; may be given several times. `recast train RECIPE --help` lists them."""
     inputs: Annotated[tuple[str, ...], Parameter(name="--input")] = ()
-    """A=OUTPUT or A=TABLE: for pairs, where the A sides of the images in --data come from, by key."""
+    """A=OUTPUT or A=TABLE: for recipes that train on pairs, where the A sides of the images in --data come from, looked
+    up by key."""
     dry_run: Annotated[bool, Parameter(name=["--dry-run", "-n"])] = False
-    """Look at data, output and all that the recipe needs, and print the resolved spec; train nothing."""
+    """Check the data, the output and all that the recipe needs, print all settings, and train nothing."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print the result as JSON."""
 

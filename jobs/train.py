@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+from recast.jobs import next_steps
 from recast.jobs.exit_status import DONE
 from recast.jobs.specs import SpecError, TrainOptions, named_places, place
 from recast.jobs.training_progress import TrainingProgress
@@ -69,6 +70,8 @@ def run(recipe: str, options: TrainOptions) -> int:
         if options.as_json
         else f"{asked.output}/bundle: {recipe} after {outcome.steps:,} steps{done}"
     )
+    if not options.as_json:
+        next_steps.say(next_steps.after_training(asked.output))
     return DONE
 
 

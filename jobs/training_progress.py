@@ -4,16 +4,14 @@ import time
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
-from recast.jobs.progress import Drawn
+from recast.jobs.progress import Drawn, TimeLeft, speed
 from recast.pipeline import events
 from recast.pipeline.training.health import WAITING
 
 PACE = ("lr", "images_per_s", WAITING)
-SPEED_OVER_S = 600.0
-"""Over which the speed is measured that gives the time left; steps come in bursts, as they are logged."""
 LINE_EVERY_S = 15.0
 """Where there is no terminal to draw on."""
 
@@ -27,23 +25,21 @@ class TrainingProgress(Drawn):
             TextColumn("training", table_column=Column(no_wrap=True, min_width=8)),
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, ratio=1)),
             console=self._console,
             disable=not self._console.is_terminal,
             expand=True,
-            speed_estimate_period=SPEED_OVER_S,
         )
         self._log = events.driver_log(output=output)
         self._task = self._bar.add_task("training", total=None, words="starting workers")
-        self._steps, self._line_at = 0, time.monotonic()
+        self._steps, self._line_at, self._left = 0, time.monotonic(), TimeLeft(0)
 
     def planned(self, total: int, done: int) -> None:
-        self._steps = total
+        self._steps, self._left = total, TimeLeft(total, done)
         self._bar.update(self._task, total=total, completed=done)
 
     def reached(self, done: int, facts: Mapping[str, float]) -> None:
-        words = _words(facts)
+        words = _words(facts, self._left.reached(done))
         self._bar.update(self._task, completed=done, words=words)
         if self._bar.disable and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
@@ -57,8 +53,8 @@ class TrainingProgress(Drawn):
         self._console.print(events.printable(sentence), markup=False, soft_wrap=True)
 
 
-def _words(scalars: Mapping[str, float]) -> str:
+def _words(scalars: Mapping[str, float], left: str) -> str:
     if "images_per_s" not in scalars:
         return "starting workers"
     losses = "  ".join(f"{name} {value:.3g}" for name, value in scalars.items() if name not in PACE)
-    return f"{scalars['images_per_s']:.1f} images/s  {losses}"
+    return f"{left}{', ' if left else ''}{speed(scalars['images_per_s'])}  {losses}"

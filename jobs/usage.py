@@ -1,5 +1,6 @@
 """What a person typed and `recast` can't take, in one sentence: the option, what it must be, and where to look."""
 
+import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,19 +8,30 @@ from typing import Any, NamedTuple
 
 import cyclopts
 import pydantic
-from cyclopts import Parameter
+from cyclopts import App, Argument, Parameter
 from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from pydantic.fields import FieldInfo
 
+from recast.jobs.app import app
 from recast.jobs.specs import Spec, flag_name
 
 KINDS = {
-    "int_parsing": "must be a whole number", "int_type": "must be a whole number", "int_from_float": "must be a whole "
-    "number", "float_parsing": "must be a number", "float_type": "must be a number", "bool_parsing": "must be true or "
-    "false", "bool_type": "must be true or false", "string_type": "must be text", "tuple_type": "must be a list",
-    "byte_size": "must be a size, as 512MiB or 1GB", "finite_number": "must be a finite number",
-}  # fmt: skip
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    **dict.fromkeys(("byte_size", "byte_size_unit"), "must be a size, as 512MiB or 1GB"),
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "finite_number": "must be a finite number",
+}
 """What pydantic's kinds of errors ask for."""
+WORDS = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+}
+"""Pydantic's words for ranges, and ours."""
 NUMBERS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
@@ -28,8 +40,7 @@ def refusal(fault: BaseException, command: Sequence[str]) -> str | None:
     chain: Sequence[str] = getattr(fault, "command_chain", None) or ()
     name = " ".join(["recast", *chain])
     if isinstance(fault, cyclopts.CycloptsError):
-        said = _invalid(fault.__cause__, name) if isinstance(fault.__cause__, pydantic.ValidationError) else None
-        said = said or _parsed(fault, name)
+        said = _mistyped(fault, name) or _invalid(fault.__cause__, name) or _parsed(fault, name)
         return f"{said} See `{name} --help`" if said.endswith("?") else f"{said}; see `{name} --help`"
     if isinstance(fault, pydantic.ValidationError):
         return _invalid(fault, " ".join(["recast", *command[:1]]))
@@ -57,10 +68,44 @@ def _missing(fault: MissingArgumentError, name: str) -> str:
     given = fault.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
     if given:
         return f"{given} needs a value{_meaning(argument.parameter.help)}"
-    wanted = str(argument.name)
-    if argument.field_info.is_positional:
-        wanted = wanted.lstrip("-").replace("-", " ").upper()
-    return f"{name} needs {wanted}{_meaning(argument.parameter.help)}"
+    known, words = _known(fault), _options(fault)
+    missing = [a for a in known if a.name == argument.name]
+    if argument.index is None and not app.config:  # a -c file may have others
+        missing += [a for a in known if a.required and a.index is None and words.isdisjoint(a.names)]
+    return f"{name} needs {', and '.join(dict.fromkeys(map(_named, missing)))}"
+
+
+def _mistyped(fault: cyclopts.CycloptsError, name: str) -> str | None:
+    """Where something is missing: an option of the command line that there is not, and the one that was meant."""
+    cause = fault.__cause__
+    lacks = isinstance(cause, pydantic.ValidationError) and any(e["type"] == "missing" for e in cause.errors())
+    if not (lacks or isinstance(fault, MissingArgumentError)):
+        return None
+    options = {option for known in _known(fault) for option in known.names}
+    for word in sorted(_options(fault) - options):
+        if near := difflib.get_close_matches(word, options, n=1):
+            return f"{name} has no option {word}; did you mean {near[0]}?"
+    return None
+
+
+def _options(fault: cyclopts.CycloptsError) -> set[str]:
+    """The options that were typed, without their values."""
+    return {token.partition("=")[0] for token in fault.root_input_tokens or () if token.startswith("--")}
+
+
+def _known(fault: cyclopts.CycloptsError) -> list[Argument]:
+    """All that the command takes, with its help."""
+    command: App = app
+    for word in fault.command_chain or ():
+        command = command[word]
+    return [a for a in command.assemble_argument_collection(parse_docstring=True) if a.show]
+
+
+def _named(argument: Argument) -> str:
+    """A missing argument, and what it is."""
+    option = argument.index is None
+    name = argument.name if option else argument.name.lstrip("-").replace("-", " ").upper()
+    return f"{name}{_meaning(argument.parameter.help)}"
 
 
 def _unread(fault: CoercionError) -> str:
@@ -98,7 +143,7 @@ def _invalid(fault: BaseException | None, name: str) -> str | None:
     first, option = found[0], _option(spec, found[0]["loc"])
     if first["type"] == "value_error" and option.flag == "*":
         return first["msg"].removeprefix("Value error, ")
-    return f"{option.flag} {_wanted(first, option.help)}, and it is {_shown(first.get('input'))}"
+    return f"{option.flag} {_wanted(first, option.help)}, and it is {_shown(first.get('input'))}{_nearest(first)}"
 
 
 class Option(NamedTuple):
@@ -115,11 +160,22 @@ def _wanted(error: Any, meaning: str | None) -> str:
     if error["type"] == "string_pattern_mismatch":
         return f"can't be understood{_meaning(meaning)}"
     text = re.sub(r"^(Input should be|Value error,|Assertion failed,)\s*", "", error["msg"])
+    for pydantics, ours in WORDS.items():
+        text = text.replace(pydantics, ours)
+    text = re.sub(r"'([\w.-]+)'", r"\1", text)
     return f"must be {text}" if text != error["msg"] and error["msg"].startswith("Input") else f"is refused: {text}"
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:200]
+    number = isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+", value)
+    return str(value) if number else repr(value)[:200]
+
+
+def _nearest(error: Any) -> str:
+    """A question after the one of the choices that was perhaps meant."""
+    choices = re.findall(r"'([^']+)'", error.get("ctx", {}).get("expected", ""))
+    near = difflib.get_close_matches(str(error.get("input")), choices, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _spec(title: str) -> type[pydantic.BaseModel] | None:

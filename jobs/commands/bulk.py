@@ -4,21 +4,37 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from recast.jobs.arguments import ResultFolder, SourceImages
 from recast.jobs.specs import TranslateOptions, UpscaleOptions, named_places
 
 
-def translate(source: str, output: str, *, options: Annotated[TranslateOptions, Parameter(name="*")]) -> int:
-    """Run a trained generator over every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
+def translate(
+    source: SourceImages, output: ResultFolder, *, options: Annotated[TranslateOptions, Parameter(name="*")]
+) -> int:
+    """Run a trained generator over every image of SOURCE.
+
+    For a bundle whose first input is no image, SOURCE is an output or a table that holds the points or codes.
+
+    Example: `recast translate photos/ painted/ --model runs/facades/bundle`
+    """
     from recast.jobs import bulk
 
     job = options.job("translate", source, output, options.model, inputs=named_places(options.inputs))
-    return bulk.run(job, options)
+    return bulk.run_alone(job, options)
 
 
-def upscale(source: str, output: str, *, options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None) -> int:
-    """Enlarge every image of SOURCE (folder, glob, tar, zip, Parquet, inventory, output)."""
+def upscale(
+    source: SourceImages,
+    output: ResultFolder,
+    *,
+    options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Enlarge every image of SOURCE.
+
+    Example: `recast upscale photos/ upscaled/ --scale 4`
+    """
     from recast.jobs import bulk
 
     options = options or UpscaleOptions()
     job = options.job("upscale", source, output, options.bundle(), inputs=named_places(options.inputs))
-    return bulk.run(job, options)
+    return bulk.run_alone(job, options)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from recast.jobs.arguments import DeidentifiedOutput, ResultFolder, SourceImages
 from recast.jobs.existing import new_file
 from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
@@ -19,9 +20,15 @@ NAMED = 5
 
 
 def deidentify(
-    source: str, output: str, *, options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None
+    source: SourceImages,
+    output: ResultFolder,
+    *,
+    options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None,
 ) -> int:
-    """Find faces (and what --boxes names) in every image of SOURCE and replace them; what is in doubt is held."""
+    """Find and replace the faces in every image of SOURCE, and what --boxes names; images in doubt are held.
+
+    Example: `recast deidentify scans/ clean/ --method blur --policy hold`
+    """
     from recast.jobs import bulk
     from recast.pipeline.deidentify.operation import deidentifying
     from recast.pipeline.deidentify.secrets.names import clashes_unnamed
@@ -34,15 +41,21 @@ def deidentify(
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
     operation = deidentifying(asked, job.output, secret)
     with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
-        status = bulk.run(job, options, operation)
+        status = bulk.run_alone(job, options, operation)
     if operation.compared is None or not operation.compared.complete or not operation.compared.unmatched:
         return status
     return status or _unmatched(asked, operation.compared)
 
 
-def restore(source: str, output: str, *, options: Annotated[RestoreOptions | None, Parameter(name="*")] = None) -> int:
-    """Bring the originals of SOURCE, an output of `recast deidentify`, back: sealed ones exactly, or by --model those
-    that its faces were made from.
+def restore(
+    source: DeidentifiedOutput,
+    output: ResultFolder,
+    *,
+    options: Annotated[RestoreOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Restore the originals of a de-identified SOURCE: sealed regions exactly, or with --model faces from their codes.
+
+    Example: `recast restore clean/ restored/ --passcode-file passcode.txt`
     """
     from recast.jobs import bulk
     from recast.pipeline.deidentify.restoration import restoring
@@ -50,11 +63,11 @@ def restore(source: str, output: str, *, options: Annotated[RestoreOptions | Non
     options = options or RestoreOptions()
     job = options.job("restore", source, output)
     model = place(options.model) if options.model else ""
-    return bulk.run(job, options, restoring(place(source), _passcode(options), model))
+    return bulk.run_alone(job, options, restoring(place(source), _passcode(options), model))
 
 
 def rekey(
-    output: str,
+    output: DeidentifiedOutput,
     *,
     passcode_file: str | None = None,
     passcode_env: str | None = None,
@@ -63,16 +76,20 @@ def rekey(
 ) -> int:
     """Change the passcode of OUTPUT's sealed originals; the old one no longer opens them.
 
+    Without options, both passcodes are asked for.
+
+    Example: `recast rekey clean/ --passcode-file old.txt --new-passcode-file new.txt`
+
     Parameters
     ----------
     passcode_file
-        A file whose first line is the passcode until now.
+        A file whose first line is the present passcode.
     passcode_env
-        The name of an environment variable that holds it.
+        The name of an environment variable that holds the present passcode.
     new_passcode_file
-        A file whose first line is the passcode from now on.
+        A file whose first line is the new passcode.
     new_passcode_env
-        The name of an environment variable that holds it.
+        The name of an environment variable that holds the new passcode.
     """
     from recast.jobs.passcodes import passcode
     from recast.pipeline.deidentify.secrets.seal import opened_lock, relock
@@ -84,7 +101,7 @@ def rekey(
 
 
 def audit(
-    output: str,
+    output: DeidentifiedOutput,
     *,
     to: str | None = None,
     sample: int = 24,
@@ -93,22 +110,24 @@ def audit(
     signed_off_by: str | None = None,
     replace: bool = False,
 ) -> int:
-    """Write an audit of OUTPUT, made by `recast deidentify`: a page for a person to judge, and JSON beside it.
+    """Write an audit of OUTPUT: a page for a person to judge, and JSON beside it.
+
+    Example: `recast audit clean/ --sample 48`
 
     Parameters
     ----------
     to
         Where the page goes; by default audit.html in OUTPUT.
     sample
-        How many published images, and how many held ones, are on the page, sampled at random.
+        How many published images, and how many held ones, the page shows, sampled at random.
     show_held
-        Put the originals of held images on the page; it is then as sensitive as they are.
+        Show the originals of held images on the page, which is then as sensitive as they are.
     source
         Where the originals of held images lie; by default where your own runs on this machine read them.
     signed_off_by
-        Who has looked at the page and signs the published images off; goes into the JSON.
+        The name of who has looked at the page and signs the published images off; it goes into the JSON.
     replace
-        Write over what is there, be it no audit or a signed one; an unsigned audit is written over in any case.
+        Overwrite any file that is there, a signed audit included; an unsigned audit is always overwritten.
     """
     from recast.pipeline import report
 
@@ -126,9 +145,6 @@ def audit(
     print(page)
     print(beside)
     return DONE
-
-
-COMMANDS = (deidentify, restore, rekey, audit)
 
 
 def _unmatched(asked: "Deidentification", table: "Compared") -> int:

@@ -1,20 +1,29 @@
 """`recast demo` and `recast sample`: things to try Recast out with."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from recast.jobs.existing import new_folder
 from recast.jobs.specs import place
 
 
-def demo(folder: str = "demo-out", *, local: bool = False) -> int:
-    """The whole story on this machine in minutes: draw, train, translate, upscale, verify, report.
+def demo(
+    folder: Annotated[
+        str,
+        Parameter(help="A new or empty folder for all that the demo makes; a folder of an earlier demo is emptied."),
+    ] = "demo-out",
+    *,
+    local: bool = False,
+) -> int:
+    """Run the whole story on this machine in minutes: draw, train, translate, upscale, verify, report.
 
-    FOLDER must be new, empty, or an earlier demo's, which is emptied.
+    Example: `recast demo demo-out --local`
 
     Parameters
     ----------
     local
-        Use a folder in place of the object store that the demo starts otherwise.
+        Use a plain folder; otherwise the demo starts an object store of its own.
     """
     from recast.jobs import demo
 
@@ -22,27 +31,34 @@ def demo(folder: str = "demo-out", *, local: bool = False) -> int:
 
 
 def sample(
-    kind: Literal["facades", "faces", "leaves", "photos", "shapes"],
-    folder: str,
+    kind: Annotated[
+        Literal["facades", "faces", "leaves", "photos", "shapes"],
+        Parameter(
+            help="facades: photographs and label maps side by side; faces: scenes and people, with tables of their "
+            "faces; leaves: overlapping shapes (dead leaves); photos: photographs; shapes: a folder for each class."
+        ),
+    ],
+    folder: Annotated[str, Parameter(help="Where the data set goes, a local folder or any fsspec URL.")],
     *,
     count: int = 400,
     size: int = 256,
     seed: int = 0,
     replace: bool = False,
 ) -> int:
-    """Write a data set for trying things out into FOLDER: facades (photo | labels), faces (scenes and people, with
-    tables of their faces), dead leaves, shapes (a folder for each class), real photographs.
+    """Write a data set for trying things out into FOLDER.
+
+    Example: `recast sample facades facades/ --count 100`
 
     Parameters
     ----------
     count
-        Training examples to draw; a tenth as many are held out.
+        Number of training examples to draw; a tenth as many are held out.
     size
         Side of a drawn picture in pixels.
     seed
-        Decides what is drawn.
+        A number that decides what is drawn.
     replace
-        Write into a folder that holds files already.
+        Write into FOLDER even if it holds files already.
     """
     from recast.jobs.samples import writing
 

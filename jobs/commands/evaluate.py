@@ -3,45 +3,53 @@
 import json
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
+from recast.jobs.app import Commands
+from recast.jobs.arguments import DeidentifiedOutput, Json, SourceImages
 from recast.jobs.exit_status import DONE
+from recast.jobs.headings import RESULTS
 from recast.jobs.specs import SpecError, place
 from recast.pipeline import events
 
-evaluate_app = App(name="evaluate", help="Measure the quality of results, or of a de-identification.")
+evaluate_app = Commands(
+    name="evaluate", group=RESULTS, help="Measure the quality of results, or of a de-identification."
+)
 
 
 @evaluate_app.command
 def images(
-    results: str,
-    targets: str,
+    results: Annotated[str, Parameter(help="The images to judge: an output, a folder, an archive, or any SOURCE.")],
+    targets: Annotated[
+        str, Parameter(help="The images they should be: an output, a folder, an archive, or any SOURCE.")
+    ],
     *,
     loss_network: str | None = None,
     lpips_weights: str | None = None,
     luma: bool = False,
     border: int = 0,
     unpaired: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: Json = False,
 ) -> int:
-    """Compare the images of RESULTS (an output, folder, archive…) with those of TARGETS that have the same names.
+    """Compare the images of RESULTS with the images of TARGETS that have the same names.
 
-    PSNR and SSIM; with --loss-network LPIPS, and the Frechet distance in that network's last features.
+    It gives PSNR and SSIM; with --loss-network also LPIPS, and the Frechet distance in that network's last features.
+
+    Example: `recast evaluate images upscaled/ originals/ --luma --border 4`
 
     Parameters
     ----------
     luma
-        PSNR and SSIM of the luma alone (Y of BT.601), as papers on upscaling give them.
+        Measure PSNR and SSIM of the luma alone (Y of BT.601), as papers on upscaling do.
     border
         Pixels at each side that PSNR and SSIM leave out; papers on upscaling leave out as many as the scale.
     unpaired
-        The two sets don't belong together by their names: the Frechet distance alone. It needs --loss-network.
+        Measure the Frechet distance alone, for sets whose images don't belong together by their names; this needs
+        --loss-network.
     loss_network
         VGG16 as published (.pth, .safetensors), or a bundle of the classifier recipe.
     lpips_weights
-        LPIPS's published linear weights for VGG16; without them its channels count alike.
-    as_json
-        Print the result as JSON.
+        LPIPS's published linear weights for VGG16; without them all channels count alike.
     """
     from recast.pipeline.evaluation.images import compare
 
@@ -56,8 +64,8 @@ def images(
 
 @evaluate_app.command
 def deidentify(
-    originals: str,
-    output: str,
+    originals: SourceImages,
+    output: DeidentifiedOutput,
     *,
     faces: str,
     recognizer: str | None = None,
@@ -66,28 +74,30 @@ def deidentify(
     detector: tuple[str, ...] = (),
     loss_network: str | None = None,
     lpips_weights: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: Json = False,
 ) -> int:
-    """Measure OUTPUT, made by `recast deidentify` of ORIGINALS, against what is known to be in them.
+    """Measure a de-identification of ORIGINALS against a table of the faces that are known to be in them.
+
+    Example: `recast evaluate deidentify faces/people/test clean/ --faces faces/people/test.parquet`
 
     Parameters
     ----------
     faces
-        A table of the faces in the originals: key; left, top, right, bottom (or box); perhaps identity.
+        A table of the faces in the originals; it has columns key, left, top, right, bottom (or box), and perhaps
+        identity.
     recognizer
-        A bundle of `recast train recognizer`: how often people are recognised before and after.
+        A bundle of `recast train recognizer`, to measure how often people are recognised before and after.
     restored
-        What `recast restore` made of OUTPUT with the right passcode.
+        The output that `recast restore` made of OUTPUT with the right passcode.
     restored_wrong
-        What `recast restore` made of OUTPUT with a wrong passcode.
+        The output that `recast restore` made of OUTPUT with a wrong passcode.
     detector
-        centerface, cascades or a retinaface bundle: how often there is still a face where one was replaced.
+        A detector (centerface, cascades or a retinaface bundle), to measure how often it still finds a face where one
+        was replaced; may be given several times.
     loss_network
-        VGG16 as published, or a bundle of the classifier recipe: LPIPS between faces before and after.
+        VGG16 as published, or a bundle of the classifier recipe, to measure LPIPS between faces before and after.
     lpips_weights
-        LPIPS's published linear weights for VGG16; without them its channels count alike.
-    as_json
-        Print the result as JSON.
+        LPIPS's published linear weights for VGG16; without them all channels count alike.
     """
     from recast.pipeline import bundles
     from recast.pipeline.evaluation.deidentification import Instruments, evaluate

@@ -1,40 +1,54 @@
 """`recast index`: look into an output, check it, take images out of it, tidy it."""
 
-from typing import Annotated
-
 import pydantic
-from cyclopts import App, Parameter
 
+from recast.jobs.app import Commands
+from recast.jobs.arguments import BulkOutput, Json
 from recast.jobs.existing import new_file
+from recast.jobs.headings import RESULTS
 from recast.jobs.specs import SpecError, place
 
-index_app = App(name="index", help="Look into an output, check it, and take images out of it.")
+index_app = Commands(name="index", group=RESULTS, help="Look into an output, check it, and take images out of it.")
 
 
 @index_app.command(name="summary")
-def index_summary(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """Count an output's rows by status, error kind and format."""
+def index_summary(output: BulkOutput, *, as_json: Json = False) -> int:
+    """Count the rows of OUTPUT by status, kind of error, and format.
+
+    Example: `recast index summary upscaled/`
+    """
     from recast.jobs import index
 
     return index.summary(place(output), as_json=as_json)
 
 
 @index_app.command(name="verify")
-def index_verify(output: str, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """Re-check every image's bytes against its sha256, and every fragment; exit status 1 if anything is wrong."""
+def index_verify(output: BulkOutput, *, as_json: Json = False) -> int:
+    """Check the bytes of every image in OUTPUT against its sha256, and every file of the index.
+
+    The exit status is 1 if anything is wrong.
+
+    Example: `recast index verify upscaled/`
+    """
     from recast.jobs import index
 
     return index.check(place(output), as_json=as_json)
 
 
 @index_app.command(name="get")
-def index_get(output: str, key: str, to: str = "-", *, replace: bool = False) -> int:
-    """Write the image of KEY to the file TO, or to standard output.
+def index_get(output: BulkOutput, key: str, to: str = "-", *, replace: bool = False) -> int:
+    """Write one image of OUTPUT to a file or to standard output.
+
+    Example: `recast index get upscaled/ holiday/beach.jpg beach-x4.png`
 
     Parameters
     ----------
+    key
+        The image's key: its path relative to the source, with its ending.
+    to
+        The file to write, or - for standard output.
     replace
-        Write over what is there.
+        Overwrite the file if it exists.
     """
     from recast.jobs import index
 
@@ -44,15 +58,17 @@ def index_get(output: str, key: str, to: str = "-", *, replace: bool = False) ->
 
 
 @index_app.command(name="compact")
-def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "256MiB") -> int:
-    """Merge shards that are under half full, and drop the bytes of superseded images.
+def index_compact(output: BulkOutput, *, shard_images: int = 1000, shard_bytes: str = "256MiB") -> int:
+    """Merge the shards of OUTPUT that are less than half full, and drop the bytes of superseded images.
+
+    Example: `recast index compact upscaled/`
 
     Parameters
     ----------
     shard_images
-        The most images of a merged shard.
+        The largest number of images in a merged shard.
     shard_bytes
-        The most bytes of a merged shard (512MiB, 1GB, …).
+        The largest size of a merged shard, such as 512MiB or 1GB.
     """
     from recast.jobs import index
 
@@ -64,13 +80,17 @@ def index_compact(output: str, *, shard_images: int = 1000, shard_bytes: str = "
 
 
 @index_app.command(name="extract")
-def index_extract(output: str, folder: str, *, replace: bool = False) -> int:
-    """Write every image into FOLDER under its key.
+def index_extract(output: BulkOutput, folder: str, *, replace: bool = False) -> int:
+    """Write every image of OUTPUT into FOLDER, under its key.
+
+    Example: `recast index extract upscaled/ files/`
 
     Parameters
     ----------
+    folder
+        Where the files go, a local folder or any fsspec URL.
     replace
-        Write over files of FOLDER that have other bytes; those with the same are left alone in any case.
+        Overwrite files of FOLDER that have other bytes; files with the same bytes are left alone in any case.
     """
     from recast.jobs import index
 

@@ -1,41 +1,63 @@
 """`recast models`: which bundles and recipes there are, and bundles in and out of other programs."""
 
-from cyclopts import App
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from recast.jobs.app import Commands
+from recast.jobs.arguments import BundleFolder
 from recast.jobs.existing import new_file, new_folder
+from recast.jobs.headings import OTHERS
 from recast.jobs.specs import bundle_place, place
 
-models_app = App(name="models", help="Which bundles and recipes there are, and what a bundle says of itself.")
+models_app = Commands(
+    name="models", group=OTHERS, help="List bundles and recipes, and exchange bundles with other programs."
+)
 
 
 @models_app.command(name="list")
 def models_list() -> int:
-    """List the shipped bundles and the recipes that train others."""
+    """List the bundles that ship with Recast and the recipes that train others.
+
+    Example: `recast models list`
+    """
     from recast.jobs import catalogue
 
     return catalogue.listing()
 
 
 @models_app.command(name="show")
-def models_show(bundle: str) -> int:
-    """Print what a bundle says of itself, its weights checked."""
+def models_show(bundle: BundleFolder) -> int:
+    """Check the weights of BUNDLE and print its description as JSON.
+
+    Example: `recast models show upscale-x4`
+    """
     from recast.jobs import catalogue
 
     return catalogue.show(bundle_place(bundle))
 
 
 @models_app.command(name="import")
-def models_import(file: str, bundle: str, *, name: str | None = None, key: str = "", replace: bool = False) -> int:
-    """Make a BUNDLE of FILE, another program's generator (.pth or safetensors), recognised by its parameters.
+def models_import(
+    file: Annotated[str, Parameter(help="The other program's file, local or any fsspec URL.")],
+    bundle: Annotated[str, Parameter(help="Where the bundle goes, a local folder or any fsspec URL.")],
+    *,
+    name: str | None = None,
+    key: str = "",
+    replace: bool = False,
+) -> int:
+    """Make a bundle of FILE, another program's network (.pth or safetensors), recognised by its parameters.
+
+    Example: `recast models import RealESRGAN_x4plus.pth bundles/esrgan`
 
     Parameters
     ----------
     name
-        What the bundle is called; by default the file's name.
+        The name that the bundle gives itself; by default the file's.
     key
-        Which of a file's entries holds the generator (`params_ema`, `state_dict.netG_A`), where there are several.
+        The entry of FILE that holds the network, where there are several (`params_ema`, `state_dict.netG_A`).
     replace
-        Write over what is there.
+        Write into a folder that holds files already.
     """
     from recast.jobs import catalogue
 
@@ -44,15 +66,24 @@ def models_import(file: str, bundle: str, *, name: str | None = None, key: str =
 
 
 @models_app.command(name="export")
-def models_export(bundle: str, file: str, *, replace: bool = False) -> int:
-    """Write a bundle's generator to FILE, to run elsewhere: .onnx, .pt2 (torch.export) or .pt (TorchScript).
+def models_export(
+    bundle: BundleFolder,
+    file: Annotated[
+        str, Parameter(help="The file to write; its ending is .onnx, .pt2 (torch.export) or .pt (TorchScript).")
+    ],
+    *,
+    replace: bool = False,
+) -> int:
+    """Write the network of BUNDLE to FILE, to run elsewhere.
 
     The file is run, and its result compared with the bundle's, before it is kept.
+
+    Example: `recast models export upscale-x4 upscale-x4.onnx`
 
     Parameters
     ----------
     replace
-        Write over what is there.
+        Overwrite FILE if it exists.
     """
     from recast.jobs import catalogue
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
+from pydantic import Field
 
+from recast.jobs.arguments import SourceImages
 from recast.jobs.exit_status import DONE
 from recast.jobs.specs import UpscaleOptions, bundle_place, named_places
 
@@ -14,16 +16,18 @@ from recast.jobs.specs import UpscaleOptions, bundle_place, named_places
 class PlanOptions(UpscaleOptions):
     """Options of `recast plan`: those of the job, of which --model, --scale, --format and --quality matter most."""
 
-    sample: int = 24
-    """Sample size, drawn at random from the whole archive."""
-    hours: float = 24.0
-    """How long the whole may take."""
+    sample: int = Field(24, ge=1)
+    """Images to try, drawn at random from all of SOURCE."""
+    hours: float = Field(24.0, gt=0)
+    """Hours that the whole job may take."""
 
 
-def plan(source: str, *, options: Annotated[PlanOptions | None, Parameter(name="*")] = None) -> int:
-    """Say what a job over SOURCE would take: a sample goes through --model here, and the whole is estimated from it.
+def plan(source: SourceImages, *, options: Annotated[PlanOptions | None, Parameter(name="*")] = None) -> int:
+    """Estimate what a job over all of SOURCE would take, from a sample that goes through --model on this machine.
 
-    Nothing is written. Without --model it is the shipped upscaler for --scale.
+    Nothing is written.
+
+    Example: `recast plan photos/ --scale 4 --hours 8`
     """
     from recast.pipeline import bundles
     from recast.pipeline.bulk.network import bundle_operation

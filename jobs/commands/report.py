@@ -1,22 +1,34 @@
 """`recast report`: a page to look at."""
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from recast.jobs.existing import new_file
 from recast.jobs.exit_status import DONE
 from recast.jobs.specs import place
 
 
-def report(output: str, *, to: str | None = None, source: str | None = None, replace: bool = False) -> int:
-    """Write one self-contained HTML page about OUTPUT, a bulk or a training output, and say where it is.
+def report(
+    output: Annotated[str, Parameter(help="The output of a bulk job or a training, a local folder or any fsspec URL.")],
+    *,
+    to: str | None = None,
+    source: str | None = None,
+    replace: bool = False,
+) -> int:
+    """Write one self-contained HTML page about OUTPUT, and print its place.
+
+    Example: `recast report upscaled/ --to upscaled.html`
 
     Parameters
     ----------
     to
-        Where to write it; by default report.html in OUTPUT.
+        Where the page goes; by default report.html in OUTPUT.
     source
-        Where the inputs of OUTPUT lie, to show them beside the results. Those of your own runs on this machine are
-        shown without it; never those of a de-identification.
+        Where the inputs of OUTPUT lie, to show them beside the results. The inputs of your own runs on this machine
+        are shown without it, those of a de-identification never.
     replace
-        Write over what is there, be it no page of Recast's; an earlier page is written over in any case.
+        Overwrite any file that is there; an earlier page is always overwritten.
     """
     from recast.pipeline import report
 

@@ -5,14 +5,22 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
+from recast.jobs.app import Commands
+from recast.jobs.arguments import Json
 from recast.jobs.exit_status import DONE
+from recast.jobs.headings import CLUSTERS
 from recast.pipeline import events, storage
 
-schedule_app = App(name="schedule", help="Put a job on a schedule: on this machine, in Kubernetes, or in Airflow.")
+schedule_app = Commands(
+    name="schedule", group=CLUSTERS, help="Put a job on a schedule: on this machine, in Kubernetes, or in Airflow."
+)
 
-Command = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Command = Annotated[
+    str, Parameter(allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`.")
+]
+Name = Annotated[str, Parameter(help="The schedule's name, as `recast schedule list` shows it.")]
 
 
 def _checked(command: tuple[str, ...], *, here: bool) -> tuple[str, ...]:
@@ -48,7 +56,9 @@ def render(
     gpu_workers: str = "0:0",
     replace: bool = False,
 ) -> int:
-    """Write the files that put a job on a schedule elsewhere: `recast schedule render --to T --cron C JOB ARGS…`.
+    """Write the files that put a job on a schedule elsewhere; the options of `render` itself come before the job.
+
+    Example: `recast schedule render --to kubernetes --cron @daily upscale s3://bucket/in s3://bucket/out`
 
     Parameters
     ----------
@@ -58,23 +68,23 @@ def render(
     cron
         Minute, hour, day of the month, month, day of the week; or @hourly, @daily, ….
     name
-        By default the job and where its results go.
+        The schedule's name; by default it is made of the job and the place of its results.
     folder
-        Write the files there; by default they are printed.
+        The folder that the files go to; by default they are printed.
     image
-        Of Kubernetes' pods: with Recast and Ray (infra/docker).
+        The container image of Kubernetes' pods, with Recast and Ray in it (see infra/docker).
     namespace
-        Of Kubernetes' objects.
+        The namespace of Kubernetes' objects.
     passcode_secret
         A Secret whose key `passcode` becomes the file /var/run/secrets/recast/passcode.
     storage_secret
         A Secret whose key `credentials` is an AWS credentials file for the job and its workers.
     cpu_workers
-        Least and most nodes of 8 CPUs, as 0:4.
+        The smallest and largest number of nodes with 8 CPUs, as in 0:4.
     gpu_workers
-        Least and most nodes of 8 CPUs and a GPU, as 0:2.
+        The smallest and largest number of nodes with 8 CPUs and a GPU, as in 0:2.
     replace
-        Write over files of FOLDER that say something else.
+        Overwrite files of FOLDER that say something else.
     """
     from recast.jobs.schedules.render import RENDERERS, Place
     from recast.jobs.schedules.schedule import Schedule, named_after
@@ -117,18 +127,20 @@ def install(
     replace: bool = False,
     check: Annotated[bool, Parameter(negative="--no-check")] = True,
 ) -> int:
-    """Put a job on a schedule on this machine: `recast schedule install --cron C JOB ARGS…`.
+    """Put a job on a schedule on this machine; the options of `install` itself come before the job.
+
+    Example: `recast schedule install --cron "30 2 * * *" upscale photos/ upscaled/`
 
     Parameters
     ----------
     cron
         Minute, hour, day of the month, month, day of the week; or @hourly, @daily, ….
     name
-        By default the job and where its results go.
+        The schedule's name; by default it is made of the job and the place of its results.
     keeper
-        Scheduler: this user's crontab, or this user's systemd.
+        The scheduler: this user's crontab, or this user's systemd.
     replace
-        Take the place of a schedule of the same name.
+        Replace a schedule of the same name.
     check
         First dry-run the job in the bare environment that cron will give it.
     """
@@ -157,8 +169,11 @@ def _has_a_dry_run(command: tuple[str, ...]) -> bool:
 
 
 @schedule_app.command(name="list")
-def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """List this machine's schedules, and how the last run of each went."""
+def list_(*, as_json: Json = False) -> int:
+    """List this machine's schedules and the outcome of each one's last run.
+
+    Example: `recast schedule list`
+    """
     from recast.jobs.schedules import local
 
     rows = []
@@ -185,8 +200,11 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:
 
 
 @schedule_app.command
-def remove(name: str) -> int:
-    """Take a job off its schedule on this machine; what it made stays, and so does its log."""
+def remove(name: Name) -> int:
+    """Remove a schedule from this machine; its results and its log stay.
+
+    Example: `recast schedule remove nightly`
+    """
     from recast.jobs.schedules import local
 
     local.remove(name)
@@ -195,13 +213,15 @@ def remove(name: str) -> int:
 
 
 @schedule_app.command
-def run(name: str, *, quiet: bool = False) -> int:
-    """Run a schedule's job now, as cron does; its log and how it went are written down. Returns the job's status.
+def run(name: Name, *, quiet: bool = False) -> int:
+    """Run a schedule's job now, as cron does, and record its log and outcome; the exit status is the job's.
+
+    Example: `recast schedule run nightly`
 
     Parameters
     ----------
     quiet
-        Say nothing, as cron wants it, which mails what it hears.
+        Print nothing; cron mails whatever is printed.
     """
     from recast.jobs.schedules import local
 
@@ -216,8 +236,13 @@ def run(name: str, *, quiet: bool = False) -> int:
 
 
 @schedule_app.command
-def fire(manifest: str) -> int:
-    """Inside a Kubernetes cluster: create the RayJob of a file, wait for its end, and end as it did."""
+def fire(
+    manifest: Annotated[str, Parameter(help="The file with the RayJob, as `render --to kubernetes` writes it.")],
+) -> int:
+    """Inside a Kubernetes cluster, create the RayJob of a file, wait for its end, and exit as it did.
+
+    Example: `recast schedule fire /etc/recast/rayjob.yaml`
+    """
     from recast.jobs.schedules.fire import fire
 
     return fire(manifest)

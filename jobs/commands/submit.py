@@ -3,29 +3,38 @@
 from typing import Annotated
 
 import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from recast.jobs.app import understood
+from recast.jobs.app import Commands, understood
+from recast.jobs.headings import CLUSTERS
 
-jobs_app = App(name="jobs", help="List, read the logs of, and stop Recast jobs on a Ray cluster.")
+Address = Annotated[
+    str | None,
+    Parameter(help="Address of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265."),
+]
+JobName = Annotated[str, Parameter(help="The job's id, as `recast jobs list` shows it.")]
+
+jobs_app = Commands(name="jobs", group=CLUSTERS, help="List, read the logs of, and stop Recast jobs on a Ray cluster.")
 
 
 def submit(
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    address: str | None = None,
+    *command: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`.")
+    ],
+    address: Address = None,
     follow: bool = False,
     name: str | None = None,
 ) -> int:
-    """Run a job on a Ray cluster: `recast submit [--address URL] [--follow] [--name N] JOB ARGS…`.
+    """Run a job on a Ray cluster; the options of `submit` itself come before the job.
+
+    Example: `recast submit --follow upscale s3://bucket/photos s3://bucket/upscaled`
 
     Parameters
     ----------
-    address
-        Address of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
     follow
-        Show the job's log and return its exit status.
+        Show the job's log until it ends, and return its exit status.
     name
-        Submission id; by default Ray makes one.
+        The job's id; by default Ray makes one.
     """
     from recast.jobs import submission
 
@@ -36,13 +45,10 @@ def submit(
 
 
 @jobs_app.command(name="list")
-def jobs_list(*, address: str | None = None) -> int:
+def jobs_list(*, address: Address = None) -> int:
     """List the jobs that `recast submit` started, the newest first.
 
-    Parameters
-    ----------
-    address
-        Address of the cluster's job server; by default RAY_API_SERVER_ADDRESS, or http://127.0.0.1:8265.
+    Example: `recast jobs list`
     """
     from recast.jobs import submission
 
@@ -50,13 +56,13 @@ def jobs_list(*, address: str | None = None) -> int:
 
 
 @jobs_app.command(name="logs")
-def jobs_logs(job: str, *, address: str | None = None, follow: bool = False) -> int:
+def jobs_logs(job: JobName, *, address: Address = None, follow: bool = False) -> int:
     """Print the log of JOB.
+
+    Example: `recast jobs logs raysubmit_x1Yz --follow`
 
     Parameters
     ----------
-    address
-        Address of the cluster's job server.
     follow
         Stay until the job ends, and return its exit status.
     """
@@ -66,13 +72,10 @@ def jobs_logs(job: str, *, address: str | None = None, follow: bool = False) -> 
 
 
 @jobs_app.command(name="stop")
-def jobs_stop(job: str, *, address: str | None = None) -> int:
-    """End JOB; what it has settled stays, and the same command goes on from there.
+def jobs_stop(job: JobName, *, address: Address = None) -> int:
+    """End JOB; its finished results stay, and submitting the same command again resumes it.
 
-    Parameters
-    ----------
-    address
-        Address of the cluster's job server.
+    Example: `recast jobs stop raysubmit_x1Yz`
     """
     from recast.jobs import submission
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from cronsim import CronSim, CronSimError
 
+from recast.pipeline.reasons import plural
+
 MACROS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -36,8 +38,8 @@ class Cron:
         fields = MACROS.get(text.strip().lower(), text).split()
         if len(fields) != len(FIELDS):
             raise ValueError(
-                f"the schedule {text!r} has {len(fields)} fields; cron has five: minute, hour, day of the month, "
-                "month, day of the week (0 2 * * *: daily at two)"
+                f"the schedule {text!r} has {plural(len(fields), 'field')}; cron has five: minute, hour, day of the "
+                "month, month, day of the week (0 2 * * *: daily at two)"
             )
         numbered = tuple(
             ",".join(_part(part, position) for part in field.lower().split(","))

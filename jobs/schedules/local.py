@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+from recast.jobs.next_steps import NEXT
 from recast.jobs.schedules.environment import command, kept, lacking, try_as_cron_does
 from recast.jobs.schedules.keepers import PROGRAMS, Keeper, holding, keep, let_go, put, require
 from recast.jobs.schedules.schedule import Schedule, ScheduleError
@@ -186,7 +187,7 @@ def _copy(process: "subprocess.Popen[str]", log: TextIO, said: list[str]) -> Non
     for line in process.stdout:
         log.write(line)
         log.flush()
-        said[0] = line.strip() or said[0]
+        said[0] = said[0] if line.startswith(NEXT) else line.strip() or said[0]
 
 
 def metrics(name: str, run: LastRun, last_success: float) -> str:

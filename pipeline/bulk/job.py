@@ -30,15 +30,15 @@ class BulkSettings:
     """
 
     shards: Container = "tar"
-    """Container of the results: image files in tars, or Parquet files with a column of images."""
+    """What results are packed in: image files in tars, or Parquet files with a column of images."""
     shard_images: Annotated[int, Field(ge=1)] = 1000
-    """Close a shard after this many images."""
+    """Largest number of images in a shard."""
     shard_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(256 << 20)
-    """Close a shard after this many bytes (512MiB, 1GB, …)."""
+    """Size at which a shard is closed, such as 512MiB or 1GB."""
     max_pixels: Annotated[int, Field(ge=1)] = 200_000_000
-    """Inputs with more pixels fail as too-large, before they are decoded."""
+    """Inputs with more pixels fail as too-large, without being decoded."""
     max_input_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(1 << 30)
-    """Inputs of more bytes fail as too-large, before they are read (512MiB, 1GB, …)."""
+    """Inputs with more bytes, such as 512MiB or 1GB, fail as too-large, without being read."""
     precision: Precision = "fp32"
     """Number format of the network's arithmetic."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -46,15 +46,15 @@ class BulkSettings:
     actors: Annotated[int, Field(ge=1)] | None = None
     """Worker processes; by default one for each GPU, or for each core where there is none."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Images that go through the network together; by default 1 on CPU, where more is no faster, and 8 on GPU."""
+    """Images that go through the network together; by default 1 on a CPU, where more is no faster, and 8 on a GPU."""
     replace: bool = False
     """Overwrite results that were made with another bundle or other settings."""
     retry_failed: bool = False
     """Retry inputs that failed earlier."""
     prune: bool = False
-    """Remove the results of inputs that are gone from the source, their bytes and their rows."""
+    """Remove the bytes and rows of inputs that are gone from the source."""
     limit: Annotated[int, Field(ge=0)] | None = None
-    """Take only the first so many inputs."""
+    """Process only this many inputs, the first ones."""
 
 
 @documented
@@ -63,8 +63,8 @@ class GeneratorSettings(BulkSettings):
     """How a bulk job runs a generator that may be given noise."""
 
     noise: bool = False
-    """Run the generator as pix2pix does (section 3.4): dropout is its noise, different for each image and decided by
-    the image's key; batch norm takes the image's own statistics."""
+    """Run the generator as pix2pix does (section 3.4): dropout is its noise, which each image's key decides, and batch
+    norm takes the image's own statistics."""
 
 
 @documented

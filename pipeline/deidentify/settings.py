@@ -31,7 +31,7 @@ class DeidentifiedEncoder(Encoder):
     """How de-identified images are written."""
 
     metadata: Literal["safe", "strip"] = "safe"
-    """What of the input's metadata goes into the results: its colour profile, or nothing. Never more."""
+    """What results take over from their inputs. safe: only the colour profile; strip: nothing."""
 
 
 @documented
@@ -40,9 +40,9 @@ class RestoredEncoder(Encoder):
     """How restored images are written."""
 
     format: Literal["png"] = "png"
-    """Image format of the results; lossless, or they would not be exact."""
+    """Image format of the results, which are exact and so need a lossless format."""
     provenance: bool = False
-    """Mark results as machine-made, in XMP (IPTC's digital source type); originals are not."""
+    """Mark results as machine-made in their XMP (IPTC's digital source type); originals are not machine-made."""
 
 
 @documented
@@ -55,15 +55,17 @@ class Replacement:
     """
 
     method: Method = "solid"
-    """How regions are redacted: filled with black, pixelated, or blurred."""
+    """How regions are redacted. solid: filled with black; pixelate; blur."""
     shape: Shape = "auto"
-    """What is replaced: the ellipse that fills a region and its margin (and its mask, where it has one), or all of its
-    box; auto: the mask where there is one, else the ellipse for what detectors find, the box for what --boxes names."""
+    """What is replaced. ellipse: the ellipse that fills a region and its margin, and its mask where it has one; box:
+    all of its box; auto: the mask where there is one, else an ellipse for what detectors find and a box for what
+    --boxes names."""
     margin: Annotated[float, Field(ge=0, le=4)] = 0.3
-    """How much wider and higher than a region the replacement is, of the region's own width and height (as deface)."""
+    """How much wider and higher than a region its replacement is, as a share of its width and height (as in deface)."""
     strength: Annotated[float, Field(ge=1, le=MOST_STRENGTH)] = 1.0
-    """How strongly pixelate and blur work. 1 leaves 4 blocks along a region's longer side, or blurs by a Gaussian whose
-    standard deviation is a quarter of it; 2 leaves half as many, or blurs twice as widely. Less could be undone."""
+    """Strength of pixelate and blur, 1 to 4. 1 leaves 4 blocks along a region's longer side, or blurs by a Gaussian
+    whose standard deviation is a quarter of it; 2 leaves half as many blocks, or blurs twice as widely. Weaker ones
+    could be undone."""
 
 
 @documented
@@ -77,15 +79,18 @@ class Policy:
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Regions of this score or more are replaced (as in deface)."""
+    """Lowest score of a region that is replaced (as in deface)."""
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """An image with a region of this score or more, but less than --threshold, is held and not published."""
+    """Lowest score of a region that is in doubt: an image with a region from here to --threshold is held, not
+    published."""
     most_regions: Annotated[int, Field(ge=1)] = 200
-    """Images with more regions are held: something is wrong with them, or with the detector."""
+    """Largest number of regions in an image; images with more are held, for something is wrong with them or with the
+    detector."""
     without: Without = "publish"
-    """What becomes of images in which nothing is found; sample: --sample-share of them are held for review."""
+    """What is done with images in which nothing is found. publish; hold; sample: a --sample-share of them is held for
+    review."""
     sample_share: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Share of the images in which nothing is found that --policy sample holds for review; each image's key decides."""
+    """Share of those images that --policy sample holds for review; each image's key decides whether it is held."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "doubt", min(self.doubt, self.threshold))  # nothing is in doubt above the threshold
@@ -104,30 +109,32 @@ class Deidentification:
     replacement: Replacement = field(default_factory=Replacement)
     """How regions are replaced."""
     model: str | None = None
-    """A bundle of `recast train deidentify` or `passcode`: faces get new faces; --method is for all other regions."""
+    """A bundle of `recast train deidentify` or `recast train passcode`, which paints new faces over faces; all other
+    regions are replaced by --method."""
     consistent_by: str = "image"
-    """Which faces get one identity with --model: new identities for each image (image), the same ones throughout each
-    folder (folder), or throughout what a regular expression finds in the key."""
+    """Where --model gives a person the same new face. image: only within an image; folder: throughout a folder; or a
+    regular expression: throughout all images in whose keys it finds the same text."""
     detectors: tuple[str, ...] = ("centerface",)
-    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface`; given several times,
-    their finds are joined."""
+    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface`; may be given several
+    times to join their detections."""
     scales: tuple[float, ...] = ()
-    """Sizes of the image, relative to its own, at which centerface and bundles look; may be given several times. By
-    default those that the image's size and --smallest-face ask for."""
+    """Size, relative to the image's own, at which centerface and bundles look at it; may be given several times. By
+    default the image's size and --smallest-face decide."""
     smallest_face: Annotated[float, Field(ge=6, le=1000)] = SMALLEST_FACE_PX
-    """Height in pixels of the smallest face that is found, or its image held. Below 14 an image is looked at so
-    enlarged that such a face has 28 px; with 8 that takes some twelve times as long as with 14."""
+    """Height in pixels of the smallest face that is found, or else its image held. Below 14 the image is also looked at
+    enlarged, so that such a face is 28 px high; 8 takes some twelve times as long as 14."""
     mirrored: bool = False
-    """Let centerface and bundles look at mirror images, too."""
+    """Let centerface and bundles look at the mirror image, too."""
     boxes: str | None = None
-    """A Parquet, CSV or JSON table of further regions: key; left, top, right, bottom (or box) in pixels; perhaps kind,
-    score. COCO's JSON is read, too."""
+    """A table of further regions (Parquet, CSV, JSON or COCO's JSON); it has columns key, left, top, right, bottom (or
+    box) in pixels, and perhaps kind and score."""
     policy: Policy = field(default_factory=Policy)
     """What is replaced, and what is not published."""
     seal: bool = False
-    """Keep what is replaced, encrypted under a passcode, so that `recast restore` can bring it back."""
+    """Keep what is replaced, encrypted with a passcode, so that `recast restore` can bring it back."""
     names: Names = "plain"
-    """What images are called in the output: as in the source, or by a keyed hash that the passcode leads back from."""
+    """What images are called in the output. plain: as in the source; hmac: by a keyed hash, which only the passcode
+    leads back from."""
 
     def __post_init__(self) -> None:
         if not self.looks and not self.boxes:
@@ -139,7 +146,8 @@ class Deidentification:
                 f"consistent_by is {self.consistent_by!r}: not image, not folder, and no regular expression ({fault})"
             ) from fault
         if not all(0.01 <= scale <= 4 for scale in self.scales):
-            raise ValueError(f"scales are {self.scales}; each must be in [0.01, 4]")
+            given = ", ".join(f"{scale:g}" for scale in self.scales)
+            raise ValueError(f"--scales are {given}; each must be from 0.01 to 4")
 
     @property
     def looks(self) -> bool:

@@ -42,10 +42,10 @@ class Encoder:
     quality: Annotated[int, Field(ge=1, le=100)] = 92
     """Quality of jpeg and webp files, 1 to 100."""
     metadata: Metadata = "safe"
-    """What results take over from their inputs. keep: colour profile, and of EXIF and XMP what is true of the result;
-    safe: colour profile alone; strip: none of them."""
+    """What results take over from their inputs. keep: the colour profile, and what of EXIF and XMP is true of the
+    result; safe: only the colour profile; strip: nothing."""
     provenance: bool = True
-    """Mark results as machine-made, in XMP (IPTC's digital source type)."""
+    """Mark results as machine-made in their XMP (IPTC's digital source type)."""
 
     @property
     def extension(self) -> str:

@@ -41,11 +41,12 @@ class Selection:
     `schemes` is called --allow-scheme."""
 
     include: tuple[str, ...] = ()
-    """Take only inputs whose key matches one of these globs."""
+    """Take only inputs whose key matches this glob; may be given several times."""
     exclude: tuple[str, ...] = ()
-    """Take no input whose key matches one of these globs."""
+    """Leave out inputs whose key matches this glob; may be given several times."""
     schemes: tuple[str, ...] = ()
-    """Kinds of URIs that an inventory may name beside those of its own: s3, https, …; may be given several times."""
+    """A further kind of URI (s3, https, …) that an inventory may name besides its own kind; may be given several
+    times."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,41 +44,47 @@ class TrainingSettings:
     data: Place
     """The training images: a local folder or any fsspec URL."""
     output: Place
-    """Where checkpoints, logs and the bundle go; running again goes on from the newest checkpoint there."""
+    """Where checkpoints, logs and the bundle go, a local folder or any fsspec URL. Run the same command again to resume
+    from the newest checkpoint there."""
     preset: str | None = None
-    """A named configuration of the recipe; by default the paper's."""
+    """A named configuration of the recipe; by default the first that `recast train RECIPE --help` lists, mostly the
+    paper's."""
     steps: Count | None = None
-    """Optimizer steps in all; by default the preset's."""
+    """Number of optimizer steps in all; by default the preset's."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     """GPUs for each worker; 0 trains on the CPU."""
     resume_with: bool = False
-    """Go on from the newest checkpoint with these settings, though it was begun with others: another learning rate,
-    precision, data, seed, weights of losses. What shapes the networks can't change."""
+    """Resume with these settings, though the training was begun with others: another learning rate, precision, seed,
+    other data or weights of losses. Settings that shape the networks can't change."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    """Decides initial weights, the order of examples, their augmentation and dropout."""
+    """A number that decides the initial weights, the order of examples, their augmentation and dropout."""
     checkpoint_every: Count = 500
-    """Steps from one checkpoint and bundle to the next; there is always one at the end."""
+    """Number of steps between checkpoints, each with a bundle; the last step always has one."""
     precision: Precision = "fp32"
-    """Number format of the networks' arithmetic (autocast); weights stay fp32."""
+    """Number format of the networks' arithmetic (autocast); the weights stay fp32."""
     bundle_precision: Literal["fp32", "fp16"] = "fp32"
-    """What the bundle's weights are stored in."""
+    """Number format of the weights in the bundle."""
     loss_network: str | None = None
-    """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a classifier's bundle."""
+    """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a bundle of the classifier
+    recipe."""
     style_image: str | None = None
-    """For style_transfer: the image whose style is learned."""
+    """For style_transfer: the image whose style is to be learned."""
     annotations: str | None = None
-    """For retinaface, deidentify, passcode, recognizer: the faces in the images, as COCO JSON or a Parquet, CSV or JSON
-    table: key; left, top, right, bottom (or box); perhaps landmarks, identity."""
+    """For retinaface, deidentify, passcode and recognizer: a table of the faces in the images (Parquet, CSV, JSON or
+    COCO's JSON); it has columns key, left, top, right, bottom (or box), and perhaps landmarks and identity."""
     start_from: str | None = None
-    """Begin with this bundle's weights: srgan with srresnet's, or any training with an earlier one's."""
+    """A bundle whose weights the training begins with: srgan takes srresnet's, and any recipe those of an earlier
+    training."""
     sync_batchnorm: bool = False
-    """Batch norms see the examples of all workers, as one process with the whole batch would."""
+    """Let batch norms see the examples of all workers, as one process with the whole batch would."""
     compile: bool = False
-    """Compile the networks for the device: minutes at the start, faster steps from then on. Worth it on GPUs."""
+    """Compile the networks for the device, which takes minutes at the start and makes steps faster; worth it on
+    GPUs."""
     accumulate: Count = 1
-    """Parts that each worker's share of a batch is computed in, to save memory; optimizers step once for all."""
+    """Number of parts that each worker's share of a batch is computed in, to save memory; optimizers step once for all
+    parts."""
     keep_checkpoints: Count = 3
-    """How many of the newest checkpoints to keep."""
+    """Number of checkpoints that are kept, the newest ones."""
 
 
 @documented

@@ -22,7 +22,7 @@ from tests.pipeline.output.test_compaction import Made, image
 def captured(monkeypatch):
     """The bulk jobs that commands would run."""
     jobs = []
-    monkeypatch.setattr(bulk, "run", lambda job, options: jobs.append((job, options)) or 0)
+    monkeypatch.setattr(bulk, "run", lambda job, options, _=None: jobs.append((job, options)) or 0)
     return jobs
 
 

@@ -62,7 +62,7 @@ def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_l
     assert (manifest["counts"]["ok"], manifest["counts"]["held"], manifest["counts"]["failed"]) == (3, 2, 0)
     assert "centerface" in manifest["model"]["name"]
     assert cli._status(command) == 0
-    assert "nothing to do, 5 inputs settled before" in capsys.readouterr().out
+    assert "nothing to do, 5 inputs done before" in capsys.readouterr().out
     assert cli._status([*command, "--margin", "0.5"]) == exit_status.BAD_USAGE
     assert "margin 0.3 (now 0.5)" in capsys.readouterr().err
 

@@ -62,7 +62,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     for name in ("scene-mary-smith.png", "t.png"):
         (source / name).write_bytes(b"\x89PNG no more")
     assert cli._status(command) == 0
-    assert "3 settled before" in capsys.readouterr().out
+    assert "3 done before" in capsys.readouterr().out
     published = rows_of(output)
     assert sorted(row["status"] for row in published.values()) == ["held", "held", "ok", "ok", "ok"]
     assert all(r["error"].startswith(("truncated: ", "not-an-image: ")) for r in published.values() if r["error"])

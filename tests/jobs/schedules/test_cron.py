@@ -32,7 +32,7 @@ def test_crons_words_become_numbers(text, numbers):
         ("0 0 * 13 *", "not a valid month"),
         ("0 0 * * 8", "not a valid day of the week"), ("0 0 * * wed-mon", "ends before it begins"),
         ("*/0 * * * *", "'*/0'"),
-        ("a b c d e", "'a' is not a valid minute"), ("@never", "has 1 fields"), ("1;rm * * * *", "not a valid minute"),
+        ("a b c d e", "'a' is not a valid minute"), ("@never", "has 1 field;"), ("1;rm * * * *", "not a valid minute"),
         ("0 0 L * *", "'l' is not a valid day of the month"), ("0 0 * * 1#2", "'1#2' is not a valid day of the week"),
         ("0 0 * * mon-", "not a valid day of the week"), ("0 0 1-5-7 * *", "'1-5-7' is not a valid day of the month"),
         ("0 0 31 2,4 *", "never comes due: none of its months"), ("0 0 * 2-1 *", "ends before it begins"),
