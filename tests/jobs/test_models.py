@@ -8,11 +8,13 @@ from PIL import Image
 
 from recast.jobs import cli
 from recast.jobs.exit_status import BAD_USAGE, DONE, FAILED
+from recast.models.descriptor import NetworkInput
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.operation import Result
 from recast.pipeline.images.pictures import Picture
 from tests.models.test_foreign import Evil, packed, reference
+from tests.pipeline.bulk.bundle_operation import posed
 
 IMPORTED = (
     "resnet 9, dropout",
@@ -67,6 +69,17 @@ def test_a_bundle_goes_from_and_to_object_storage(bucket, capsys):
     (given,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(given), network(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bundle_of_several_inputs_is_exported_with_all_of_them(tmp_path, capsys):
+    """What the command prints says what each is."""
+    pose = NetworkInput(name="pose", kind="image", channels=1)
+    model = posed(tmp_path / "bundle", pose, NetworkInput(name="code", kind="code", channels=2), channels=6)
+    assert cli._status(["models", "export", model, str(tmp_path / "posed.onnx")]) == DONE
+    assert '"name": "pose", "kind": "image"' in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(tmp_path / "posed.onnx", providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == ["image", "pose", "code"]
+    assert [len(each.shape) for each in session.get_inputs()] == [4, 4, 2]
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):

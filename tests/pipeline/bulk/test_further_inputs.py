@@ -34,6 +34,7 @@ IMAGE = NetworkInput(name="image", kind="image")
 POSE = NetworkInput(name="pose", kind="image", channels=1)
 LABELS = NetworkInput(name="classes", kind="labels", channels=4)
 POINTS = NetworkInput(name="points", kind="points", channels=2, value_range=(-1.0, 1.0))
+CODE = NetworkInput(name="code", kind="code", channels=2)
 NOISE = NetworkInput(name="noise", kind="noise", channels=5, value_range=(-9.0, 9.0))
 
 
@@ -120,10 +121,15 @@ def test_an_input_of_another_size_or_that_can_not_be_read_is_named():
             accompanied(picture(4, 6), further, 1000)
 
 
-def test_tiles_cut_all_inputs_alike(tmp_path, monkeypatch):
-    network = bundles.fetch(posed(tmp_path / "b", POSE)).unpack()
+@pytest.mark.parametrize("first", [IMAGE, CODE])
+def test_tiles_cut_all_inputs_alike(tmp_path, monkeypatch, first):
+    """Numbers stay whole, also where they come first."""
+    pose = picture(75, 131, 1, seed=1)
+    code = np.array([0.25, 0.75], np.float32)
+    further, accompany, channels = ((POSE,), (pose,), 4) if first is IMAGE else ((IMAGE, POSE), (code, pose), 6)
+    network = bundles.fetch(posed(tmp_path / "b", *further, first=first, channels=channels)).unpack()
     operator = Generator(network[1], network[0].descriptor, device="cpu", precision="fp32", batch_size=2)
-    given = dataclasses.replace(picture(75, 131), further=(picture(75, 131, 1, seed=1),))
+    given = dataclasses.replace(picture(75, 131), further=accompany)
     (whole,) = operator([given])
     monkeypatch.setattr(tiles, "CORE_PX", 32)
     monkeypatch.setattr(tiles, "SMALL_PIXELS", 0)
@@ -216,6 +222,8 @@ def test_inputs_that_do_not_fit_the_bundle_are_refused_before_work_starts(work, 
     }.items():
         assert cli._status([*command, *further.split()]) == 2
         assert why in capsys.readouterr().err
+    assert cli._status(["upscale", str(folder / "in"), str(folder / "out"), "--input", f"pose={folder}/posed"]) == 2
+    assert "takes no such input besides SOURCE; it takes none" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
