@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from recast.models.bundle import Bundle, BundleError
 from recast.pipeline import storage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Packed:
     """A bundle's files as bytes: what travels to the workers, which may not share a disk with the driver."""
 
@@ -20,10 +21,15 @@ class Packed:
     weights: bytes
     parts: Mapping[str, bytes] = field(default_factory=dict)
     """The weights of its further networks, by name."""
+    _unpacked: list[tuple[Bundle, nn.Module]] = field(default_factory=list, repr=False, compare=False)
+    """What was made of the files to check them, for whoever asks first in this process; it does not travel."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (self.url, self.description, self.weights, self.parts)
 
     def unpack(self) -> tuple[Bundle, nn.Module]:
         """The bundle and its generator, checked, in eval mode. Raises BundleError."""
-        return bundle_files.read(self.description, self.weights)
+        return self._unpacked.pop() if self._unpacked else bundle_files.read(self.description, self.weights)
 
     def part(self, name: str) -> nn.Module:
         """A further network, checked, in eval mode. Raises BundleError."""
@@ -46,7 +52,7 @@ def fetch(url: str) -> Packed:
     named = bundle_files.read_description(description).parts
     parts = {name: _file(url, bundle_files.weights_file(name)) for name in named}
     packed = Packed(url, description, _file(url, bundle_files.WEIGHTS), parts)
-    packed.unpack()
+    packed._unpacked.append(packed.unpack())
     for name in parts:
         packed.part(name)
     return packed

@@ -39,9 +39,8 @@ def connected(object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[None]:
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray's core warns, on stderr, of actors whose arguments lie in the object store. Here the driver owns them.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address = os.environ.get("RAY_ADDRESS", "")
     try:
-        if address and address != "local":
+        if address := reach.cluster_address():
             _join(address)
         else:
             _start(object_store_bytes)

@@ -1,5 +1,6 @@
 """Whether a Ray cluster answers at an address, found out in seconds: Ray itself would try for minutes."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -16,6 +17,12 @@ NO_CLUSTER = "what is there is no Ray cluster, or another of its ports"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """HTTP/2's preface and empty settings. A gRPC server, as Ray's are, answers with settings of its own."""
 _SETTINGS = 4
+
+
+def cluster_address() -> str:
+    """Where the cluster is that RAY_ADDRESS names; empty if it names none, or asks for one on this machine."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
 
 
 def unreachable(address: str) -> str:

@@ -4,12 +4,10 @@ import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
-import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
@@ -23,11 +21,8 @@ from ray.train import ScalingConfig
 
 from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
-from recast.pipeline.bulk import pool
-from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import OperationPayload
-from recast.pipeline.bulk.worker import UnitWorker
-from recast.pipeline.bulk.worker_settings import WorkerSettings
+from recast.pipeline.bulk import workforce
+from recast.pipeline.bulk.here import Pace
 from recast.pipeline.training import groups
 
 OBJECT_STORE_BYTES = 200 << 20
@@ -76,34 +71,13 @@ def ray_local(object_store: ObjectStore) -> Iterator[None]:
         yield
 
 
-class OneHere:
-    """A bulk run's pool of one worker, which is this process."""
-
-    device, threads, actors = "cpu", 0, 1
-
-    def __init__(self, job: BulkJob, payload: OperationPayload, progress: object) -> None:
-        self._kit = payload
-
-    def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
-        operation = UnitWorker(work, self._kit)
-        for unit in units:
-            yield from operation(unit).to_pylist()
-
-    def set_planned(self, inputs: int) -> None: ...
-    def close(self) -> None: ...
-
-
 @contextlib.contextmanager
 def bulk_runs_here() -> Iterator[None]:
     """Bulk runs without Ray, for tests that are about all else: starting a worker takes seconds, a thousand times."""
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "Pool", OneHere)
-        patch.setattr(cluster, "connected", contextlib.nullcontext)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        patch.setattr(workforce, "where", lambda job, left_behind: (False, "in this process, for a test"))
+        patch.setattr(Pace, "sooner_elsewhere", lambda pace, left: False)
+        yield
 
 
 @pytest.fixture

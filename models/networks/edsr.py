@@ -26,6 +26,10 @@ class EDSR(nn.Module):
     takes the trunk straight to colours, and the trunk learns only what bicubic interpolation misses.
     """
 
+    any_threads = True
+    """Each value is a sum in one order, whoever computes it: results are bit for bit the same with any number of
+    threads."""
+
     def __init__(self, *, scale: int, channels: int = 64, blocks: int = 10, colours: int = 3) -> None:
         super().__init__()
         self.scale = scale

@@ -47,6 +47,10 @@ class RRDBNet(nn.Module):
     ups, unshuffle 2), 1 (2 ups, unshuffle 4); ESRGAN's first files have fewer ups instead.
     """
 
+    any_threads = True
+    """Each value is a sum in one order, whoever computes it: results are bit for bit the same with any number of
+    threads."""
+
     def __init__(
         self,
         *,

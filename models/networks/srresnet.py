@@ -29,6 +29,10 @@ class SRResNet(nn.Module):
     shift makes the network give what it takes. Scales 2, 4 and 8.
     """
 
+    any_threads = True
+    """Each value is a sum in one order, whoever computes it: results are bit for bit the same with any number of
+    threads."""
+
     def __init__(self, *, scale: int = 4, channels: int = 64, blocks: int = 16) -> None:
         super().__init__()
         doublings = int(math.log2(scale))

@@ -12,6 +12,10 @@ class SRVGGNetCompact(nn.Module):
     A plain row of convolutions at the input's resolution, one sub-pixel convolution, and the nearest enlargement added.
     """
 
+    any_threads = True
+    """Each value is a sum in one order, whoever computes it: results are bit for bit the same with any number of
+    threads."""
+
     def __init__(
         self,
         *,

@@ -51,6 +51,7 @@ class Generator(Operator):
         self._rng_lock = threading.Lock() if noise else None
         self.descriptor, self._takes, self._picture_at = descriptor, descriptor.takes, descriptor.picture
         network = joined(network, len(self._takes))
+        self.any_threads = precision == "fp32" and not noise and bool(getattr(network, "any_threads", False))
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         self.batch_size = batch_size

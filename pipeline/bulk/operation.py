@@ -42,6 +42,9 @@ class Result:
 class Operator(ABC):
     """Built once in each worker."""
 
+    any_threads: bool = False
+    """Whether results are bit for bit the same with any number of torch's threads."""
+
     def decode(self, data: bytes, max_pixels: int) -> Picture:
         """An input's bytes as the picture that the operator takes. Raises InputError."""
         return decode(data, max_pixels)
@@ -101,8 +104,9 @@ class Operation:
 
 
 def settings_of(
-    job: BulkJob, operation: Operation, *, run: str, device: str, threads: int, claim: Claim | None = None
-) -> WorkerSettings:
+    job: BulkJob, operation: Operation, *, run: str, device: str, threads: int, tensor_threads: int = 1,
+    claim: Claim | None = None,
+) -> WorkerSettings:  # fmt: skip
     """What the workers of a run must know. Without a claim they may write where nobody else can."""
     return WorkerSettings(
         job=job,
@@ -111,6 +115,7 @@ def settings_of(
         model_name=operation.name,
         device=device,
         threads=threads,
+        tensor_threads=tensor_threads,
         fails_closed=operation.fails_closed,
         sidecars=operation.sidecars,
         claim=claim,

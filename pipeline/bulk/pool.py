@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -71,6 +71,10 @@ class Pool:
         """Say how many inputs all that is mapped comes to."""
         self._coordinator.set_planned.remote(inputs, self.actors)
 
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count what was done before, in another way."""
+        self._coordinator.add.remote(dict(counts))
+
     def close(self) -> None:
         self._closed.set()
         self._watcher.join()
@@ -99,7 +103,12 @@ class Actor:
     """
 
     def __init__(self, settings: WorkerSettings, payload: list[Any], coordinator: Any) -> None:
-        self._worker = UnitWorker(settings, ray.get(payload[0]), coordinator, RemoteAttemptLog(coordinator))
+        self._worker = UnitWorker(
+            settings,
+            ray.get(payload[0]),
+            send=coordinator.add.remote,
+            attempts=RemoteAttemptLog(coordinator),
+        )
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         return self._worker(unit)

@@ -1,25 +1,26 @@
 """The bulk road: every image of a source through an operation, into shards and an index that accounts for each."""
 
-import contextlib
 import datetime
 import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
-from recast.pipeline import cluster, events, storage
+from recast.pipeline import events, storage
 from recast.pipeline.bulk.completed import Completed, read_completed
 from recast.pipeline.bulk.inventory_counts import InventoryCounts
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.manifest import write_manifest
 from recast.pipeline.bulk.network import bundle_operation
-from recast.pipeline.bulk.operation import Operation, OperationPayload, settings_of
-from recast.pipeline.bulk.units import by_key, chunks, pending, units
-from recast.pipeline.output import replacement
+from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.units import by_key, chunks, pending
+from recast.pipeline.bulk.workforce import Workforce
+from recast.pipeline.output import in_hand, replacement
 from recast.pipeline.output.compaction import KeyPredicate, delete_keys, fragment_states
 from recast.pipeline.output.housekeeping import collect_garbage
 from recast.pipeline.output.index import current
@@ -82,10 +83,12 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         listing = operation.listed(listing, run=True)
         plan = chunks(pending(islice(listing, job.limit), settled, seen))
         plan = map(by_key, plan) if operation.hides else plan
+        left_behind = in_hand.left_behind(fs, output)
         if first := next(plan, None):
-            payload = operation.payload()
-            with cluster.connected():
-                _map(job, operation, payload, chain([first], plan), seen, summary, lease, progress)
+            with Workforce(
+                job, operation, progress, run=summary.run, claim=lease.claim, left_behind=left_behind
+            ) as workforce:
+                _map(workforce, chain([first], plan), seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         summary.unmatched = len(operation.compared.unmatched) if operation.compared else 0
         summary.passed_over = dict(over.counts)
@@ -112,6 +115,8 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
             summary.pruned = delete_keys(fs, output, lease, _vanished(job, seen)).rows
         lease.confirm()
         summary.seconds["wall"] = time.monotonic() - began
+        if left_behind:
+            in_hand.clear(fs, output)
         write_manifest(fs, output, job, operation, summary)
     log.info("run finished", **summary.counts(), seconds=round(summary.seconds["wall"], 3))
     return summary
@@ -222,23 +227,14 @@ def _begun(items: Iterator[T]) -> Iterator[T]:
 
 
 def _map(
-    job: BulkJob, operation: Operation, payload: OperationPayload, plan: Iterator[list[Any]], seen: InventoryCounts,
-    summary: Summary, lease: Lease, progress: Progress,
+    workforce: Workforce, plan: Iterator[pa.Table], seen: InventoryCounts, summary: Summary, lease: Lease,
+    progress: Progress,
 ) -> None:  # fmt: skip
-    """Every chunk of the plan through a pool of workers on Ray Data."""
-    from recast.pipeline.bulk.pool import (
-        Pool,  # Ray Data takes a second to import, and a run with nothing to do has no use for it
-    )
-
-    with contextlib.closing(Pool(job, payload, progress)) as pool:
-        settings = settings_of(
-            job, operation, run=summary.run, device=pool.device, threads=pool.threads, claim=lease.claim
-        )
-        for chunk in plan:
-            progress.planned(seen.inputs, seen.settled)
-            pool.set_planned(seen.inputs - seen.settled)
-            for report in pool.map(settings, units(chunk, pool.actors, job.shard_images)):
-                lease.check()
-                summary.add(report)
-                if fault := report["run_fault"]:
-                    raise MistakeError(fault, summary) if report["mistakes"] else BulkError(fault)
+    """Every chunk of the plan through the workforce."""
+    for chunk in plan:
+        progress.planned(seen.inputs, seen.settled)
+        for report in workforce.map(chunk, seen.inputs - seen.settled):
+            lease.check()
+            summary.add(report)
+            if fault := report["run_fault"]:
+                raise MistakeError(fault, summary) if report["mistakes"] else BulkError(fault)

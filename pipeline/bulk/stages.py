@@ -30,6 +30,7 @@ from recast.pipeline.reasons import words
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.further_inputs import fetched
 from recast.pipeline.sources.hidden import is_hidden, storage_sentence_of
+from recast.pipeline.sources.inputs import Input
 
 FETCH_AHEAD = 4
 """Inputs on their way from storage while others are worked on."""
@@ -51,14 +52,21 @@ class Stage(Protocol):
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]: ...
 
 
-def stages(settings: WorkerSettings, operator: Operator, tally: Tally) -> list[Stage]:
-    """What a worker puts its samples through, from the first stage to the last."""
-    torch.set_num_threads(1 if settings.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
+def stages(
+    settings: WorkerSettings, operator: Operator, tally: Tally, taken_up: Callable[[Input], None] | None = None
+) -> list[Stage]:
+    """What a worker puts its samples through, from the first stage to the last.
+
+    Args:
+        taken_up: is told of each input before its bytes are decoded.
+    """
+    on_cpu = settings.tensor_threads if operator.any_threads else 1
+    torch.set_num_threads(on_cpu if settings.device == "cpu" else max((os.cpu_count() or 2) // 2, 1))
     codecs = ThreadPoolExecutor(2 * settings.threads, "codec") if settings.threads else None
     fetch = Fetch(settings, tally)
     return [
         fetch,
-        Decode(settings, tally, fetch, operator, codecs),
+        Decode(settings, tally, fetch, operator, codecs, taken_up),
         Operate(settings, tally, operator),
         Encode(settings, tally, codecs),
     ]
@@ -96,14 +104,17 @@ class Decode:
         fetch: Fetch,
         operator: Operator,
         codecs: ThreadPoolExecutor | None,
+        taken_up: Callable[[Input], None] | None = None,
     ) -> None:
         self._settings, self._tally, self._fetch, self._codecs = settings, tally, fetch, codecs
-        self._operator = operator
+        self._operator, self._taken_up = operator, taken_up
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         return _in_codecs(self._one, samples, self._codecs, self._settings)
 
     def _one(self, sample: Sample) -> Sample:
+        if self._taken_up:
+            self._taken_up(sample.item)
         if sample.data is None and sample.fault is None and not sample.untried:
             sample = self._fetch.one(sample)
         data, sample.data = sample.data, None

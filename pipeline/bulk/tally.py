@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 STAGES = ("fetch", "decode", "generate", "encode", "write")
@@ -13,10 +13,10 @@ SEND_EVERY_S = 0.5
 
 
 class Tally:
-    """A worker's counts, shared by its threads, and sent to the collector now and then so that people see progress."""
+    """A worker's counts, shared by its threads, and sent on now and then so that people see progress."""
 
-    def __init__(self, collector: Any | None) -> None:
-        self._collector = collector
+    def __init__(self, send: Callable[[dict[str, int]], object] | None = None) -> None:
+        self._passed_on = send
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Tally:
         with self._lock:
             self._counts.update(counts)
             self._unsent.update(counts)
-            due = self._collector is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
+            due = self._passed_on is not None and time.monotonic() - self._sent_at > SEND_EVERY_S
         if due:
             self._send()
 
@@ -67,8 +67,8 @@ class Tally:
         with self._lock:
             unsent, self._unsent = self._unsent, Counter()
             self._sent_at = time.monotonic()
-        if unsent and self._collector is not None:
-            self._collector.add.remote(dict(unsent))
+        if unsent and self._passed_on is not None:
+            self._passed_on(dict(unsent))
 
     def report(self) -> dict[str, Any]:
         """The counts since the last report, as one flat row."""

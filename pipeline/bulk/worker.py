@@ -1,10 +1,9 @@
-"""The actor of the bulk road: takes a unit of inputs, settles every one of them, and commits shards and index rows."""
+"""A worker of the bulk road: takes a unit of inputs, settles every one of them, and commits shards and index rows."""
 
-from collections.abc import Iterable, Iterator
-from itertools import count
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
+from structlog.typing import FilteringBoundLogger
 
 from recast.pipeline import events, storage
 from recast.pipeline.bulk.attempts import FATAL_DEATHS, Attempt, AttemptLog, Attempts
@@ -30,16 +29,29 @@ class UnitWorker:
         self,
         settings: WorkerSettings,
         payload: OperationPayload,
-        collector: Any | None = None,
+        *,
+        send: Callable[[dict[str, int]], object] | None = None,
         attempts: AttemptLog | None = None,
+        taken_up: Callable[[Input], None] | None = None,
+        enough: Callable[[], bool] = lambda: False,
+        log: FilteringBoundLogger | None = None,
     ) -> None:
+        """
+        Args:
+            send: is told now and then what was counted since.
+            attempts: outlives the worker, where it may die and another take up its unit.
+            taken_up: is told of each input before anything is made of its bytes.
+            enough: is asked before each input whether what is left of the unit is left to others.
+            log: of what happens; by default one that Ray keeps for its workers.
+        """
         self._settings = settings
-        self._tally = Tally(collector)
+        self._tally = Tally(send)
         self._attempts = attempts or Attempts()
+        self._enough = enough
+        self._log = log or events.log(run=settings.run, output=settings.job.output)
         operator = payload.operator(settings)
-        self._stages = stages(settings, operator, self._tally)
-        self._writer = Writer(settings, operator, self._attempts, self._tally)
-        self._log = events.log(run=settings.run, output=settings.job.output)
+        self._stages = stages(settings, operator, self._tally, taken_up)
+        self._writer = Writer(settings, operator, self._attempts, self._tally, self._log)
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         """A unit's inputs as a table -> one row of counts: what was settled, what was left, and where the time went."""
@@ -71,7 +83,14 @@ class UnitWorker:
         elif attempt.careful:
             self._writer.write(self._one_by_one(unit, name, attempt), name, attempt)
         else:
-            self._writer.write(self._through(map(Sample, unit, count())), name, attempt)
+            self._writer.write(self._through(self._begun(unit)), name, attempt)
+
+    def _begun(self, unit: list[Input]) -> Iterator[Sample]:
+        """The unit's inputs as far as they are to be worked on here."""
+        for place, item in enumerate(unit):
+            if self._enough():
+                return
+            yield Sample(item, place)
 
     def _through(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         for stage in self._stages:

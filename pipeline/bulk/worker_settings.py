@@ -22,6 +22,8 @@ class WorkerSettings:
     threads: int
     """For decoding and for encoding each, beside an accelerator. 0 without one: every core is then busy in a generator
     of its own, and pixels stay in the thread, and the cache, that they are in."""
+    tensor_threads: int = 1
+    """For the arithmetic of a network on a CPU, if its operator's results are the same with any number of them."""
     fails_closed: bool = False
     """Whether an image that can't be processed is held, as one that a policy keeps back."""
     sidecars: tuple[str, ...] = ()

@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recast.pipeline import events, storage
+from structlog.typing import FilteringBoundLogger
+
+from recast.pipeline import storage
 from recast.pipeline.bulk.attempts import Attempt, AttemptLog
 from recast.pipeline.bulk.operation import Operator
 from recast.pipeline.bulk.sample import Sample, in_order
@@ -36,13 +38,20 @@ class Writer:
     """Writes what a worker's stages give. What has no fragment did not happen, and before each fragment it is asked
     whether this run still holds the output's lease and this attempt its unit."""
 
-    def __init__(self, settings: WorkerSettings, operator: Operator, attempts: AttemptLog, tally: Tally) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        operator: Operator,
+        attempts: AttemptLog,
+        tally: Tally,
+        log: FilteringBoundLogger,
+    ) -> None:
         self._settings, self._job, self._operator = settings, settings.job, operator
         self._attempts, self._tally = attempts, tally
         self._fs, self._output = storage.filesystem(self._job.output)
         self._epoch = settings.claim.epoch if settings.claim else 0
         self._mistakes_in_row = 0
-        self._log = events.log(run=settings.run, output=self._job.output)
+        self._log = log
 
     def write(self, samples: Iterable[Sample], unit: str, attempt: Attempt) -> None:
         """Shards closed by count and by size, whichever comes first; each committed before the next begins."""

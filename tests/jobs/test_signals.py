@@ -16,6 +16,7 @@ from PIL import Image
 
 from recast.jobs import bulk, cli, demo, exit_status, signals
 from recast.jobs.samples.facades import write_facades
+from recast.pipeline.output import in_hand
 from tests.pipeline.bulk.bundle_operation import upscaler
 
 ENDED = "ended by SIGTERM; what is finished is kept, and the same command goes on from there"
@@ -37,15 +38,15 @@ cli.main()
 
 
 @pytest.fixture
-def started(tmp_path):
-    """A run of 200 images on a Ray of its own."""
+def started(tmp_path, request):
+    """A run of 200 images, here or on a Ray of its own."""
     (tmp_path / "in").mkdir()
     for n in range(200):
         Image.new("RGB", (128, 128), (n, n, n)).save(tmp_path / f"in/{n}.png")
     model = upscaler(tmp_path / "bundle")
     words = ["upscale", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model, "--actors", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "recast", *words, "--shard-images", "1"],
+        [sys.executable, "-m", "recast", *words, "--shard-images", "1", "--on", request.param],
         stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True,
     )  # fmt: skip
     yield process, tmp_path
@@ -53,8 +54,10 @@ def started(tmp_path):
     process.wait()
 
 
-@pytest.mark.parametrize("moment", ["start", "middle"])
-def test_sigterm_ends_a_run_on_ray_within_rays_grace(started, moment):
+@pytest.mark.parametrize(
+    ("started", "moment"), [("ray", "start"), ("ray", "middle"), ("here", "middle")], indirect=["started"]
+)
+def test_sigterm_ends_a_run_within_rays_grace(started, moment):
     """Status 143, one sentence, no core; and the lease is free, so that the next run needn't wait."""
     process, folder = started
     _until((folder / "out/lease.json").exists if moment == "start" else lambda: _shards(folder) > 1)
@@ -67,6 +70,7 @@ def test_sigterm_ends_a_run_on_ray_within_rays_grace(started, moment):
     assert "Traceback" not in said
     assert "SIGTERM received" not in said
     assert not list(folder.glob("core*"))
+    assert not (folder / "out" / in_hand.NAME).exists()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from recast.pipeline import storage
 from recast.pipeline.bulk import road
 from recast.pipeline.deidentify.secrets.seal import Secret, opened, read_lock
 from recast.pipeline.evaluation.integrity import verify
+from recast.pipeline.output import in_hand
 from recast.pipeline.output.index import current
 from recast.pipeline.output.sidecars import SEALS, read_sidecars, stems_with_sidecars
 from recast.pipeline.progress import Silent
@@ -201,6 +202,16 @@ def fragments(output: str) -> int:
     return len(storage.sizes(fs, storage.join(path, "index")))
 
 
+class Told(Silent):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def says(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
 POISON = b"POISON"
 
 
@@ -226,13 +237,22 @@ def poisoned_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def test_an_image_that_kills_its_process_gets_a_row_and_harms_no_other(tmp_path, model, poisoned_ray):
+    """A run in one process dies of it, and leaves a note; the next one begins on Ray, whose workers can be blamed."""
     folder = tmp_path / "in"
     folder.mkdir()
     for n in range(12):
         Image.fromarray(np.full((9, 9, 3), n, np.uint8)).save(folder / f"{n:02}.png")
     (folder / "05.png").write_bytes(POISON)
-    summary = road.run(job(folder, tmp_path / "out", model), Silent())
+    command = [sys.executable, "-m", "recast", "upscale", folder, tmp_path / "out", "--model", model]
+    died = subprocess.run(command, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL
+    assert died.stderr.startswith("upscale: in this process")
+    assert in_hand.left_behind(*storage.filesystem(str(tmp_path / "out"))) == "05.png"
+    said = Told()
+    summary = road.run(job(folder, tmp_path / "out", model), said)
+    assert said.sentences[0] == "upscale: on Ray, since a process that had 05.png in hand died"
     assert (summary.ok, summary.failed) == (11, 1)
+    assert in_hand.left_behind(*storage.filesystem(str(tmp_path / "out"))) == ""
     rows = settled(str(tmp_path / "out"))
     assert rows["05.png"][2].startswith("crash: ")
     assert verify(str(tmp_path / "out")).faults == []

@@ -89,9 +89,10 @@ def shading(by: int = 0, failing: Sequence[str] = ()) -> Operation:
 
 
 def job(**changes: object) -> BulkJob:
-    """A job over the archive; two images a shard, so that there are several."""
+    """A job over the archive, on what stands in for Ray (`simulation.OneWorker`); two images a shard, so that there are
+    several."""
     source = Source(urls=(SOURCE,), skip=OUTPUT)
-    facts = {"job": "translate", "source": source, "output": OUTPUT, "shard_images": 2, "actors": 1}
+    facts = {"job": "translate", "source": source, "output": OUTPUT, "shard_images": 2, "actors": 1, "on": "ray"}
     return BulkJob(**{**facts, **changes})
 
 

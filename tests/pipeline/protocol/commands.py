@@ -18,11 +18,11 @@ from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relock
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError
-from tests.conftest import OneHere
 from tests.pipeline.protocol import archive
 from tests.pipeline.protocol.archive import deidentification, image, job, put_source, restoration, shading
 from tests.pipeline.protocol.expected import ALL, Amiss, in_order, one_passcode_opens, restorable, restored, sound
 from tests.pipeline.protocol.invocation import at, output, run
+from tests.pipeline.protocol.simulation import OneWorker
 from tests.pipeline.protocol.store import Bucket, Crash, Trouble
 
 BATCHES = {"shard_images": 4, "batch_size": 2}
@@ -119,14 +119,14 @@ class _Undone(Attempts):
             super().finish(unit)
 
 
-class _DyingWorkers(OneHere):
+class _DyingWorkers(OneWorker):
     """Every unit is done by one that dies at the end, and again by one that goes image by image."""
 
     def map(self, work: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
         for unit in units:
             ledger = _Undone()
-            UnitWorker(work, self._kit, attempts=ledger)(unit)
-            yield from UnitWorker(work, self._kit, attempts=ledger)(unit).to_pylist()
+            UnitWorker(work, self._payload, attempts=ledger)(unit)
+            yield from UnitWorker(work, self._payload, attempts=ledger)(unit).to_pylist()
 
 
 def _with_deaths(asked: BulkJob) -> None:
@@ -150,6 +150,10 @@ UNSURE = (*(key for key in ALL if key != "a.png"), "p.tar")
 
 COMMANDS = (
     Command(name="run", prepare=put_source, run=lambda: run(job(**BATCHES), shading()), after=in_order),
+    Command(name="run here", prepare=put_source, run=lambda: run(job(on="here", **BATCHES), shading()), after=in_order),
+    Command(
+        name="resume here", prepare=interrupted, run=lambda: run(job(on="here"), shading()), after=sound()
+    ),
     Command(
         name="run into Parquet", prepare=put_source, run=lambda: run(job(shards="parquet"), shading()), after=sound()
     ),
@@ -192,6 +196,9 @@ COMMANDS = (
         loses=frozenset(ALL),
     ),
     Command(name="deidentify with seals", prepare=put_source, run=_seal, after=restorable()),
+    Command(
+        name="deidentify here, with seals", prepare=put_source, run=lambda: _seal(on="here"), after=restorable()
+    ),
     Command(
         name="deidentify with hidden names", prepare=put_source, run=lambda: _seal(hidden=True, shards="parquet"),
         after=restorable(hidden=True), hidden=True,

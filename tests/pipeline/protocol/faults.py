@@ -13,6 +13,7 @@ from recast.pipeline.bulk import inventory_counts, road, writer
 from recast.pipeline.deidentify.secrets import seal
 from recast.pipeline.output import compaction, housekeeping, index, lease, sidecars
 from recast.pipeline.training import checkpoints, records
+from tests.pipeline.protocol.archive import OUTPUT
 from tests.pipeline.protocol.store import running
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -217,11 +218,11 @@ def replaced_removed_first(patch: pytest.MonkeyPatch) -> None:
     """A run with --replace empties the index before its own results are there."""
     real = road._map
 
-    def emptied(job: Any, *arguments: Any) -> None:
-        fs, output = storage.filesystem(job.output)
+    def emptied(*arguments: Any) -> None:
+        fs, output = storage.filesystem(OUTPUT)
         for name in storage.sizes(fs, storage.join(output, "index")):
             storage.remove(fs, storage.join(output, "index", name))
-        real(job, *arguments)
+        real(*arguments)
 
     patch.setattr(road, "_map", emptied)
 

@@ -9,19 +9,24 @@ import threading
 import time
 import types
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import structlog
+import torch
 
-from recast.pipeline import events
-from recast.pipeline.bulk import manifest
+from recast.pipeline import cluster, events
+from recast.pipeline.bulk import manifest, pool
+from recast.pipeline.bulk.job import BulkJob
+from recast.pipeline.bulk.operation import OperationPayload
+from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.deidentify.secrets import codes, seal
 from recast.pipeline.output import lease
 from recast.pipeline.training import records
-from tests.conftest import bulk_runs_here
 from tests.pipeline.protocol.store import running
 
 REPLACED = {"ThreadPoolExecutor": ThreadPoolExecutor, "time": time, "datetime": datetime, "uuid": uuid}
@@ -163,6 +168,24 @@ def _stretched(passcode: seal.Secret, salt: bytes, *_: Any, **__: Any) -> bytes:
     return hashlib.sha256(salt + passcode.reveal()).digest()
 
 
+class OneWorker:
+    """In place of a pool on Ray: a worker that is this process."""
+
+    device, threads, actors = "cpu", 0, 1
+
+    def __init__(self, job: BulkJob, payload: OperationPayload, progress: object) -> None:
+        self._payload = payload
+
+    def map(self, settings: WorkerSettings, units: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+        worker = UnitWorker(settings, self._payload)
+        for unit in units:
+            yield from worker(unit).to_pylist()
+
+    def set_planned(self, inputs: int) -> None: ...
+    def add(self, counts: Mapping[str, int]) -> None: ...
+    def close(self) -> None: ...
+
+
 class NoLog:
     """In place of a training's TensorBoard log, which isn't part of the protocol."""
 
@@ -180,9 +203,13 @@ def simulated() -> Iterator[None]:
     """Whatever of the product is called meanwhile lives in the running process's world."""
     stand_ins = {"ThreadPoolExecutor": Inline, "time": Clock(), "datetime": _dates(), "uuid": _identifiers()}
     quiet = structlog.wrap_logger(structlog.PrintLogger(), processors=[_dropped])
-    with pytest.MonkeyPatch.context() as patch, bulk_runs_here():
-        import recast.jobs.index  # noqa: F401  # so that all that writes outputs is replaced below
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        import recast.jobs.index
+        import recast.pipeline.bulk.here  # noqa: F401  # so that all that writes outputs is replaced below
 
+        patch.setattr(pool, "Pool", OneWorker)
+        patch.setattr(cluster, "connected", contextlib.nullcontext)
         for name, module in list(sys.modules.items()):
             if name.startswith("recast.") and module is not None:
                 for attribute, real in REPLACED.items():
