@@ -28,8 +28,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     ),
     Group("Failures", sort_key=9): ("max_failed", "retry_failed"),
     Group("Machine", sort_key=10): (
-        "on", "device", "actors", "workers", "gpus_per_worker", "batch_size", "accumulate", "precision", "sync_batchnorm",
-        "compile",
+        "on", "device", "actors", "workers", "gpus_per_worker", "batch_size", "accumulate", "precision",
+        "sync_batchnorm", "compile",
     ),
     Group("Command", sort_key=11): ("config", "dry_run", "as_json"),
 }  # fmt: skip
