@@ -62,12 +62,13 @@ def _advice(summary: Summary) -> str:
 
 def _sentence(job: BulkJob, summary: Summary) -> str:
     done, wall = summary.ok + summary.failed + summary.held, summary.seconds["wall"]
-    held = f"{summary.held:,} held, " if summary.held else ""
     pruned = f"; {plural(summary.pruned, 'row')} of vanished inputs removed" if summary.pruned else ""
     if not done:
         return f"{job.output}: nothing to do, {plural(summary.inputs, 'input')} done before{pruned}"
+    rare = {"held": summary.held, "done before": summary.settled_before}
+    counts = {"ok": summary.ok, "failed": summary.failed, **{name: count for name, count in rare.items() if count}}
     return (
-        f"{job.output}: {summary.ok:,} ok, {summary.failed:,} failed, {held}{summary.settled_before:,} done before; "
+        f"{job.output}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}; "
         f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {plural(summary.shards, 'shard')}, "
         f"{wall:.0f} s{pruned}"
     )

@@ -13,6 +13,8 @@ from recast.pipeline import events
 from recast.pipeline.reasons import plural
 
 LINE_EVERY_S = 10.0
+PATIENCE_S = 60.0
+"""From which on a rough estimate is better than none."""
 
 
 def speed(images_per_s: float) -> str:
@@ -35,8 +37,8 @@ def span(seconds: float) -> str:
 class TimeLeft:
     """How long the rest of a run takes, by its pace so far.
 
-    What comes in bursts, as the steps of a training do, is timed from burst to burst; until the second one, from the
-    start of the run.
+    What comes in bursts, as the steps of a training do, is timed from burst to burst, so that the start of workers does
+    not count; a first one that takes a minute is timed from the start of the run.
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
@@ -50,7 +52,7 @@ class TimeLeft:
             self._first = (now, done) if self._first is self._began else self._first
             self._last = (now, done)
         (since, before), (at, after) = self._began if self._first == self._last else self._first, self._last
-        if after == before:
+        if after == before or (self._first == self._last and at - since < PATIENCE_S):
             return ""
         left = (self._total - after) * (at - since) / (after - before) - (now - at)
         return f"{span(max(0.0, left))} left"
@@ -104,7 +106,8 @@ class BulkProgress(Drawn):
         if not done:
             return
         took = max(time.monotonic() - self._began, 1e-3)
-        rate = f"{speed(done / took)}, {failed:,} failed, {self._left.reached(done)}"
+        left = self._left.reached(done)
+        rate = f"{speed(done / took)}, {failed:,} failed{', ' if left else ''}{left}"
         self._bar.update(self._task, description=self._title, completed=done, rate=rate)
         if self._bar.disable and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()

@@ -25,7 +25,7 @@ def env(*, as_json: Json = False) -> int:
         print(json.dumps({**asdict(found), "extras": extras}))
         return DONE
     for name, value in _lines(found):
-        events.show(f"{name:16}{value}")
+        events.show(f"{name:18}{value}")
     return DONE
 
 

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from recast.jobs import cli, demo, exit_status
-from recast.jobs.progress import span, speed
 from recast.jobs.specs import SpecError, place
 from recast.pipeline import events, storage
 from tests.pipeline.bulk.bundle_operation import upscaler
@@ -214,10 +213,3 @@ def test_printable_lines_keep_their_letters():
     assert events.printable("a\x1b[2Jb\rc\nd") == "a\\x1b[2Jb\\rc\\nd"
     assert events.printable("gpj.\u202eexe") == "gpj.\\u202eexe"
     assert events.printable("\udcff") == "\\udcff"
-
-
-def test_speeds_and_times_say_something_at_any_size():
-    assert [speed(v) for v in (1234.5, 12.34, 0.5, 0.05, 0.0002)] == [
-        "1,234 images/s", "12.3 images/s", "0.5 images/s", "20 s/image", "5e+03 s/image",
-    ]  # fmt: skip
-    assert [span(v) for v in (5, 600, 36000, 864000)] == ["5 s", "10 min", "10 h", "10 days"]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from recast.models import recipes
 from recast.models.draws import Rows
+from recast.models.networks import NETWORKS
 from recast.models.networks.vgg import VGG
 from recast.models.preview import sample_grid
 from recast.models.recipes import NOTHING
@@ -248,3 +249,12 @@ def test_bad_settings_are_refused_in_a_sentence(arguments, sentence):
     """A wrong name or value is answered with what there is."""
     with pytest.raises(ValueError, match=sentence):
         recipes.configured(*arguments)
+
+
+def test_settings_are_known_by_their_former_names_too():
+    """In --set, and where a bundle of before states its network's arguments."""
+    config = recipes.configured("passcode", "least", {"loud": 0.03})
+    assert config.payload_std == 0.03
+    arguments = {**config.arguments(), "loud": 0.03}
+    del arguments["payload_std"]
+    assert NETWORKS["face_transformer"](**arguments).payload_std == 0.03
