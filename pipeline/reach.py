@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
@@ -23,6 +24,14 @@ def cluster_address() -> str:
     """Where the cluster is that RAY_ADDRESS names; empty if it names none, or asks for one on this machine."""
     address = os.environ.get("RAY_ADDRESS", "")
     return "" if address == "local" else address
+
+
+def cluster_at_hand() -> str:
+    """The cluster that a job would work on in any case, in words; empty if there is none."""
+    if address := cluster_address():
+        return f"the cluster that RAY_ADDRESS names, {address}"
+    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    return "the cluster that this process has joined" if joined else ""
 
 
 def unreachable(address: str) -> str:

@@ -2,28 +2,24 @@
 
 import contextlib
 import os
-import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
-import torch.distributed as dist
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.pop("RAY_ADDRESS", None)  # tests bring their own clusters
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.train import ScalingConfig
 
 from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
 from recast.pipeline.bulk import workforce
 from recast.pipeline.bulk.here import Pace
-from recast.pipeline.training import groups
+from recast.pipeline.training import road
 
 OBJECT_STORE_BYTES = 200 << 20
 SLOWEST = (
@@ -89,26 +85,15 @@ def worker_here() -> Iterator[None]:
 
 @contextlib.contextmanager
 def trainings_here() -> Iterator[None]:
-    """Trainings whose one worker is this process, by Ray Train's local mode, for tests that are about all else: what
-    Ray Train starts for each training takes half a minute of a core. Ray Data reads as ever."""
-    threads = torch.get_num_threads()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1}
+    """Trainings without Ray, whatever this process has joined, for tests that are about all else: what Ray Train starts
+    for each training takes half a minute of a core."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "scaling", lambda plan: ScalingConfig(num_workers=0))
-        for name, value in {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
-            patch.setenv(name, str(value))
-        try:
-            yield
-        finally:
-            if dist.is_initialized():
-                dist.destroy_process_group()
-            torch.set_num_threads(threads)
+        patch.setattr(road, "where", lambda plan: (False, "in this process, for a test"))
+        yield
 
 
 @pytest.fixture
-def trainer_here(ray_local: None) -> Iterator[None]:
+def trainer_here() -> Iterator[None]:
     """`trainings_here` for a whole test."""
     with trainings_here():
         yield

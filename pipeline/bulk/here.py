@@ -4,7 +4,6 @@ It keeps its pace, and leaves the rest to a cluster as soon as that is known to 
 """
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -20,6 +19,7 @@ from recast.pipeline.bulk.operation import Operation, OperationPayload, settings
 from recast.pipeline.bulk.tally import STATUSES
 from recast.pipeline.bulk.units import units
 from recast.pipeline.bulk.worker import UnitWorker
+from recast.pipeline.cores import cores
 from recast.pipeline.output import in_hand
 from recast.pipeline.output.lease import Claim
 from recast.pipeline.progress import Progress
@@ -149,8 +149,3 @@ class Here:
     def _enough(self) -> bool:
         left = self._planned - self._settled() - self.counts["untried"]
         return not self._to_the_end and self._pace.sooner_elsewhere(left)
-
-
-def cores() -> int:
-    """Logical CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

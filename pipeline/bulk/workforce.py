@@ -1,7 +1,6 @@
 """Whoever works on a run's inputs: the driver's own process as long as little is left to do, then workers on Ray."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -110,10 +109,8 @@ def where(job: BulkJob, left_behind: str) -> tuple[bool, str]:
         return True, "on Ray, as --on says"
     if job.on == "here":
         return False, "in this process, as --on says"
-    if address := reach.cluster_address():
-        return True, f"on Ray, on the cluster that RAY_ADDRESS names, {address}"
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        return True, "on Ray, on the cluster that this process has joined"
+    if cluster := reach.cluster_at_hand():
+        return True, f"on Ray, on {cluster}"
     if left_behind:
         return True, f"on Ray, since a process that had {left_behind} in hand died"
     return False, "in this process, until a cluster would be sooner done with what is left"

@@ -1,4 +1,4 @@
-"""Training examples where they lie: listed, paired, and read and decoded once by Ray Data. Free of torch, for speed."""
+"""Training examples where they lie: listed, paired, and read and decoded once. Free of torch and of Ray, for speed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ray
 
 from recast.models.descriptor import NetworkInput
 from recast.models.digests import short_digest
@@ -30,10 +29,6 @@ from recast.pipeline.training.strays import Strays, images_among
 
 AROUND = 3.0
 """Side of the square around a face that is kept as an example, in longer sides of the face's box."""
-READ_CPUS = 0.25
-"""Logical CPUs of a task that reads and decodes; little, so that the workers' claims can't starve it."""
-LEAST_BLOCKS = 16
-"""Blocks of the data set, so many that reading spreads over the cluster."""
 TRANSPARENT = "transparent parts are trained on as over white"
 LEAST_ASPECT, MOST_ASPECT = 1.8, 2.2
 """Width over height of an image that shows A and B side by side."""
@@ -184,19 +179,6 @@ def annotated(url: str, table: RegionTable, *, each: bool, labelled: bool = Fals
     if without:
         said += f"; {plural(without, 'image')} without a face in the table left out"
     return Listing(examples=found, said=(said, *strays.said()))
-
-
-def dataset(
-    examples: Sequence[Example], multiple: int, images_per_example: int, *, each_region: bool = False
-) -> ray.data.Dataset:
-    """Rows that hold decoded images, one an example; the first repeat up to a multiple of so many, so that workers get
-    equally many each."""
-    missing = -len(examples) % multiple
-    named = rows([*examples, *(examples[i % len(examples)] for i in range(missing))])
-    blocks = min(len(named), max(LEAST_BLOCKS, len(named) // 64))
-    return ray.data.from_items(named, override_num_blocks=blocks).map(
-        read_row, fn_kwargs={"images_per_example": images_per_example, "each_region": each_region}, num_cpus=READ_CPUS
-    )
 
 
 def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:

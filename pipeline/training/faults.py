@@ -1,8 +1,7 @@
 """Which faults of a worker would come again, if a new one tried the same."""
 
 import re
-
-from ray.exceptions import RayError
+import sys
 
 from recast.pipeline import storage
 from recast.pipeline.input_errors import InputError
@@ -27,4 +26,10 @@ def comes_again(fault: BaseException) -> bool:
         return False
     if isinstance(fault, LASTING):
         return True
-    return isinstance(fault, RuntimeError) and not isinstance(fault, RayError) and not OF_OTHERS.search(str(fault))
+    return isinstance(fault, RuntimeError) and not _of_ray(fault) and not OF_OTHERS.search(str(fault))
+
+
+def _of_ray(fault: BaseException) -> bool:
+    """Whether Ray says it, of a worker, an object or a node that is gone; a training here has not loaded Ray."""
+    ray = sys.modules.get("ray")
+    return ray is not None and isinstance(fault, ray.exceptions.RayError)

@@ -15,7 +15,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from recast.pipeline import cluster, events
 from recast.pipeline.reasons import plural
-from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.patience import Patience
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
@@ -47,13 +47,13 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingSpe
 
     Args:
         trainer: makes a trainer of the cluster as it is, given a scratch folder.
-        watch: a handle to the driver's `ProgressActor`.
+        watch: a handle to the driver's `TrainingFacts`.
 
     Raises:
         TrainingError: lost too often without progress; it says why they were lost last. Or a worker met what every
             other would meet, too.
     """
-    failures, reached = 0, max(Checkpoints(plan.output).steps(), default=0)
+    patience = Patience(plan)
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
     while True:
         others = cluster.placement_groups()
@@ -70,15 +70,7 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingSpe
                 continue
             if final := ray.get(watch.facts.remote())["final"]:
                 raise TrainingError(final) from fault
-            before, reached = reached, max(Checkpoints(plan.output).steps(), default=0)
-            failures = 1 if reached > before else failures + 1
-            log.warning("workers lost", step=reached, failures=failures)
-            if failures > plan.max_failures:
-                why = ray.get(watch.facts.remote())["fault"] or _reason(fault)
-                raise TrainingError(
-                    f"the training's workers failed {plural(failures, 'time')} without reaching another checkpoint. "
-                    f"The last: {why}"
-                ) from fault
+            patience.lost(ray.get(watch.facts.remote())["fault"] or _reason(fault), fault)
 
 
 def _without_room(fault: Exception) -> bool:

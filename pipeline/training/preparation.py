@@ -30,6 +30,15 @@ class Prepared:
     """Sentences: what was taken for what, and where the training goes on."""
 
     @property
+    def images_per_example(self) -> int:
+        return recipes.RECIPES[self.plan.recipe].recipe.images_in(self.config)
+
+    @property
+    def each_region(self) -> bool:
+        """Whether each region is an example of its own."""
+        return recipes.RECIPES[self.plan.recipe].recipe.regions == "each"
+
+    @property
     def run(self) -> dict[str, Any]:
         """The contents of run.json."""
         return self.start.run

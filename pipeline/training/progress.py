@@ -1,11 +1,9 @@
-"""How far a training has come: workers tell one actor, and whoever watches the run is told by the driver."""
+"""How far a training has come: workers tell it in one place, and the driver tells whoever watches the run."""
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import ray
 
 from recast.pipeline import events
 from recast.pipeline.progress import Progress
@@ -14,8 +12,8 @@ from recast.pipeline.training.health import HealthWarning
 POLL_EVERY_S = 0.5
 
 
-class ProgressActor:
-    """The one place (an actor) that knows how far a training has come; it outlives lost workers."""
+class TrainingFacts:
+    """The one place that knows how far a training has come: on Ray an actor, which outlives lost workers."""
 
     def __init__(self, step: int = 0) -> None:
         self._facts: dict[str, Any] = {"step": step, "seconds": 0.0, "scalars": {}, "unreadable": [], "warnings": []}
@@ -34,10 +32,10 @@ class ProgressActor:
 
 
 @contextlib.contextmanager
-def followed(actor: Any, progress: Progress, output: str) -> Iterator[None]:
-    """Tell `progress` what the actor knows while the block runs."""
+def followed(look: Callable[[], dict[str, Any] | None], progress: Progress, output: str) -> Iterator[None]:
+    """Tell `progress` what `look` finds while the block runs; None: it could not be found out now."""
     done = threading.Event()
-    follower = threading.Thread(target=_follow, args=(actor, progress, output, done), daemon=True)
+    follower = threading.Thread(target=_follow, args=(look, progress, output, done), daemon=True)
     follower.start()
     try:
         yield
@@ -46,19 +44,20 @@ def followed(actor: Any, progress: Progress, output: str) -> Iterator[None]:
         follower.join()
 
 
-def _follow(actor: Any, progress: Progress, output: str, done: threading.Event) -> None:
+def _follow(look: Callable[[], dict[str, Any] | None], progress: Progress, output: str, done: threading.Event) -> None:
     log = events.driver_log(output=output)
     warned, room = 0, ""
     while not done.wait(POLL_EVERY_S):
-        with contextlib.suppress(ray.exceptions.RayError):
-            facts = ray.get(actor.facts.remote(), timeout=5)
-            if facts["room"] and facts["room"] != room:
-                progress.says(facts["room"])
-            room = facts["room"]
-            progress.reached(facts["step"], facts["scalars"])
-            for warning in facts["warnings"][warned:]:
-                if events.wanted():
-                    log.warning("trouble", kind=warning.kind, step=warning.step, sentence=warning.sentence)
-                else:
-                    progress.says(f"warning: step {warning.step:,}: {warning.sentence}")
-            warned = len(facts["warnings"])
+        facts = look()
+        if facts is None:
+            continue
+        if facts["room"] and facts["room"] != room:
+            progress.says(facts["room"])
+        room = facts["room"]
+        progress.reached(facts["step"], facts["scalars"])
+        for warning in facts["warnings"][warned:]:
+            if events.wanted():
+                log.warning("trouble", kind=warning.kind, step=warning.step, sentence=warning.sentence)
+            else:
+                progress.says(f"warning: step {warning.step:,}: {warning.sentence}")
+        warned = len(facts["warnings"])

@@ -1,28 +1,24 @@
-"""The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, on a Ray cluster."""
+"""The training road: dataset -> batches -> recipe step -> checkpoint -> bundle, in this process or on a Ray cluster."""
 
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ray
-from ray.data import ExecutionOptions
-from ray.train import DataConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-
-from recast.models import recipes
-from recast.pipeline import cluster, events, storage
+from recast.pipeline import events, reach, storage
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.progress import Progress, Silent
-from recast.pipeline.training import example_files, groups
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.health import HealthWarning
 from recast.pipeline.training.log import now, write_run
 from recast.pipeline.training.preparation import Prepared, prepared
-from recast.pipeline.training.progress import ProgressActor, followed
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start
-from recast.pipeline.training.worker import Job, work
+from recast.pipeline.training.worker import Job
+
+if TYPE_CHECKING:
+    from recast.pipeline.training.here import Here
+    from recast.pipeline.training.on_ray import OnRay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +68,26 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
     log.info("run begun", data=plan.data, step=asked.start.step, steps=config.steps)
-    for sentence in asked.said:
+    on_ray, why = where(plan)
+    for sentence in (f"training: {why}", *asked.said):
         progress.says(sentence)
     with storage.faults_as_sentences(f"writing {plan.output}"):
         write_run(plan.output, run)
     scratch = tempfile.TemporaryDirectory(prefix="recast-train-", ignore_cleanup_errors=True)
-    with scratch as folder, cluster.connected():  # the folder goes when the workers have gone
-        run |= _threads(plan, run)
+    with scratch as folder, _place(on_ray) as place:  # the folder goes when the workers have gone
+        run |= _threads(plan, run, place.cores)
         write_run(plan.output, run)
+        job = Job(
+            plan=plan,
+            config=config,
+            threads=run["threads_per_worker"],
+            claim=lease.claim,
+            versions=run["versions"],
+            scratch=folder,
+        )
+        progress.planned(config.steps, asked.start.step)
         try:
-            facts = _fit(asked, run, lease, progress, folder)
+            facts = _checked(place.fit(asked, job, progress), config.steps)
         except BaseException as fault:
             lease.check()  # else run.json is another's now
             interrupted = isinstance(fault, KeyboardInterrupt)
@@ -104,43 +110,26 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     )
 
 
-def _fit(asked: Prepared, run: Mapping[str, Any], lease: Lease, progress: Progress, scratch: str) -> dict[str, Any]:
-    """Run the workers, replacing lost ones; returns what the watch was told last."""
-    plan, config = asked.plan, asked.config
-    least = plan.least_workers or plan.workers
-    cpus = groups.cpus_per_worker(plan.workers)
-    cluster.demand(least, cpus, plan.gpus_per_worker, f"a training with {least} workers")
-    watch = ray.remote(ProgressActor).options(**cluster.driver_node_options()).remote(asked.start.step)
-    job = Job(
-        plan=plan,
-        config=config,
-        assets=ray.put(asked.assets),
-        threads=run["threads_per_worker"],
-        watch=watch,
-        claim=lease.claim,
-        versions=run["versions"],
-        scratch=scratch,
-    )
-    recipe = recipes.RECIPES[plan.recipe].recipe
-    rows = example_files.dataset(
-        asked.listing.examples, plan.sizes_multiple, recipe.images_in(config), each_region=recipe.regions == "each"
-    )
+def where(plan: TrainingSpec) -> tuple[bool, str]:
+    """Whether a training runs on Ray, and why, in words."""
+    if plan.on:
+        return plan.on == "ray", f"{'on Ray' if plan.on == 'ray' else 'in this process'}, as --on says"
+    if plan.workers > 1:
+        return True, f"on Ray, with {plan.workers} workers"
+    if cluster := reach.cluster_at_hand():
+        return True, f"on Ray, on {cluster}"
+    return False, "in this process, with one worker"
 
-    def trainer(storage_path: str) -> TorchTrainer:
-        return TorchTrainer(
-            work,
-            train_loop_config={"job": job},
-            torch_config=TorchConfig(backend="nccl" if plan.gpus_per_worker else "gloo"),
-            scaling_config=groups.scaling(plan),
-            run_config=groups.run_config(storage_path),
-            datasets={"examples": rows},
-            dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
-        )
 
-    progress.planned(config.steps, asked.start.step)
-    with followed(watch, progress, plan.output):
-        groups.fit_through_losses(trainer, plan, watch)
-    return _checked(ray.get(watch.facts.remote()), config.steps)
+def _place(on_ray: bool) -> "OnRay | Here":
+    """Where the workers run. Ray is imported only where it is used: it takes seconds."""
+    if on_ray:
+        from recast.pipeline.training.on_ray import OnRay
+
+        return OnRay()
+    from recast.pipeline.training.here import Here
+
+    return Here()
 
 
 def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -152,9 +141,9 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
     return facts
 
 
-def _threads(plan: TrainingSpec, run: Mapping[str, Any]) -> dict[str, int]:
+def _threads(plan: TrainingSpec, run: Mapping[str, Any], cores: int) -> dict[str, int]:
     """Tensor threads of each worker: as before with as many, or as asked for, or for workers that share all cores."""
     workers = plan.least_workers or plan.workers
     before = run.get("threads_per_worker") if run.get("least_workers") == workers else None
-    threads = before or plan.threads_per_worker or max(1, cluster.cores() // workers)
+    threads = before or plan.threads_per_worker or max(1, cores // workers)
     return {"threads_per_worker": threads, "least_workers": workers}

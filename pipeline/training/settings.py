@@ -51,6 +51,9 @@ class TrainingSettings:
     paper's."""
     steps: Count | None = None
     """Number of optimizer steps in all; by default the preset's."""
+    on: Literal["ray", "here"] | None = None
+    """Where the training runs: `ray`, by workers on a cluster, or `here`, by one worker in this process; by default
+    here with one worker, unless RAY_ADDRESS names a cluster."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     """GPUs for each worker; 0 trains on the CPU."""
     resume_with: bool = False
@@ -129,6 +132,8 @@ class TrainingSpec(TrainingSettings):
     def __post_init__(self) -> None:
         if self.least_workers is not None and self.least_workers > self.workers:
             raise ValueError(f"at least {self.least_workers} workers exceed the maximum of {self.workers}")
+        if self.on == "here" and self.workers > 1:
+            raise ValueError(f"--on here trains with one worker, and --workers asks for {self.workers}")
         if self.sizes_multiple > LARGEST_MULTIPLE:
             raise ValueError(
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "

@@ -5,30 +5,27 @@ import math
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import ray
-import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
+from structlog.typing import FilteringBoundLogger
 from torch import Tensor
 
 from recast.models import recipes
 from recast.models.recipes.recipe import RecipeConfig
-from recast.pipeline import events, storage
+from recast.pipeline import storage
 from recast.pipeline.output.lease import Claim, LeaseError, confirm
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side
 from recast.pipeline.training.examples import ExampleCache, ExampleSampler, fixed_samples
-from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.health import WAITING, HealthMonitor, HealthWarning
 from recast.pipeline.training.idle import Idle
-from recast.pipeline.training.metrics import TrainingMetrics
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
@@ -46,12 +43,8 @@ class Job:
 
     plan: TrainingSpec
     config: RecipeConfig
-    assets: Any
-    """A reference to the training's `TrainingAssets`."""
     threads: int
     """Threads of one worker's tensor operations on a CPU."""
-    watch: Any
-    """A handle to the driver's `ProgressActor`."""
     claim: Claim
     """What the first worker shows before it publishes or deletes: the driver's turn to write the output."""
     versions: dict[str, str]
@@ -59,18 +52,35 @@ class Job:
     """The driver's folder for temporary files, which it removes; a worker beside it that is killed removes none."""
 
 
-def work(job: dict[str, Job]) -> None:
-    """Train from the newest checkpoint to the last step; the function that Ray Train runs in each worker."""
-    try:
-        Worker(job["job"]).run()
-    except Exception as fault:
-        told = {"fault": _sentence(fault)} | ({"final": _sentence(fault)} if comes_again(fault) else {})
-        ray.get(job["job"].watch.tell.remote(told))  # it must arrive before the driver hears of the loss
-        events.log(output=job["job"].plan.output).error("worker failed", error=_sentence(fault))
-        raise
+class Watch(Protocol):
+    """Where a worker says how far it has come, and what it met."""
+
+    def tell(self, facts: dict[str, Any]) -> object: ...
+    def warn(self, warning: HealthWarning) -> object: ...
 
 
-def _sentence(fault: Exception) -> str:
+class Metrics(Protocol):
+    """Who is told of what a monitor shows."""
+
+    def logged(self, step: int, scalars: Mapping[str, float]) -> None: ...
+    def checkpointed(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a worker finds where it runs: on a cluster, or in the driver's own process."""
+
+    device: torch.device
+    assets: TrainingAssets
+    rows: Iterable[dict[str, Any]]
+    """This worker's examples, as `example_files.read_row` gives them."""
+    watch: Watch
+    metrics: Metrics | None
+    log: FilteringBoundLogger
+
+
+def sentence_of(fault: Exception) -> str:
+    """What a worker that failed says of it."""
     if isinstance(fault, (TrainingError, LeaseError, storage.StorageError)):
         return str(fault)
     return storage.sentence(fault) if storage.is_storage_fault(fault) else f"{type(fault).__name__}: {fault}"
@@ -79,28 +89,27 @@ def _sentence(fault: Exception) -> str:
 class Worker:
     """Rank, recipe, road, examples and, in the first worker, the records."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.plan, self.config = job, job.plan, job.config
+    def __init__(self, job: Job, given: Surroundings) -> None:
+        """In a process group that has been begun, be it of one."""
+        self.job, self.plan, self.config, self.given = job, job.plan, job.config, given
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         torch.set_num_threads(job.threads)
         torch.manual_seed(self.plan.seed)
-        device = ray.train.torch.get_device()
-        self.assets: TrainingAssets = ray.get(job.assets)
+        self.assets = given.assets
         self.recipe = recipes.build(self.plan.recipe, self.config, self.assets.assets)
         exported = self.recipe.exported
         self.assets.begin(self.recipe.networks[exported.name], exported)
         self.road = WorkerRoad(
             self.recipe,
             self.plan,
-            device=device,
+            device=given.device,
             ema_decay=self.config.ema_decay,
             batch_size=self.config.batch_size,
             world=self.world,
             rank=self.rank,
         )
         self.checkpoints = Checkpoints(self.plan.output, job.scratch if os.path.isdir(job.scratch) else None)
-        self.metrics = TrainingMetrics(self.plan.recipe, self.plan.output)
-        self.log = events.log(recipe=self.plan.recipe, output=self.plan.output, rank=self.rank)
+        self.log = given.log
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
@@ -134,9 +143,8 @@ class Worker:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
         shard, problem = None, ""
         try:
-            rows = ray.train.get_dataset_shard("examples").iter_rows()
             shard = ExampleCache(
-                rows,
+                self.given.rows,
                 self.plan.cache_bytes,
                 with_regions=bool(self.recipe.regions),
                 with_labels=self.recipe.labelled,
@@ -245,9 +253,11 @@ class Worker:
             recipe_states = self._gathered(self.recipe.state_dict()) if checkpoint else []
             if records:
                 records.log(done, means)
-                self.metrics.logged(done, means)
+                if self.given.metrics:
+                    self.given.metrics.logged(done, means)
                 if checkpoint:
-                    self.metrics.checkpointed()
+                    if self.given.metrics:
+                        self.given.metrics.checkpointed()
                     self.log.info("checkpoint begun", step=done, **means)
                     facts = {"seconds": self.seconds, "workers": self.world, "recipes": recipe_states}
                     records.checkpoint(done, facts)
@@ -286,9 +296,9 @@ class Worker:
 
     def _warn(self, kind: str, step: int, sentence: str) -> None:
         if self.rank == 0:
-            self.job.watch.warn.remote(HealthWarning(kind, step, sentence))
+            self.given.watch.warn(HealthWarning(kind, step, sentence))
             self.log.warning("trouble", kind=kind, step=step, sentence=sentence)
 
     def _tell(self, **facts: Any) -> None:
         if self.rank == 0:
-            self.job.watch.tell.remote(facts)
+            self.given.watch.tell(facts)

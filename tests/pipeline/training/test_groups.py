@@ -18,9 +18,9 @@ from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 
 from recast.pipeline import cluster
-from recast.pipeline.training import groups, road
+from recast.pipeline.training import groups, on_ray, road
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.progress import ProgressActor
+from recast.pipeline.training.progress import TrainingFacts
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 
 
@@ -71,7 +71,7 @@ def test_a_group_that_dies_while_it_starts_leaves_no_claims(ray_local, photos, t
     lives, asked = tmp_path / "lives", settings(photos, tmp_path / "out")
     lives.mkdir()
     (lives / "one").touch()
-    monkeypatch.setattr(road, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
+    monkeypatch.setattr(on_ray, "TorchConfig", lambda backend: Deadly(backend=backend, lives=str(lives)))
     assert road.train(TrainingSpec(**asked)).steps == asked["steps"]
     assert not list(lives.iterdir())
     assert cluster.placement_groups() == set()
@@ -85,7 +85,7 @@ class Doomed:
 
 
 def test_losses_without_progress_end_a_training_and_say_why(ray_local, photos, tmp_path):
-    watch = ray.remote(ProgressActor).remote()
+    watch = ray.remote(TrainingFacts).remote()
     asked = TrainingSpec(**settings(photos, tmp_path / "out", max_failures=2))
     with pytest.raises(TrainingError, match="workers failed 3 times .* another checkpoint. The last: was taken away"):
         groups.fit_through_losses(lambda scratch: Doomed(), asked, watch)

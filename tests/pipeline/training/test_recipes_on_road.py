@@ -28,7 +28,7 @@ def shapes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def classifier(ray_local, shapes, tmp_path_factory) -> str:
+def classifier(shapes, tmp_path_factory) -> str:
     """A loss network that Recast trained."""
     with trainings_here():
         return trained("classifier", shapes, tmp_path_factory.mktemp("classifier"))
@@ -69,7 +69,7 @@ def test_a_cgan_is_told_what_to_make(trainer_here, shapes, tmp_path):
     assert all(line["D penalty"] > 0 for line in lines)
 
 
-def test_classes_need_folders(ray_local, tmp_path):
+def test_classes_need_folders(tmp_path):
     Image.fromarray(photograph()).save(tmp_path / "one.png")
     with pytest.raises(TrainingError, match=r"one\.png is in no folder"):
         train(plan("cgan", tmp_path, tmp_path / "out"))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from recast.models import bundle
 from recast.pipeline import bundles
+from recast.pipeline.training import road
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.road import train
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
@@ -123,6 +124,40 @@ def test_other_settings_are_refused(undisturbed, photos):
         train(TrainingSpec(**plan(photos, undisturbed, overrides=OVERRIDES | {"learning_rate": 0.01})))
 
 
+def test_a_training_begun_here_goes_on_on_ray_and_ends_in_the_same_bits(ray_local, photos, tmp_path):
+    """One worker in this process, and one of Ray Train's: wherever a step is taken, it is the same."""
+    asked = {"workers": 1, "steps": 8, "checkpoint_every": 4}
+    for name, steps, on in (("here", 8, "here"), ("both", 4, "here"), ("both", 8, "ray")):
+        train(TrainingSpec(**plan(photos, tmp_path / name, **asked | {"steps": steps, "on": on})))
+    one, other = (flattened(Checkpoints(str(tmp_path / name)).load(8)) for name in ("here", "both"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"workers": 1}, "in this process, with one worker"),
+        ({"workers": 2}, "on Ray, with 2 workers"),
+        ({"workers": 1, "on": "ray"}, "on Ray, as --on says"),
+        ({"workers": 1, "address": "10.0.0.1:6379"}, "on Ray, on the cluster that RAY_ADDRESS names, 10.0.0.1:6379"),
+        ({"workers": 1, "on": "here", "address": "10.0.0.1:6379"}, "in this process, as --on says"),
+    ],
+)
+def test_where_a_training_runs_and_why(changes, says, tmp_path, monkeypatch):
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", changes.get("address", ""))
+    asked = {name: value for name, value in changes.items() if name != "address"}
+    on_ray, why = road.where(TrainingSpec(**plan(tmp_path, tmp_path / "out", **asked)))
+    assert why == says
+    assert on_ray == says.startswith("on Ray")
+
+
+def test_several_workers_are_not_one(tmp_path):
+    with pytest.raises(ValueError, match="--on here trains with one worker, and --workers asks for 2"):
+        TrainingSpec(**plan(tmp_path, tmp_path / "out", on="here"))
+
+
 def test_unpaired_data_wants_two_domains(tmp_path, photos):
     with pytest.raises(TrainingError, match="wants images of two domains in folders A and B"):
         train(TrainingSpec(**plan(photos / "A", tmp_path)))
@@ -150,6 +185,9 @@ def test_accelerators_that_are_not_there_are_refused(ray_local, photos, tmp_path
 
     with pytest.raises(ClusterError, match="2 x 1 GPU"):
         train(TrainingSpec(**plan(photos, tmp_path, gpus_per_worker=1)))
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match="--gpus-per-worker 1: this machine has no GPU"):
+            train(TrainingSpec(**plan(photos, tmp_path, gpus_per_worker=1, workers=1, on="here")))
 
 
 @pytest.mark.timeout(360 + 240 * KILLS)
