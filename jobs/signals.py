@@ -15,12 +15,12 @@ GRACE_S = 2.5
 """After SIGTERM a command that is not done with tidying up ends all the same: Ray's job server kills after 3 s."""
 GRACE_OF = {"schedule run": 10.0}
 """It waits for a job that has GRACE_S itself."""
-SAME_AGAIN = "what is finished is kept, and the same command goes on from there"
+SAME_AGAIN = "finished work is kept; run the same command again to resume"
 AFTERWARDS = {
     **dict.fromkeys(("translate", "upscale", "deidentify", "restore", "train"), SAME_AGAIN),
     "demo": "the same command begins the demo anew",
-    "index compact": "the output is whole, and the same command goes on from there",
-    "schedule run": "the job was told to end, too; what it has finished is kept, and the next run goes on from there",
+    "index compact": "the output is whole; run the same command again to resume",
+    "schedule run": "the job was told to end, too; its finished work is kept, and the next run resumes from there",
 }
 """What is true after each command that was cut short; of all others nothing needs to be said."""
 _true_now: list[str] = []

@@ -69,7 +69,7 @@ def submit(arguments: Sequence[str], config: str, *, address: str | None, follow
         signals.afterwards("the cluster may have taken the job; `recast jobs list` shows it if so")
         command = [*arguments, *(["-c", CONFIG] if config else [])]
         job = _submitted(client, command, name, {"working_dir": folder, "env_vars": {FOLDER: os.getcwd()}})
-    signals.afterwards(f"the job goes on; see it with `recast jobs logs {job} --follow`")
+    signals.afterwards(f"the job continues; see it with `recast jobs logs {job} --follow`")
     print(job, flush=True)
     if not follow:
         print(f"running on the cluster; see it with `recast jobs logs {job} --follow`", file=sys.stderr)
@@ -129,7 +129,7 @@ def logs(job: str, *, address: str | None, follow: bool) -> int:
 
 
 def stop(job: str, *, address: str | None) -> int:
-    """End a job. What it has settled stays; the same command goes on from there."""
+    """End a job. Its finished results stay; the same command resumes it."""
     with _sentences(f"stopping {job}", address) as client:
         stopped = client.stop_job(job)
     print(f"{job}: {'stopping' if stopped else 'has ended already'}")
@@ -154,7 +154,7 @@ def _sentences(doing: str, address: str | None) -> Iterator[JobSubmissionClient]
 
 
 def _followed(client: JobSubmissionClient, job: str) -> int:
-    signals.afterwards(f"the job goes on; come back with `recast jobs logs {job} --follow`")
+    signals.afterwards(f"the job continues; come back with `recast jobs logs {job} --follow`")
     return asyncio.run(_follow(client, job))
 
 
@@ -175,7 +175,7 @@ async def _follow(client: JobSubmissionClient, job: str) -> int:
             away += AGAIN_AFTER_S
             if away > PATIENCE_S:
                 raise SubmissionError(
-                    f"the job server has not answered for {PATIENCE_S:.0f} s ({fault}); the job may well go on: "
+                    f"the job server has not answered for {PATIENCE_S:.0f} s ({fault}); the job may well continue: "
                     f"`recast jobs logs {job} --follow`"
                 ) from fault
         await asyncio.sleep(AGAIN_AFTER_S)

@@ -130,7 +130,7 @@ def raycronjob(schedule: Schedule, place: Place) -> dict[str, str]:
     spec = {"schedule": schedule.times.text, "jobTemplate": _rayjob(schedule, place)["spec"]}
     note = (
         "# RayCronJob: in KubeRay since 1.6, alpha; the operator needs --feature-gates=RayCronJob=true. It has no\n"
-        "# concurrencyPolicy: a run that starts while another goes on is kept out by the output's lease, and fails.\n"
+        "# concurrencyPolicy: a run that starts while another runs is kept out by the output's lease, and fails.\n"
     )
     return {f"{schedule.name}.yaml": note + _documents(_object("RayCronJob", "ray.io/v1", schedule, place, spec))}
 

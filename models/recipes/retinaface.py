@@ -138,7 +138,7 @@ class FaceDetection(Recipe):
         boxes, logits, landmarks = generator(to_range(batch["x"], 0, 255))
         corners, _ = decoded(boxes.float(), landmarks.float(), self.anchors.to(boxes.device))
         likely = logits.float().softmax(-1)[..., 1] > SHOWN
-        found = [rows[sure] for rows, sure in zip(corners, likely, strict=True)]
+        found = [rows[chosen] for rows, chosen in zip(corners, likely, strict=True)]
         there = [rows[~torch.isnan(rows[:, 0]), :4] for rows in batch["faces"]]
         return Preview(x, _outlined(x, found), _outlined(x, there))
 

@@ -96,13 +96,13 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         if summary.mistakes:
             raise MistakeError(
                 f"{plural(summary.mistakes, 'input')} met a mistake in Recast, {summary.mistake} first; the other "
-                f"{summary.ok + summary.failed + summary.held:,} are settled, and the same command tries what is left",
+                f"{summary.ok + summary.failed + summary.held:,} are done, and the same command tries what is left",
                 summary,
             )
         if summary.untried:
             raise BulkError(
                 f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
-                f"{summary.ok + summary.failed + summary.held:,} are settled. Run the same command again to try "
+                f"{summary.ok + summary.failed + summary.held:,} are done. Run the same command again to try "
                 "what is left"
             )
         replaced = _replaced(fs, output, job, operation, settled, seen, progress) if job.replace else set()

@@ -123,7 +123,7 @@ def _whole(fs: FileSystem, output: str, fragment: Fragment) -> pa.Table:
         name = storage.join(output, INDEX, fragment.name)
         raise storage.StorageError(
             f"{storage.uri(fs, name)} is damaged ({fragment.damage}), and the images that it tells of would be left "
-            "out; run the job that made this output again, which does them again, or move that file away to go on "
+            "out; run the job that made this output again, which does them again, or move that file away to continue "
             "without them"
         )
     return fragment.rows

@@ -17,7 +17,7 @@ LEAST_ENLARGED, MOST_ENLARGED, ENLARGED_PIXELS = 1.5, 3.0, 500_000
 """Small images are looked at enlarged, too, up to so many times and so many pixels."""
 SMALLEST_FACE_PX = 8.0
 """Height of the smallest face that is to be found, unless another is asked for."""
-SURE_PX = 28
+RELIABLE_PX = 28
 """Faces of this size are found with scores that tell, grain or not."""
 CLOSE_ENOUGH_PX = 14
 """From this size on faces are found at full size and by closer looks."""
@@ -69,7 +69,7 @@ class Scaled:
 def levels(height: int, width: int, smallest_px: float) -> list[float]:
     """Scales at which an image of this size is looked at: its own, reduced ones, and an enlarged one where it is small
     or faces are to be found that are smaller than those that full size shows."""
-    enlarged = max(SURE_PX / smallest_px if smallest_px < CLOSE_ENOUGH_PX else 1, enlargement(height, width))
+    enlarged = max(RELIABLE_PX / smallest_px if smallest_px < CLOSE_ENOUGH_PX else 1, enlargement(height, width))
     scales, scale = [1.0] if enlarged == 1 else [1.0, enlarged], FIRST_STEP
     while max(height, width) * scale >= LEAST_SIDE_PX:
         scales.append(scale)

@@ -52,7 +52,7 @@ class Checkpoints:
                 raise
             reason = str(fault).partition("\n")[0] or type(fault).__name__
             raise TrainingError(
-                f"can't go on from {storage.uri(self._fs, path)}: it is damaged or foreign ({reason}); delete it"
+                f"can't resume from {storage.uri(self._fs, path)}: it is damaged or foreign ({reason}); delete it"
             ) from fault
         return {RENAMED.get(name, name): value for name, value in state.items()}
 

@@ -63,17 +63,17 @@ def fit_through_losses(trainer: Callable[[str], TorchTrainer], plan: TrainingSpe
             return
         except (TrainingFailedError, ActorDiedError) as fault:
             cluster.release(cluster.placement_groups() - others)
-            if _without_room(fault):
+            if _lacks_resources(fault):
                 least = plan.least_workers or plan.workers
-                watch.tell.remote({"room": f"waiting for room for {plural(least, 'worker')}"})
-                log.warning("no room", workers=least)
+                watch.tell.remote({"waiting": f"waiting for CPUs or GPUs for {plural(least, 'worker')}"})
+                log.warning("waiting for workers", workers=least)
                 continue
             if final := ray.get(watch.facts.remote())["final"]:
                 raise TrainingError(final) from fault
             patience.lost(ray.get(watch.facts.remote())["fault"] or _reason(fault), fault)
 
 
-def _without_room(fault: Exception) -> bool:
+def _lacks_resources(fault: Exception) -> bool:
     return isinstance(fault, ControllerError) and isinstance(fault.controller_failure, WorkerGroupStartupTimeoutError)
 
 

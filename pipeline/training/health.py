@@ -21,7 +21,7 @@ FIRST_LINES = 5
 """What losses are compared with to see them explode."""
 EXPLODED = 100.0
 """Times the largest of the first lines."""
-SURE = 0.99
+CERTAIN = 0.99
 SAME = 0.002
 UNVARIED = 0.05
 STARVED = 0.2
@@ -89,16 +89,16 @@ class HealthMonitor:
                 return "exploding", (
                     f"{name} is {value:.3g}, over {EXPLODED:.0f} times what it began with: the training is diverging. "
                     "Lower learning_rate, or weigh this loss less: the same command with --resume-with and the new "
-                    "--set goes on from the newest checkpoint (delete those that are too new)"
+                    "--set resumes from the newest checkpoint (delete those that are too new)"
                 ), 3  # fmt: skip
         return "exploding", "", 3
 
     def _overpowered(self, scalars: Mapping[str, float]) -> tuple[str, str, int]:
-        shows = scalars.get(REAL, 0.0) > SURE and scalars.get(GENERATED, 1.0) < 1 - SURE
+        shows = scalars.get(REAL, 0.0) > CERTAIN and scalars.get(GENERATED, 1.0) < 1 - CERTAIN
         return "overpowered", (
-            f"the discriminator has won ({REAL} above {SURE}, {GENERATED} below {1 - SURE:.2f}): the generator hardly "
-            "learns from it any more. Give D less (a smaller ndf, a lower learning rate), give it more data, or try "
-            "adversarial=hinge or wgan-gp"
+            f"the discriminator has won ({REAL} above {CERTAIN}, {GENERATED} below {1 - CERTAIN:.2f}): the generator "
+            "hardly learns from it any more. Give D less (a smaller ndf, a lower learning rate), give it more data, or "
+            "try adversarial=hinge or wgan-gp"
         ) if shows else "", LINES  # fmt: skip
 
     def _stalemate(self, scalars: Mapping[str, float]) -> tuple[str, str, int]:
@@ -112,7 +112,7 @@ class HealthMonitor:
         shows = scalars.get(DIVERSITY, 1.0) < UNVARIED
         return "collapse", (
             f"mode collapse: generated images differ from each other by less than {UNVARIED:.0%} of what real ones do. "
-            "Delete the checkpoints since then and go on with --resume-with and a lower learning_rate or larger "
+            "Delete the checkpoints since then and resume with --resume-with and a lower learning_rate or larger "
             "batches, or begin again with adversarial=wgan-gp"
         ) if shows else "", LINES  # fmt: skip
 

@@ -154,6 +154,6 @@ def _fitting(recipe: Recipe, plan: TrainingSpec, start: Start) -> None:
             if kept.get(key) != wanted.get(key):
                 there, here = kept.get(key, "missing"), wanted.get(key, "missing")
                 raise TrainingError(
-                    f"can't go on from step {start.step} with other settings ({', '.join(start.changes)}): they make "
+                    f"can't resume from step {start.step} with other settings ({', '.join(start.changes)}): they make "
                     f"other networks ({key} of {name} is {there} there, {here} here); choose another --output"
                 )

@@ -17,7 +17,7 @@ class TrainingFacts:
 
     def __init__(self, step: int = 0) -> None:
         self._facts: dict[str, Any] = {"step": step, "seconds": 0.0, "scalars": {}, "unreadable": [], "warnings": []}
-        self._facts |= {"problem": "", "fault": "", "final": "", "room": ""}
+        self._facts |= {"problem": "", "fault": "", "final": "", "waiting": ""}
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts
@@ -46,14 +46,14 @@ def followed(look: Callable[[], dict[str, Any] | None], progress: Progress, outp
 
 def _follow(look: Callable[[], dict[str, Any] | None], progress: Progress, output: str, done: threading.Event) -> None:
     log = events.driver_log(output=output)
-    warned, room = 0, ""
+    warned, waiting = 0, ""
     while not done.wait(POLL_EVERY_S):
         facts = look()
         if facts is None:
             continue
-        if facts["room"] and facts["room"] != room:
-            progress.says(facts["room"])
-        room = facts["room"]
+        if facts["waiting"] and facts["waiting"] != waiting:
+            progress.says(facts["waiting"])
+        waiting = facts["waiting"]
         progress.reached(facts["step"], facts["scalars"])
         for warning in facts["warnings"][warned:]:
             if events.wanted():

@@ -58,7 +58,7 @@ def train(plan: TrainingSpec, progress: Progress | None = None) -> Outcome:
     with Lease(fs, root, asked.run["started_at"]) as lease:
         if (there := max(Checkpoints(plan.output).steps(), default=0)) != asked.start.step:
             raise TrainingError(
-                f"another training has just brought {plan.output} to step {there:,}; run this one again to go on "
+                f"another training has just brought {plan.output} to step {there:,}; run this one again to resume "
                 "from there"
             )
         return _trained(asked, lease, progress or Silent())
@@ -137,7 +137,7 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
     if facts["problem"]:
         raise TrainingError(facts["problem"])
     if facts["step"] < steps:
-        raise TrainingError(f"the training stopped at step {facts['step']} of {steps}; run it again to go on")
+        raise TrainingError(f"the training stopped at step {facts['step']} of {steps}; run it again to resume")
     return facts
 
 

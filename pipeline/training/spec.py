@@ -123,7 +123,7 @@ def same_data(start: Start, plan: TrainingSpec, listing: Listing) -> Start:
         return looked_at
     said = (
         f"the data have changed since this training was begun ({plural(known['examples'], 'example')} then, "
-        f"{len(listing.examples):,} now): it goes on with them, and its weights will not be those of a training that "
+        f"{len(listing.examples):,} now): it continues with them, and its weights will not be those of a training that "
         "was left alone"
     )
     changed = [*start.run.get("data_changed_at_steps", ()), start.step]
@@ -150,10 +150,10 @@ def _noted(start: Start, changes: Mapping[str, tuple[Any, Any]]) -> Start:
 
 def _other(plan: TrainingSpec, reached: int, changes: Mapping[str, tuple[Any, Any]]) -> TrainingError:
     words = ", ".join(f"{name} was {before}, now {after}" for name, (before, after) in changes.items())
-    onward = "" if "recipe" in changes else f", add --resume-with to go on from step {reached:,} with the new ones"
+    onward = "" if "recipe" in changes else f", add --resume-with to resume from step {reached:,} with the new ones"
     return TrainingError(
         f"{plan.output} holds a training with other settings ({words}); choose another --output{onward}, or repeat its "
-        "settings to go on with it"
+        "settings to resume it"
     )
 
 

@@ -120,7 +120,7 @@ class Worker:
             return
         self.newest = start = self._resume()
         self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
-        self._tell(step=start, seconds=self.seconds, fault="", room="")
+        self._tell(step=start, seconds=self.seconds, fault="", waiting="")
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
             self._train(draw, start, records)
@@ -198,7 +198,7 @@ class Worker:
                 self._warn(
                     "workers",
                     start,
-                    f"the training goes on with {plural(self.world, 'worker')} after {before}: as correct as before, "
+                    f"the training continues with {plural(self.world, 'worker')} after {before}: as correct as before, "
                     "but its weights are no longer bit for bit those of a training that was left alone",
                 )
         return start
@@ -290,7 +290,7 @@ class Worker:
         if not self.newest:
             return f"There is no checkpoint yet: begin again with the same command and {remedy}"
         return (
-            f"The newest checkpoint, of step {self.newest:,}, is from before that: go on from there with the same "
+            f"The newest checkpoint, of step {self.newest:,}, is from before that: resume from there with the same "
             f"command, --resume-with and {remedy}"
         )
 

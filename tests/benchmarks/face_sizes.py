@@ -34,14 +34,14 @@ def scene(
     photograph: np.ndarray, face: Region, height_px: int, pixels: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image uint8 [H, W, 3] of so many pixels with the face at that height somewhere, and grain -> it and the face's
-    box. The face comes with what is around it, as far as there is room."""
+    box. The face comes with what is around it, as far as it fits."""
     rng, factor = np.random.default_rng(seed), height_px / face.height
     high = max(round((pixels * 3 / 4) ** 0.5), 1)
     wide = round(pixels / high)
     ground = cv2.resize(skimage.data.coffee(), (wide, high), interpolation=cv2.INTER_CUBIC)
     scaled, offset = _portrait(photograph, face, factor, (wide, high))
     top, left = (
-        int(rng.integers(0, room - side + 1)) for room, side in zip((high, wide), scaled.shape[:2], strict=True)
+        int(rng.integers(0, extent - side + 1)) for extent, side in zip((high, wide), scaled.shape[:2], strict=True)
     )
     ground[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     box = np.array(face.box) * factor - np.tile(offset, 2) + (left, top, left, top)

@@ -19,7 +19,7 @@ from recast.jobs.samples.facades import write_facades
 from recast.pipeline.output import in_hand
 from tests.pipeline.bulk.bundle_operation import upscaler
 
-ENDED = "ended by SIGTERM; what is finished is kept, and the same command goes on from there"
+ENDED = "ended by SIGTERM; finished work is kept; run the same command again to resume"
 NAPPING = """
 import sys, time, types
 import recast.jobs
@@ -31,7 +31,7 @@ def run(*_):
     finally:
         print('tidying', flush=True)
         time.sleep({tidying})
-sys.modules['recast.jobs.bulk'] = recast.jobs.bulk = types.SimpleNamespace(run=run)
+sys.modules['recast.jobs.bulk'] = recast.jobs.bulk = types.SimpleNamespace(run_alone=run)
 sys.argv = ['recast', 'upscale', 'in', 'out']
 cli.main()
 """
@@ -182,7 +182,7 @@ def test_what_is_said_after_an_interruption_is_true_of_the_command(monkeypatch, 
     for words in (["upscale", "in", "out"], ["demo"], ["models", "list"]):
         assert cli._status(words) == exit_status.INTERRUPTED
         told[words[0]] = capsys.readouterr().err.strip()
-    assert told["upscale"].endswith("the same command goes on from there")
+    assert told["upscale"].endswith("run the same command again to resume")
     assert told["demo"] == "interrupted; the same command begins the demo anew"
     assert told["models"] == "interrupted"
 

@@ -148,7 +148,7 @@ print(JobSubmissionClient("{server}").submit_job(
         assert any("begun" in line for line in follower.stderr)
         follower.send_signal(number)
         last = follower.stderr.read().splitlines()[-1]
-        assert last == f"{said}; the job goes on; come back with `recast jobs logs {job} --follow`"
+        assert last == f"{said}; the job continues; come back with `recast jobs logs {job} --follow`"
         assert follower.wait(30) == status
     assert "RUNNING" in recast("jobs", "list").stdout
     assert recast("jobs", "stop", job).returncode == exit_status.DONE

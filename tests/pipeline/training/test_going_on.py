@@ -53,7 +53,7 @@ def test_a_diverged_training_goes_on_as_its_error_says(trainer_here, pairs):
     """The advice is a command that works; run.json says from which step on which settings hold."""
     train(plan(pairs))
     hot = {"learning_rate": "1e30"}
-    with pytest.raises(TrainingError, match="add --resume-with to go on from step 3 with the new ones"):
+    with pytest.raises(TrainingError, match="add --resume-with to resume from step 3 with the new ones"):
         train(plan(pairs, steps=8, overrides=hot))
     with pytest.raises(TrainingError, match=r"of step 3, .* same command, --resume-with and --set learning_rate=2.5e"):
         train(plan(pairs, steps=8, overrides=hot, resume_with=True))

@@ -185,7 +185,7 @@ def test_damaged_checkpoint_is_named(tmp_path):
     checkpoints.save(1, {"code": test_damaged_checkpoint_is_named}, keep=2, confirmed=lambda: None)
     (tmp_path / "checkpoints" / "step-00000002.pt").write_bytes(b"half a file")
     for step in (1, 2):
-        with pytest.raises(TrainingError, match=rf"can't go on from .*step-0000000{step}\.pt.*; delete it"):
+        with pytest.raises(TrainingError, match=rf"can't resume from .*step-0000000{step}\.pt.*; delete it"):
             checkpoints.load(step)
 
 

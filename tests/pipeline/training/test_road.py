@@ -112,7 +112,7 @@ def test_damaged_checkpoints_and_another_number_of_workers_are_told_of(undisturb
     said = {warning.kind: warning for warning in outcome.warnings}
     assert said["damaged"].step == said["workers"].step == STEPS - 5
     assert "damaged or foreign" in said["damaged"].sentence
-    assert "goes on with 1 worker after 2" in said["workers"].sentence
+    assert "continues with 1 worker after 2" in said["workers"].sentence
     assert "no longer bit for bit" in said["workers"].sentence
     run = json.loads((output / "run.json").read_text())
     assert {warning["kind"] for warning in run["warnings"]} == said.keys()
