@@ -44,7 +44,7 @@ def trends(runs: Sequence[Run]) -> tuple[Trend, ...]:
     if len(shown) < FEWEST:
         return ()
     made = (
-        _trend("Inputs settled", shown, lambda run: float(run.settled), count, _by_status),
+        _trend("Inputs processed", shown, lambda run: float(run.settled), count, _by_status),
         _trend("Failed or held", shown, _bad_share, percent, _bad_parts),
         _trend("Images per second", shown, lambda run: run.images_per_s if run.settled else None, significant),
         _trend("Wall time", shown, lambda run: run.wall_s, duration),

@@ -104,7 +104,7 @@ def test_trends_show_what_changed_from_run_to_run(upscaled: Path) -> None:
         when = f"2026-11-{day}T02:00:00Z"
         manifest(upscaled, f"202611{day}", counts=counts, images_per_s=rate, finished_at=when, seconds={"wall": 60.0})
     page = Page(report.render(str(upscaled)))
-    assert "Inputs settled 80 in the newest run, median 48, max 100" in page.text
+    assert "Inputs processed 80 in the newest run, median 48, max 100" in page.text
     assert "Failed or held 25 % in the newest run, median 0 %, max 25 %" in page.text
     assert "Images per second 1.00 in the newest run, median 2.00, max 3.00" in page.text
     (rates,) = [label for label in page.values("aria-label") if label.startswith("Images per second")]
@@ -296,7 +296,7 @@ def test_training_page_shows_curves_samples_and_facts(tmp_path: Path) -> None:
         "Checkpoints at steps 200 and",
     ):
         assert words in page.text
-    assert "Trouble" not in page.text
+    assert "Warnings" not in page.text
     steps = [int(step) for step in page.values("data-step")]
     assert len(steps) == 12
     assert (steps[0], steps[-1]) == (0, 400)
