@@ -11,6 +11,14 @@ SourceImages = Annotated[
         "a local path or any fsspec URL, such as s3://bucket/photos."
     ),
 ]
+Results = Annotated[
+    str,
+    Parameter(
+        help="The folder that results go to, a local path or any fsspec URL. Run the same command again to resume: "
+        "only new and changed inputs are processed. Where SOURCE is one image and this ends like one, such as "
+        "photo-x2.png, just that file is written."
+    ),
+]
 ResultFolder = Annotated[
     str,
     Parameter(

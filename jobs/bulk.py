@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from recast.jobs import next_steps
+from recast.jobs import next_steps, single
 from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.progress import BulkProgress, speed
 from recast.jobs.specs import BulkOptions
@@ -17,7 +17,10 @@ from recast.pipeline.urls import shown, without_secrets
 
 
 def run_alone(job: BulkJob, options: BulkOptions, operation: Operation | None = None) -> int:
-    """Run it, and say what to type next. Returns the exit status."""
+    """Run it, and say what to type next; one image into one file where that is meant. Returns the exit status."""
+    if single.is_meant(job):
+        single.refuse(job)
+        return single.run(job, options, operation)
     status = run(job, options, operation)
     if status == DONE and not (options.dry_run or options.as_json):
         next_steps.say(next_steps.after_bulk(job.job, job.output))

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from recast.jobs.arguments import ResultFolder, SourceImages
+from recast.jobs.arguments import Results, SourceImages
 from recast.jobs.specs import TranslateOptions, UpscaleOptions, named_places
 
 
 def translate(
-    source: SourceImages, output: ResultFolder, *, options: Annotated[TranslateOptions, Parameter(name="*")]
+    source: SourceImages, output: Results, *, options: Annotated[TranslateOptions, Parameter(name="*")]
 ) -> int:
     """Run a trained generator over every image of SOURCE.
 
@@ -25,7 +25,7 @@ def translate(
 
 def upscale(
     source: SourceImages,
-    output: ResultFolder,
+    output: Results,
     *,
     options: Annotated[UpscaleOptions | None, Parameter(name="*")] = None,
 ) -> int:

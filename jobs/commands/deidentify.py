@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from recast.jobs.arguments import DeidentifiedOutput, ResultFolder, SourceImages
+from recast.jobs.arguments import DeidentifiedOutput, ResultFolder, Results, SourceImages
 from recast.jobs.existing import new_file
 from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
@@ -21,7 +21,7 @@ NAMED = 5
 
 def deidentify(
     source: SourceImages,
-    output: ResultFolder,
+    output: Results,
     *,
     options: Annotated[DeidentifyOptions | None, Parameter(name="*")] = None,
 ) -> int:
@@ -29,14 +29,16 @@ def deidentify(
 
     Example: `recast deidentify scans/ clean/ --method blur --policy hold`
     """
-    from recast.jobs import bulk
+    from recast.jobs import bulk, single
     from recast.pipeline.deidentify.operation import deidentifying
     from recast.pipeline.deidentify.secrets.names import clashes_unnamed
 
     options = options or DeidentifyOptions()
     asked = options.asked()
-    secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
     job = options.job("deidentify", source, output, making=asked.deciding())
+    if single.is_meant(job):
+        single.refuse(job, needs_folder=_kept_beside(asked))
+    secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
     if asked.names == "hmac" and job.prune and (job.source.include or job.source.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
     operation = deidentifying(asked, job.output, secret)
@@ -145,6 +147,15 @@ def audit(
     print(page)
     print(beside)
     return DONE
+
+
+def _kept_beside(asked: "Deidentification") -> str:
+    """The option by which something is kept in OUTPUT beside its images: seals, a lock, a salt; empty for none."""
+    if asked.seal:
+        return "--seal"
+    if asked.names == "hmac":
+        return "--keys hmac"
+    return "--model" if asked.model else ""
 
 
 def _unmatched(asked: "Deidentification", table: "Compared") -> int:

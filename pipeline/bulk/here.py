@@ -38,6 +38,14 @@ class DeviceError(Exception):
     exit_status = 1
 
 
+def device_here(job: BulkJob) -> str:
+    """`cuda` or `cpu`, as the job asks and this machine has it. Raises DeviceError."""
+    gpus = torch.cuda.is_available() and torch.cuda.device_count() > 0
+    if job.device == "cuda" and not gpus:
+        raise DeviceError("--device cuda: this machine has no GPU; use --device cpu, or a cluster that has one")
+    return "cuda" if gpus and job.device != "cpu" else "cpu"
+
+
 class Pace:
     """How fast inputs are settled in one process, and whether several on a cluster would be done sooner with the rest.
 
@@ -86,20 +94,18 @@ class Here:
         Raises:
             DeviceError: a GPU is asked for and there is none.
         """
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if job.device == "cuda" and not gpus:
-            raise DeviceError("--device cuda: this machine has no GPU; use --device cpu, or a cluster that has one")
-        on_gpu = bool(gpus) and job.device != "cpu"
+        device = device_here(job)
+        on_gpu = device == "cuda"
         self.counts: Counter[str] = Counter()
         """What was done here."""
         self._job, self._run, self._progress = job, run, progress
         self._fs, self._output = storage.filesystem(job.output)
-        self._pace = Pace(job.actors or (gpus if on_gpu else cores()))
+        self._pace = Pace(job.actors or (torch.cuda.device_count() if on_gpu else cores()))
         self._planned, self._to_the_end = 0, to_the_end
         self._threads = torch.get_num_threads()
         self._worker = UnitWorker(
             settings_of(
-                job, operation, run=run, device="cuda" if on_gpu else "cpu",
+                job, operation, run=run, device=device,
                 threads=max(1, cores() // 2) if on_gpu else 0, tensor_threads=cores(), claim=claim,
             ),
             payload,
