@@ -65,6 +65,7 @@ def place(tmp_path_factory) -> Path:
     table = pq.read_table(f"{drawn}.parquet")
     letters = dict(zip(sorted(set(table["key"].to_pylist())), ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), strict=False))
     rows = [{**row, "key": letters[row["key"]]} for row in table.to_pylist() if row["key"] in letters]
+    image(folder / "photo.jpg")
     for photos in ("photos", "scans", "wider", "bucket/photos", "faces/people/test", "faces/scenes/test"):
         for key, name in letters.items():
             put(folder / photos / name, (drawn / key).read_bytes())
