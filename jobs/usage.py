@@ -53,7 +53,7 @@ def _parsed(fault: cyclopts.CycloptsError, name: str) -> str:
         return _missing(fault, name)
     if isinstance(fault, UnusedCliTokensError):
         tokens = fault.unused_tokens or []
-        return f"{name} has no use for {_listed(tokens)}; it takes no more arguments"
+        return f"{name} does not take {_listed(tokens)}; it has all its arguments"
     if isinstance(fault, UnknownOptionError) and fault.token.source != "cli":
         return _unknown_field(fault, name)
     if isinstance(fault, CoercionError) and (said := _unread(fault)):

@@ -84,7 +84,7 @@ def _deaf(server: str, scheme: str) -> str:
                 return NO_CLUSTER
             if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
                 return f"it says nothing within {PATIENCE_S:.0f} s"
-    return ""  # as for an answer that wants a token, of which Ray speaks better
+    return ""  # as for an answer that requires a token, of which Ray speaks better
 
 
 def _within(seconds: float, ask: Callable[[], str]) -> str:

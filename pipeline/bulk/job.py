@@ -44,8 +44,8 @@ class BulkSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
     on: Literal["ray", "here"] | None = None
-    """Where the work is done: `ray`, by workers on a cluster, or `here`, in this process; by default here as long as
-    little is left to do, and then on Ray, and on Ray at once where RAY_ADDRESS names a cluster."""
+    """Where the work is done. ray: by workers on a cluster; here: in this process. By default the job begins here and
+    moves to Ray if much is left to do, and goes to Ray at once where RAY_ADDRESS names a cluster."""
     actors: Annotated[int, Field(ge=1)] | None = None
     """Worker processes; by default one for each GPU, or for each core where there is none."""
     batch_size: Annotated[int, Field(ge=1)] | None = None

@@ -95,7 +95,7 @@ class Evaluation:
     still_faces: float | None = None
     """Share of replaced faces in whose place a detector finds a face: the use that is left."""
     guessing: dict[str, Any] = field(default_factory=dict)
-    """What it takes to try passcodes, measured and reckoned."""
+    """What it takes to try passcodes, measured and estimated."""
 
     def to_json(self) -> dict[str, Any]:
         facts = asdict(self)

@@ -216,7 +216,7 @@ def _replaced(good: pa.Table) -> list[dict[str, Any]]:
 
 
 def _drawn(keys: Sequence[str], wanted: int, seed: str) -> list[str]:
-    """Some of the keys, by chance, but the same ones for the same view."""
+    """Some of the keys, drawn at random, but the same ones for the same view."""
     return sorted(sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode()).digest())[:wanted])
 
 

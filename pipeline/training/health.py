@@ -125,7 +125,7 @@ class HealthMonitor:
 
 
 def seen(history: Mapping[str, np.ndarray], steps: np.ndarray) -> list[HealthWarning]:
-    """What a lookout would have said of a training's whole history: scalars [N] by name, NaN where there is none."""
+    """What a monitor would have said of a training's whole history: scalars [N] by name, NaN where there is none."""
     monitor = HealthMonitor()
     for row, step in enumerate(steps.tolist()):
         monitor.look(step, {n: float(v[row]) for n, v in history.items() if np.isfinite(v[row])})

@@ -48,7 +48,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     """Everything looked at and fetched; of a training that is finished, only where it ended.
 
     Raises:
-        SettingError: no such recipe, preset or setting, or something that the recipe needs or has no use for.
+        SettingError: no such recipe, preset or setting, or something that the recipe needs or does not take.
         StorageError: data or output can't be reached.
         TrainingError: unfit data, or an output of another training.
     """
@@ -82,18 +82,18 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
 
 
 def _refuse_useless(plan: TrainingSpec) -> None:
-    """Raises SettingError for what the recipe has no use for, and for annotations that are missing."""
+    """Raises SettingError for what the recipe does not take, and for annotations that are missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     if plan.inputs and recipe.regions:
         _refuse_inputs(plan, 1)
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
-            raise SettingError(f"{plan.recipe} has no use for --{name.replace('_', '-')}")
+            raise SettingError(f"{plan.recipe} does not take --{name.replace('_', '-')}")
     if bool(recipe.regions) != bool(plan.annotations):
         raise SettingError(
             f"{plan.recipe} needs --annotations, a table of the faces in the images"
             if recipe.regions
-            else f"{plan.recipe} has no use for --annotations"
+            else f"{plan.recipe} does not take --annotations"
         )
     missing = sorted(name for name in recipe.needs if not getattr(plan, name))
     if missing:
@@ -122,7 +122,7 @@ def _refuse_inputs(plan: TrainingSpec, images: int) -> None:
     odd = sorted(plan.inputs.keys() - {A_SIDE.name}) if images == 2 else sorted(plan.inputs)
     if odd:
         takes = f"; it takes {A_SIDE.name}, one side of its pairs" if images == 2 else ""
-        raise SettingError(f"{plan.recipe} has no use for --input {odd[0]}{takes}")
+        raise SettingError(f"{plan.recipe} does not take --input {odd[0]}{takes}")
 
 
 def _built(plan: TrainingSpec, config: RecipeConfig, assets: TrainingAssets) -> Recipe:

@@ -45,7 +45,7 @@ def train(plan: TrainingSpec, progress: Progress | None = None) -> Outcome:
         progress: who watches; None: nobody.
 
     Raises:
-        SettingError: no such recipe, preset or setting, or something that the recipe needs or has no use for.
+        SettingError: no such recipe, preset or setting, or something that the recipe needs or does not take.
         StorageError: data or output can't be reached.
         LeaseError: another training writes the output, or took it over.
         TrainingError: unfit data, an output of another training, divergence, or workers lost too often.

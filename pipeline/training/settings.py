@@ -52,8 +52,8 @@ class TrainingSettings:
     steps: Count | None = None
     """Number of optimizer steps in all; by default the preset's."""
     on: Literal["ray", "here"] | None = None
-    """Where the training runs: `ray`, by workers on a cluster, or `here`, by one worker in this process; by default
-    here with one worker, unless RAY_ADDRESS names a cluster."""
+    """Where the training runs. ray: by workers on a cluster; here: by one worker in this process. By default one worker
+    trains here, unless RAY_ADDRESS names a cluster."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     """GPUs for each worker; 0 trains on the CPU."""
     resume_with: bool = False

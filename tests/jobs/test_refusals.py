@@ -25,7 +25,7 @@ def refused(arguments, capsys, status=exit_status.BAD_USAGE):
         ("train", "recast train needs RECIPE (the name of a recipe, as `recast models list` shows them); see"),
         ("train pix2pix --data x", "recast train needs --output (where checkpoints, logs and the bundle go, a local"),
         ("translate in out", "recast translate needs --model (the bundle: a folder with bundle.json"),
-        ("upscale in out 4 5", "recast upscale has no use for '4' and '5'"),
+        ("upscale in out 4 5", "recast upscale does not take '4' and '5'"),
         ("upscale in out --scal 4", "did you mean --scale?"),
         ("upscale in out --quality many", "--quality must be a whole number, and it is 'many'"),
         ("upscale in out --quality 400", "--quality must be at most 100, and it is 400"),

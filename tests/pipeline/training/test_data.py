@@ -326,5 +326,5 @@ def test_inputs_that_a_recipe_has_no_use_for_are_refused(tmp_path, recipe, name)
     plan = TrainingSpec(
         recipe=recipe, data=str(tmp_path / "photos"), output=str(tmp_path / "out"), inputs={name: str(tmp_path)}
     )
-    with pytest.raises(SettingError, match=f"{recipe} has no use for --input {name}"):
+    with pytest.raises(SettingError, match=f"{recipe} does not take --input {name}"):
         prepared(plan)
