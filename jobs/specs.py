@@ -1,6 +1,7 @@
 """The typed specs of jobs: what flags and YAML become, checked before anything starts."""
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,7 +195,7 @@ class DeidentifyOptions(BulkOptions):
         asked = self.deidentification
         return dataclasses.replace(
             asked,
-            detectors=tuple(name if name in DETECTORS else place(name) for name in asked.detectors),
+            detectors=tuple(name if name in DETECTORS else _place_or_name(name, DETECTORS) for name in asked.detectors),
             boxes=asked.boxes and place(asked.boxes),
             model=asked.model and place(asked.model),
         )
@@ -244,8 +245,21 @@ class TrainOptions(FileOptions):
 
 def bundle_place(url: str) -> str:
     """Where a bundle lies: `place`, or for the name of a bundle that comes with Recast, the folder of that."""
-    here = Path(os.environ.get(FOLDER, "")) / url
-    return str(shipped(url)) if url in SHIPPED and not here.exists() else place(url)
+    if url in SHIPPED and not _here(url).exists():
+        return str(shipped(url))
+    return _place_or_name(url, SHIPPED)
+
+
+def _place_or_name(url: str, names: Sequence[str]) -> str:
+    """A place; but what is nowhere and nearly one of the names is refused, and told the name."""
+    near = difflib.get_close_matches(url, names, n=1, cutoff=0.8)
+    if near and not _here(url).exists():
+        raise SpecError(f"there is no {url}; did you mean {near[0]}?")
+    return place(url)
+
+
+def _here(path: str) -> Path:
+    return Path(os.environ.get(FOLDER, "")) / path
 
 
 def named_places(inputs: Sequence[str]) -> dict[str, str]:

@@ -113,7 +113,9 @@ def _as_type(value: Any, wanted: Any, name: str) -> Any:
     if typing.get_origin(wanted) is typing.Literal:
         allowed = {str(choice): choice for choice in typing.get_args(wanted)}
         if str(value) not in allowed:
-            raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+            near = difflib.get_close_matches(str(value), allowed, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}{meant}")
         return allowed[str(value)]
     if wanted is bool:
         return _as_bool(value, name)
