@@ -11,6 +11,7 @@ from torch import nn
 from recast.jobs import next_steps
 from recast.jobs.exit_status import DONE
 from recast.jobs.samples.facades import draw_facade
+from recast.jobs.specs import SpecError
 from recast.models import bundle as bundle_files
 from recast.models import foreign
 from recast.models.bundle import Bundle, to_json
@@ -38,8 +39,10 @@ def listing() -> int:
     return DONE
 
 
-def show(url: str) -> int:
-    """What a bundle says of itself, its weights checked."""
+def show(name: str, url: str) -> int:
+    """What a bundle says of itself, its weights checked; for a recipe, where to look."""
+    if name in RECIPES and not Path(name).exists():
+        raise SpecError(f"{name} is a recipe; `recast train {name} --help` shows its presets and settings")
     bundle, _ = bundles.fetch(url).unpack()
     print(json.dumps(to_json(bundle), indent=2))
     return DONE

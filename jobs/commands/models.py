@@ -34,7 +34,7 @@ def models_show(bundle: BundleFolder) -> int:
     """
     from recast.jobs import catalogue
 
-    return catalogue.show(bundle_place(bundle))
+    return catalogue.show(bundle, bundle_place(bundle))
 
 
 @models_app.command(name="import")

@@ -18,7 +18,8 @@ schedule_app = Commands(
 )
 
 Command = Annotated[
-    str, Parameter(allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`.")
+    str,
+    Parameter(name="JOB", allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`."),
 ]
 Name = Annotated[str, Parameter(help="The schedule's name, as `recast schedule list` shows it.")]
 

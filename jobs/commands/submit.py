@@ -19,7 +19,10 @@ jobs_app = Commands(name="jobs", group=CLUSTERS, help="List, read the logs of, a
 
 def submit(
     *command: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`.")
+        str,
+        Parameter(
+            name="JOB", allow_leading_hyphen=True, help="A job and its arguments, as they would follow `recast`."
+        ),
     ],
     address: Address = None,
     follow: bool = False,

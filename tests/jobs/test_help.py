@@ -127,6 +127,7 @@ def test_help_of_a_recipe_lists_its_presets_and_settings(recipe, page):
         ("train pix2pix --data x --output y --set norm=batchh", "one of batch, instance, none; did you mean batch?"),
         ("deidentify in out --detector centreface", "there is no centreface; did you mean centerface?"),
         ("upscale in out --model upscale-x3", "there is no upscale-x3; did you mean upscale-x"),
+        ("models show pix2pix", "pix2pix is a recipe; `recast train pix2pix --help` shows its presets"),
         ("upscale in out --formt png", "did you mean --format?"),
         ("upscal in out", 'did you mean "upscale"?'),
     ],
