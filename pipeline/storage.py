@@ -355,7 +355,7 @@ def sentence(fault: BaseException) -> str:
 
 def _words(fault: BaseException) -> str:
     if isinstance(fault, FileNotFoundError):
-        return f"there is no {fault.filename}" if fault.filename else f"no such file or bucket ({fault})"
+        return f"no such file: {fault.filename}" if fault.filename else f"no such file or bucket ({fault})"
     if isinstance(fault, PermissionError):
         return f"permission denied ({fault}); check credentials and policy"
     if type(fault).__name__ == "NoCredentialsError":
