@@ -24,6 +24,7 @@ from recast.jobs.exit_status import CUT_OFF, DONE, INTERRUPTED, TERMINATED
 from recast.jobs.headings import CLUSTERS, JOBS, OTHERS, RESULTS
 from recast.pipeline import events
 
+__all__ = ["app", "main"]
 CARRIERS = (["submit"], ["schedule"])
 """Commands that hold another one, whose -c file is not theirs."""
 

@@ -5,6 +5,7 @@ tests/pipeline/training. RECAST_TEST_TRAININGS=1 has them do two steps, of the s
 marked on its page.
 """
 
+import json
 import os
 import re
 import shlex
@@ -187,3 +188,16 @@ def test_what_needs_a_cluster_is_marked():
     for page in PAGES:
         for marked, words in commands(page):
             assert marked or words[0] not in ("submit", "jobs"), (page, words)
+
+
+def test_the_notebook_runs_and_ends_with_a_picture(tmp_path, monkeypatch, worker_here):
+    """Its code, cell by cell, as in one session; what it shows last is in it."""
+    monkeypatch.chdir(tmp_path)
+    cells = [
+        cell for cell in json.loads((ROOT / "docs/python.ipynb").read_text())["cells"] if cell["cell_type"] == "code"
+    ]
+    session: dict[str, object] = {}
+    for cell in cells:
+        exec(compile("".join(cell["source"]), "docs/python.ipynb", "exec"), session)  # our own
+    assert "image/png" in cells[-1]["outputs"][-1]["data"]
+    assert session["after"].size == (128, 128)  # type: ignore[attr-defined]

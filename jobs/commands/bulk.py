@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from recast.jobs.arguments import Results, SourceImages
 from recast.jobs.specs import TranslateOptions, UpscaleOptions, named_places
+from recast.pipeline.bulk.job import BulkJob
 
 
 def translate(
@@ -19,8 +20,7 @@ def translate(
     """
     from recast.jobs import bulk
 
-    job = options.job("translate", source, output, options.model, inputs=named_places(options.inputs))
-    return bulk.run_alone(job, options)
+    return bulk.run_alone(translation(source, output, options), options)
 
 
 def upscale(
@@ -36,5 +36,14 @@ def upscale(
     from recast.jobs import bulk
 
     options = options or UpscaleOptions()
-    job = options.job("upscale", source, output, options.bundle(), inputs=named_places(options.inputs))
-    return bulk.run_alone(job, options)
+    return bulk.run_alone(upscaling(source, output, options), options)
+
+
+def translation(source: str, output: str, options: TranslateOptions) -> BulkJob:
+    """The job that `recast translate` is asked for."""
+    return options.job("translate", source, output, options.model, inputs=named_places(options.inputs))
+
+
+def upscaling(source: str, output: str, options: UpscaleOptions) -> BulkJob:
+    """The job that `recast upscale` is asked for."""
+    return options.job("upscale", source, output, options.bundle(), inputs=named_places(options.inputs))

@@ -11,6 +11,8 @@ from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, place
 
 if TYPE_CHECKING:
+    from recast.pipeline.bulk.job import BulkJob
+    from recast.pipeline.bulk.operation import Operation
     from recast.pipeline.deidentify.secrets.seal import Secret
     from recast.pipeline.deidentify.settings import Deidentification
     from recast.pipeline.regions.tables import Compared
@@ -29,11 +31,22 @@ def deidentify(
 
     Example: `recast deidentify scans/ clean/ --method blur --policy hold`
     """
-    from recast.jobs import bulk, single
-    from recast.pipeline.deidentify.operation import deidentifying
-    from recast.pipeline.deidentify.secrets.names import clashes_unnamed
+    from recast.jobs import bulk
 
     options = options or DeidentifyOptions()
+    job, operation = deidentification(source, output, options)
+    with unnamed(job):
+        status = bulk.run_alone(job, options, operation)
+    if operation.compared is None or not operation.compared.complete or not operation.compared.unmatched:
+        return status
+    return status or _unmatched(options.asked(), operation.compared)
+
+
+def deidentification(source: str, output: str, options: DeidentifyOptions) -> tuple["BulkJob", "Operation"]:
+    """The job that `recast deidentify` is asked for, and its operation; a passcode may be typed meanwhile."""
+    from recast.jobs import single
+    from recast.pipeline.deidentify.operation import deidentifying
+
     asked = options.asked()
     job = options.job("deidentify", source, output, making=asked.deciding())
     if single.is_meant(job):
@@ -41,12 +54,14 @@ def deidentify(
     secret = _passcode_for(asked, options, place(output)) if asked.needs_passcode else None
     if asked.names == "hmac" and job.prune and (job.source.include or job.source.exclude):
         raise SpecError("--prune can't tell which hidden keys --include and --exclude mean; leave out one or the other")
-    operation = deidentifying(asked, job.output, secret)
-    with clashes_unnamed() if asked.names == "hmac" else contextlib.nullcontext():
-        status = bulk.run_alone(job, options, operation)
-    if operation.compared is None or not operation.compared.complete or not operation.compared.unmatched:
-        return status
-    return status or _unmatched(asked, operation.compared)
+    return job, deidentifying(asked, job.output, secret)
+
+
+def unnamed(job: "BulkJob") -> contextlib.AbstractContextManager[None]:
+    """While it lasts, no sentence tells the names of inputs, if the job hides them."""
+    from recast.pipeline.deidentify.secrets.names import clashes_unnamed
+
+    return clashes_unnamed() if job.making.get("names") == "hmac" else contextlib.nullcontext()
 
 
 def restore(
@@ -60,12 +75,18 @@ def restore(
     Example: `recast restore clean/ restored/ --passcode-file passcode.txt`
     """
     from recast.jobs import bulk
-    from recast.pipeline.deidentify.restoration import restoring
 
     options = options or RestoreOptions()
-    job = options.job("restore", source, output)
+    job, operation = restoration(source, output, options)
+    return bulk.run_alone(job, options, operation)
+
+
+def restoration(source: str, output: str, options: RestoreOptions) -> tuple["BulkJob", "Operation"]:
+    """The job that `recast restore` is asked for, and its operation; a passcode may be typed meanwhile."""
+    from recast.pipeline.deidentify.restoration import restoring
+
     model = place(options.model) if options.model else ""
-    return bulk.run_alone(job, options, restoring(place(source), _passcode(options), model))
+    return options.job("restore", source, output), restoring(place(source), _passcode(options), model)
 
 
 def rekey(
