@@ -50,4 +50,4 @@ def _bulk(command: str, given: Mapping[str, Any]) -> tuple[BulkJob, Operation | 
     if command == "translate":
         assert options is not None  # --model is one that must be given
         return bulk.translation(source, output, options), None
-    return bulk.upscaling(source, output, options or UpscaleOptions()), None
+    return bulk.upscaling(source, output, options or UpscaleOptions())

@@ -5,26 +5,24 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recast.models.shipped import SHIPPED, shipped
 from recast.pipeline import storage
 from recast.pipeline.bulk.job import BulkJob, BulkSettings, GeneratorSettings
+from recast.pipeline.bulk.resized import Target
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, DeidentifiedEncoder, RestoredEncoder
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.sources.inventory import Selection, Source
 from recast.pipeline.training.settings import TrainingSettings
 
+MOST_SHIPPED = 4
+"""The greatest scale of the bundles that ship with Recast."""
 FOLDER = "RECAST_FOLDER"
 """In the environment of a submitted job: the folder it was submitted from."""
-
-
-def _whole(value: object) -> object:
-    """A flag's text as a number, where it is one."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class SpecError(Exception):
@@ -171,11 +169,32 @@ class UpscaleOptions(GeneratorOptions):
 
     model: str | None = None
     """The bundle; by default the one that ships with Recast for --scale."""
-    scale: Annotated[Literal[2, 4], BeforeValidator(_whole)] = 2
-    """Output pixels per input pixel along each side; a --model has its own scale."""
+    scale: float | None = Field(None, gt=1)
+    """Output pixels per input pixel along each side, such as 2, 3 or 1.5; by default 2, or the scale of --model. What
+    the network enlarges beyond that is reduced."""
+    size: Annotated[str | None, Field(pattern=r"^(\d+x\d*|x\d+)$")] = None
+    """Size that results fit within, keeping their shape: WIDTHxHEIGHT, WIDTHx or xHEIGHT in pixels, such as 2048x."""
 
     def bundle(self) -> str:
-        return self.model or str(shipped(f"upscale-x{self.scale}"))
+        """The bundle that is needed, or of two the larger."""
+        return self.model or str(shipped(f"upscale-x{self._whole_scale()}"))
+
+    def _whole_scale(self) -> int:
+        return 2 if not self.size and (self.scale or 2) <= 2 else 4
+
+    def target(self) -> Target | None:
+        """What the results are to be reduced to; None where a network's own scale is asked for."""
+        if self.size:
+            if self.scale:
+                raise SpecError(f"--scale {self.scale:g} and --size {self.size} are two sizes; give one of them")
+            width, _, height = self.size.partition("x")
+            if "0" in {side.lstrip("0") or "0" for side in (width, height) if side}:
+                raise SpecError(f"--size {self.size}: a side can't be 0 pixels long")
+            return Target(width=int(width or 0), height=int(height or 0))
+        if self.scale and not self.model and self.scale > MOST_SHIPPED:
+            raise SpecError(f"--scale {self.scale:g}: what ships with Recast enlarges {MOST_SHIPPED} times at most")
+        own = MOST_SHIPPED // 2, MOST_SHIPPED
+        return Target(scale=self.scale) if self.scale and (self.model or self.scale not in own) else None
 
 
 class DeidentifyOptions(BulkOptions):

@@ -24,7 +24,7 @@ from recast.pipeline.deidentify.settings import Deidentification, Method, Policy
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.encode import Encoder
 from recast.pipeline.images.pictures import Picture, with_alpha
-from recast.pipeline.input_errors import InputError
+from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.precision import Precision
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import Source
@@ -33,10 +33,6 @@ AnyImage = TypeVar("AnyImage", Image.Image, np.ndarray)
 """A PIL image of any mode, or an array uint8 or uint16 [H, W] or [H, W, C]: grey, RGB, each with alpha or without."""
 Device = Literal["auto", "cpu", "cuda"]
 MOST_PIXELS = 200_000_000
-
-
-class HeldError(InputError):
-    """A de-identification holds the image back: it must not be published."""
 
 
 class Network:
@@ -140,7 +136,7 @@ def _applied(operator: Operator, image: AnyImage, device: str, *, closed: bool =
     with _threads(operator, device):
         (result,) = operator([picture_of(image)], [item])
     if isinstance(result, InputError):
-        raise HeldError(result.kind, str(result)) if closed else result
+        raise HeldError(result.kind, result.sentence) if closed else result
     return _like(image, result)
 
 
@@ -202,3 +198,6 @@ def _opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
+
+
+__all__ = ["HeldError", "Network", "deidentify", "load", "translate", "upscale"]

@@ -1,12 +1,17 @@
 """`recast translate` and `recast upscale`: a trained generator over every image of a source."""
 
-from typing import Annotated
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from recast.jobs.arguments import Results, SourceImages
-from recast.jobs.specs import TranslateOptions, UpscaleOptions, named_places
+from recast.jobs.specs import SpecError, TranslateOptions, UpscaleOptions, bundle_place, named_places
+from recast.models.shipped import SHIPPED
 from recast.pipeline.bulk.job import BulkJob
+
+if TYPE_CHECKING:
+    from recast.pipeline.bulk.operation import Operation
 
 
 def translate(
@@ -36,7 +41,8 @@ def upscale(
     from recast.jobs import bulk
 
     options = options or UpscaleOptions()
-    return bulk.run_alone(upscaling(source, output, options), options)
+    job, operation = upscaling(source, output, options)
+    return bulk.run_alone(job, options, operation)
 
 
 def translation(source: str, output: str, options: TranslateOptions) -> BulkJob:
@@ -44,6 +50,23 @@ def translation(source: str, output: str, options: TranslateOptions) -> BulkJob:
     return options.job("translate", source, output, options.model, inputs=named_places(options.inputs))
 
 
-def upscaling(source: str, output: str, options: UpscaleOptions) -> BulkJob:
-    """The job that `recast upscale` is asked for."""
-    return options.job("upscale", source, output, options.bundle(), inputs=named_places(options.inputs))
+def upscaling(source: str, output: str, options: UpscaleOptions) -> tuple[BulkJob, "Operation | None"]:
+    """The job that `recast upscale` is asked for, and its operation where that is more than a bundle's."""
+    target, inputs = options.target(), named_places(options.inputs)
+    if target is None:
+        return options.job("upscale", source, output, options.bundle(), inputs=inputs), None
+    from recast.pipeline.bulk.network import bundle_operation
+    from recast.pipeline.bulk.resized import resizing
+    from recast.pipeline.bundles import describe
+
+    several = [options.bundle()] if options.model or target.scale else list(SHIPPED)
+    scales = {describe(bundle_place(bundle)).descriptor.scale: bundle_place(bundle) for bundle in several}
+    if target.scale > max(scales):
+        raise SpecError(f"--scale {target.scale:g}: {options.model} enlarges {max(scales)} times")
+    making = {} if target.scale in scales else {"target": str(target)}
+    job = options.job("upscale", source, output, options.bundle(), making=making, inputs=inputs)
+    if not making:
+        return job, None
+    return job, resizing(
+        {scale: bundle_operation(dataclasses.replace(job, model=bundle)) for scale, bundle in scales.items()}, target
+    )

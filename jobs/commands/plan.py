@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from recast.jobs.arguments import SourceImages
+from recast.jobs.commands.bulk import upscaling
 from recast.jobs.exit_status import DONE
 from recast.jobs.specs import UpscaleOptions, bundle_place, named_places
 
@@ -38,9 +39,12 @@ def plan(source: SourceImages, *, options: Annotated[PlanOptions | None, Paramet
     task = bundles.describe(bundle_place(bundle)).descriptor.task
     if task not in ("upscale", "translate"):
         raise cyclopts.CycloptsError(msg=f"{bundle} is a bundle for `recast {task}`, which plan can't size yet")
-    inputs = named_places(options.inputs)
-    job = options.job(task, source, "memory://nothing-is-written", bundle, inputs=inputs)
-    found = sized(job, bundle_operation(job), sample=options.sample)
+    nowhere = "memory://nothing-is-written"
+    if task == "upscale":
+        job, operation = upscaling(source, nowhere, options)
+    else:
+        job, operation = options.job(task, source, nowhere, bundle, inputs=named_places(options.inputs)), None
+    found = sized(job, operation or bundle_operation(job), sample=options.sample)
     if options.as_json:
         print(json.dumps({**found.to_json(), "hours": options.hours}))
         return DONE

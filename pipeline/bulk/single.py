@@ -12,7 +12,6 @@ from recast.pipeline.bulk.sample import Sample
 from recast.pipeline.bulk.stages import stages
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.cores import cores
-from recast.pipeline.input_errors import InputError
 from recast.pipeline.sources.hidden import sentence_of
 from recast.pipeline.sources.inventory import inventory
 
@@ -73,8 +72,7 @@ def _result(sample: Sample) -> Single:
     result = sample.result
     assert result is not None  # a sample without a fault has gone through every stage
     if result.picture is None or sample.data is None:
-        fault = InputError("no-image", "its result is no image")
-        return Single(status="failed", error=f"{fault.kind}: {fault}", regions=result.regions)
+        return Single(status="failed", error="no-image: its result is no image", regions=result.regions)
     picture = result.picture
     return Single(
         status="ok",

@@ -51,7 +51,7 @@ def test_yaml_fills_what_flags_leave_open(captured, tmp_path):
         (["upscale", "in"], "recast upscale needs OUTPUT"),
         (["upscale", "in", "out", "--bogus"], "--bogus"),
         (["upscale", "in", "out", "--quality", "400"], "--quality"),
-        (["upscale", "in", "out", "--scale", "3"], "scale"),
+        (["upscale", "in", "out", "--scale", "1"], "scale"),
         (["translate", "in", "out"], "--model"),
         (["upscale", "in", "out", "-c", "/no/such.yaml"], "/no/such.yaml"),
         (["nonsense"], "nonsense"),
