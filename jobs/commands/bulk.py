@@ -36,7 +36,7 @@ def upscale(
 ) -> int:
     """Enlarge every image of SOURCE.
 
-    Example: `recast upscale photos/ upscaled/ --scale 4`
+    Example: `recast upscale photos/ upscaled/ --scale 4`, or `recast upscale photo.jpg photo-x2.png`
     """
     from recast.jobs import bulk
 
