@@ -31,7 +31,7 @@ GROUPS: dict[Group, tuple[str, ...]] = {
         "on", "device", "actors", "workers", "gpus_per_worker", "batch_size", "accumulate", "precision",
         "sync_batchnorm", "compile",
     ),
-    Group("Command", sort_key=11): ("config", "dry_run", "as_json"),
+    Group("Command", sort_key=11): ("config", "dry_run", "preview", "as_json"),
 }  # fmt: skip
 """The headings in their order, and under each the fields of settings that are its options."""
 _BY_FIELD = {field: (group, place) for group, names in GROUPS.items() for place, field in enumerate(names)}

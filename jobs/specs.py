@@ -204,6 +204,9 @@ class DeidentifyOptions(BulkOptions):
     """How results are written."""
     deidentification: Annotated[Deidentification, OPTIONS] = Deidentification()
     """What is looked for, and what becomes of it."""
+    preview: int | None = Field(None, ge=1)
+    """Try this many images, sampled at random, and write preview.html into OUTPUT, which shows what would be replaced,
+    with scores, and what would be held. Nothing else is written."""
     passcode_file: str | None = None
     """A file whose first line is the passcode, which --seal, --model and --keys hmac need."""
     passcode_env: str | None = None

@@ -34,6 +34,10 @@ def deidentify(
     from recast.jobs import bulk
 
     options = options or DeidentifyOptions()
+    if options.preview:
+        from recast.jobs.preview import preview
+
+        return preview(source, output, options, options.preview)
     job, operation = deidentification(source, output, options)
     with unnamed(job):
         status = bulk.run_alone(job, options, operation)

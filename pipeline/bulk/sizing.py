@@ -92,7 +92,7 @@ def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> 
         InputError: not one of the sampled images can be read.
     """
     listing = inventory(job.source, listing_of=operation.listing_of)
-    count, chosen = _sampled(operation.listed(listing, run=False), sample + WARMUP, seed)
+    count, chosen = sampled(operation.listed(listing, run=False), sample + WARMUP, seed)
     if not chosen:
         return Sizing(
             inputs=0, sampled=0, unreadable=0, device="cpu", input_bytes=0, output_bytes=0, megapixels=0, fetch_s=0,
@@ -120,7 +120,7 @@ def sized(job: BulkJob, operation: Operation, *, sample: int, seed: int = 0) -> 
     )
 
 
-def _sampled(items: Iterable[Input], wanted: int, seed: int) -> tuple[int, list[Input]]:
+def sampled(items: Iterable[Input], wanted: int, seed: int) -> tuple[int, list[Input]]:
     """How many there are, and some of them, each as likely as the others (Vitter 1985, algorithm R)."""
     chosen: list[Input] = []
     rng, count = random.Random(f"sample {seed}"), 0

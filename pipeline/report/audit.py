@@ -70,6 +70,8 @@ class AuditFacts:
     """Whether originals of held images were asked for."""
     digest: str
     """Digest of the current view: every key, status and sha256."""
+    sampled_from: int = 0
+    """Of a preview: how many inputs its images were sampled from; 0 for an audit."""
 
     @property
     def not_shown(self) -> tuple[Shown, ...]:

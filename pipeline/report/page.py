@@ -1,6 +1,7 @@
 """From an output to its page: which kind of output it is, its facts, and the templates that show them."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from recast.pipeline.report.output import Output
 HERE = Path(__file__).parent
 TRAINING = ("run.json", "logs", "checkpoints", "bundle")
 REPORT = "report.html"
+PREVIEW = "preview.html"
 BULK = ("index", "shards", "runs")
 MARK = b'<meta name="generator" content="recast report">'
 """What every page says of itself near its top."""
@@ -107,6 +109,25 @@ def write_audit(
     return place, beside
 
 
+def write_preview(url: str, target: str, *, sample: int, inputs: int, of: str) -> None:
+    """Write the page about a de-identification of some images, sampled from all inputs, that nobody will publish.
+
+    Args:
+        url: the scratch output that holds them.
+        sample: how many images of each kind are on the page at most.
+        inputs: how many there are in all.
+        of: the output that they were tried for.
+
+    Raises:
+        StorageError: `target` can't be written.
+    """
+    facts = audit.gather(Output.at(url), sample=sample, show_held=False)
+    page = _rendered("audit.html", dataclasses.replace(facts, url=Output.at(of).url, sampled_from=inputs)).encode()
+    fs, path = storage.filesystem(target)
+    with storage.faults_as_sentences(f"writing {target}"):
+        storage.write_bytes(fs, path, page)
+
+
 def is_page(data: bytes) -> bool:
     """Whether a file's bytes are those of a page that `write` or `write_audit` wrote."""
     return MARK in data[:1024]
@@ -115,6 +136,11 @@ def is_page(data: bytes) -> bool:
 def report_place(url: str, target: str | None = None) -> str:
     """Where the page about an output goes."""
     return target or storage.join(url, REPORT)
+
+
+def preview_place(url: str) -> str:
+    """Where the page of a preview of an output goes."""
+    return storage.join(url, PREVIEW)
 
 
 def audit_places(url: str, target: str | None = None) -> tuple[str, str]:
