@@ -172,7 +172,7 @@ class UpscaleOptions(GeneratorOptions):
     scale: float | None = Field(None, gt=1)
     """Output pixels per input pixel along each side, such as 2, 3 or 1.5; by default 2, or the scale of --model. What
     the network enlarges beyond that is reduced."""
-    size: Annotated[str | None, Field(pattern=r"^(\d+x\d*|x\d+)$")] = None
+    size: Annotated[str | None, Field(pattern=r"^([1-9]\d*x([1-9]\d*)?|x[1-9]\d*)$")] = None
     """Size that results fit within, keeping their shape: WIDTHxHEIGHT, WIDTHx or xHEIGHT in pixels, such as 2048x."""
 
     def bundle(self) -> str:
@@ -187,10 +187,7 @@ class UpscaleOptions(GeneratorOptions):
         if self.size:
             if self.scale:
                 raise SpecError(f"--scale {self.scale:g} and --size {self.size} are two sizes; give one of them")
-            width, _, height = self.size.partition("x")
-            if "0" in {side.lstrip("0") or "0" for side in (width, height) if side}:
-                raise SpecError(f"--size {self.size}: a side can't be 0 pixels long")
-            return Target(width=int(width or 0), height=int(height or 0))
+            return Target.within(self.size)
         if self.scale and not self.model and self.scale > MOST_SHIPPED:
             raise SpecError(f"--scale {self.scale:g}: what ships with Recast enlarges {MOST_SHIPPED} times at most")
         own = MOST_SHIPPED // 2, MOST_SHIPPED

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,12 @@ class Target:
     width: int = 0
     height: int = 0
     """0: as the other side says."""
+
+    @classmethod
+    def within(cls, text: str) -> Self:
+        """The sides that a text names: `1920x1080`, `2048x`, `x1080`."""
+        width, _, height = text.partition("x")
+        return cls(width=int(width or 0), height=int(height or 0))
 
     def factor(self, width: int, height: int) -> float:
         """Output pixels per input pixel, for an input of that size."""

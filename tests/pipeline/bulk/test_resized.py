@@ -111,12 +111,17 @@ def test_rows_of_a_run_to_a_size(tmp_path):
     [
         ({"scale": 3, "size": "9x"}, "are two sizes"),
         ({"scale": 7}, "enlarges 4 times at most"),
-        ({"size": "0x10"}, "a side can't be 0 pixels long"),
     ],
 )
 def test_sizes_that_make_no_sense(options, says):
     with pytest.raises(SpecError, match=says):
         UpscaleOptions(**options).target()
+
+
+@pytest.mark.parametrize("size", ["0x10", "x", "10", "x0", "10x00", "-3x", "axb", ""])
+def test_sizes_that_are_none(size):
+    with pytest.raises(ValueError, match="size"):
+        UpscaleOptions(size=size)
 
 
 def test_a_bundle_enlarges_no_further_than_it_does(tmp_path):
