@@ -5,7 +5,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -175,6 +175,14 @@ class UpscaleOptions(GeneratorOptions):
     size: Annotated[str | None, Field(pattern=r"^([1-9]\d*x([1-9]\d*)?|x[1-9]\d*)$")] = None
     """Size that results fit within, keeping their shape: WIDTHxHEIGHT, WIDTHx or xHEIGHT in pixels, such as 2048x."""
 
+    @model_validator(mode="after")
+    def _one_size_that_can_be_had(self) -> Self:
+        if self.scale and self.size:
+            raise ValueError(f"--scale {self.scale:g} and --size {self.size} are two sizes; give one of them")
+        if self.scale and not self.model and self.scale > MOST_SHIPPED:
+            raise ValueError(f"--scale {self.scale:g}: what ships with Recast enlarges {MOST_SHIPPED} times at most")
+        return self
+
     def bundle(self) -> str:
         """The bundle that is needed, or of two the larger."""
         return self.model or str(shipped(f"upscale-x{self._whole_scale()}"))
@@ -185,11 +193,7 @@ class UpscaleOptions(GeneratorOptions):
     def target(self) -> Target | None:
         """What the results are to be reduced to; None where a network's own scale is asked for."""
         if self.size:
-            if self.scale:
-                raise SpecError(f"--scale {self.scale:g} and --size {self.size} are two sizes; give one of them")
             return Target.within(self.size)
-        if self.scale and not self.model and self.scale > MOST_SHIPPED:
-            raise SpecError(f"--scale {self.scale:g}: what ships with Recast enlarges {MOST_SHIPPED} times at most")
         own = MOST_SHIPPED // 2, MOST_SHIPPED
         return Target(scale=self.scale) if self.scale and (self.model or self.scale not in own) else None
 

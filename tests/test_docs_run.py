@@ -119,7 +119,7 @@ def fitted(words: list[str], bucket: str) -> list[str]:
     words = ["vgg19.pth" if word.startswith("https://") and word.endswith(".pth") else word for word in words]
     job = words[0]
     for option, least in (("--count", "3"), ("--scale", "2"), ("--size", "64x")):
-        if option in words and job != "train":
+        if option in words and job not in ("train", "sample" if option == "--size" else ""):
             words[words.index(option) + 1] = least
     if job == "train":
         if not TRAININGS:

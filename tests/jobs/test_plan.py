@@ -6,7 +6,7 @@ import pytest
 
 from recast.jobs import cli
 from recast.models.descriptor import NetworkInput
-from recast.pipeline.bulk.sizing import Sizing, _sampled
+from recast.pipeline.bulk.sizing import Sizing, sampled
 from tests.pipeline.bulk.bundle_operation import posed, upscaler
 from tests.pipeline.bulk.test_road import image
 
@@ -63,10 +63,10 @@ def test_what_bounds_a_job_is_named():
     assert slow.core_hours() == pytest.approx(1.2 * 1e6 / 3600)
 
 
-def test_every_input_is_as_likely_to_be_sampled():
+def test_every_input_is_as_likely_to_besampled():
     counts = [0] * 10
     for seed in range(600):
-        total, chosen = _sampled(iter(range(10)), 3, seed)
+        total, chosen = sampled(iter(range(10)), 3, seed)
         assert total == 10
         for n in chosen:
             counts[n] += 1

@@ -114,8 +114,8 @@ def test_rows_of_a_run_to_a_size(tmp_path):
     ],
 )
 def test_sizes_that_make_no_sense(options, says):
-    with pytest.raises(SpecError, match=says):
-        UpscaleOptions(**options).target()
+    with pytest.raises(ValueError, match=says):
+        UpscaleOptions(**options)
 
 
 @pytest.mark.parametrize("size", ["0x10", "x", "10", "x0", "10x00", "-3x", "axb", ""])

@@ -131,7 +131,7 @@ def test_faces_of_a_table_are_trained_on(trainer_here, tmp_path):
     data, table = tmp_path / "faces/people/train", tmp_path / "faces/people/train.parquet"
     for changes, says in (
         ({}, "passcode needs --annotations"),
-        ({"recipe": "gan", "annotations": str(table)}, "no use for --annotations"),
+        ({"recipe": "gan", "annotations": str(table)}, "does not take --annotations"),
     ):
         with pytest.raises(ValueError, match=says):
             train(plan(**{"recipe": "passcode", "data": data, "output": tmp_path / "no"} | changes))
