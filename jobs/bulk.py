@@ -23,7 +23,7 @@ def run_alone(job: BulkJob, options: BulkOptions, operation: Operation | None = 
         return single.run(job, options, operation)
     status = run(job, options, operation)
     if status == DONE and not (options.dry_run or options.as_json):
-        next_steps.say(next_steps.after_bulk(job.job, job.output))
+        next_steps.say(next_steps.after_bulk(job.job, job.output, packed=job.shards != "files"))
     return status
 
 
@@ -72,9 +72,13 @@ def _sentence(job: BulkJob, summary: Summary) -> str:
     counts = {"ok": summary.ok, "failed": summary.failed, **{name: count for name, count in rare.items() if count}}
     return (
         f"{job.output}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}; "
-        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {plural(summary.shards, 'shard')}, "
+        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {_packing(job, summary)}, "
         f"{wall:.0f} s{pruned}"
     )
+
+
+def _packing(job: BulkJob, summary: Summary) -> str:
+    return f"{job.output.rstrip('/')}/files" if job.shards == "files" else plural(summary.shards, "shard")
 
 
 def _facts(summary: Summary) -> dict[str, object]:

@@ -10,7 +10,7 @@ from recast.jobs.samples.flat_colours import FlatColours
 from recast.models.metrics.psnr import psnr_db
 from recast.pipeline import storage
 from recast.pipeline.images.bounds import OWN_MAX_BYTES
-from recast.pipeline.output.index import current, image_bytes
+from recast.pipeline.output.index import PLACE, current, image_bytes
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.inventory import Source, inventory
 
@@ -38,7 +38,7 @@ def score(train: str, targets: str, translated: str) -> Scores:
     baseline = FlatColours(_halves(picture) for picture in _pictures(train).values())
     truth = _pictures(targets)
     fs, output = storage.filesystem(translated)
-    rows = current(fs, output, ["key", "status", "source", "shard", "offset", "length"]).to_pylist()
+    rows = current(fs, output, ["key", "status", "source", *PLACE]).to_pylist()
     labels = _pictures(targets.replace("targets.tar", "labels.tar"))
     ours, plain = [], []
     for row in rows:

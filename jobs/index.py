@@ -14,7 +14,7 @@ from recast.pipeline.ahead import ahead
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import compaction
 from recast.pipeline.output.housekeeping import collect_garbage, shards_of
-from recast.pipeline.output.index import INDEX, current, current_row, epoch_of, image_bytes
+from recast.pipeline.output.index import INDEX, PLACE, current, current_row, epoch_of, image_bytes, place_of
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.reasons import plural
@@ -91,12 +91,12 @@ def get(output: str, key: str, to: str = "-") -> int:
 def _bytes_of(output: str, key: str) -> bytes:
     fs, path = storage.filesystem(output)
     with storage.faults_as_sentences(f"reading {output}"):
-        row = current_row(fs, path, key, ["status", "error", "shard", "offset", "length"])
+        row = current_row(fs, path, key, ["status", "error", *PLACE])
         if row is None:
             raise StorageError(f"{output} has no row for {key}")
         if row["status"] != "ok":
             raise StorageError(f"{key} has no image: it is {row['status']} ({row['error']})")
-        if row["shard"] is None:
+        if place_of(row) is None:
             raise StorageError(f"{key} has no image: its result is what the index says of it")
         return image_bytes(fs, path, row)
 

@@ -29,11 +29,12 @@ def use(bundle: str, task: str) -> str:
     return USES[task].format(bundle=typed(bundle)) if task in USES else ""
 
 
-def after_bulk(job: str, output: str) -> str:
+def after_bulk(job: str, output: str, *, packed: bool = True) -> str:
     """The sentence at the end of a bulk job."""
     place = typed(output)
     audit = f"`recast audit {place}` to judge what was found, " if job == "deidentify" else ""
-    return f"{audit}`recast report {place}` for a page to look at, `recast index extract {place} FOLDER` for files"
+    files = f", `recast index extract {place} FOLDER` for files" if packed else ""
+    return f"{audit}`recast report {place}` for a page to look at{files}"
 
 
 def after_training(output: str) -> str:

@@ -173,7 +173,8 @@ def test_python_of_a_page_runs(page, place, bucket, worker_here, monkeypatch):
     """From the first block to the last, as in one session, on outputs of `recast upscale photos/`."""
     monkeypatch.chdir(place)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    for output, more in (("out", []), ("stored", ["--shards", "parquet"]), (f"{BUCKET}/out", [])):
+    outputs = {"out": [], "stored": ["--shards", "parquet"], "plain": ["--shards", "files"], f"{BUCKET}/out": []}
+    for output, more in outputs.items():
         if any(output in block for block in blocks):
             emptied(output.replace(BUCKET, bucket))
             words = ["upscale", "photos", output.replace(BUCKET, bucket), "--actors", "1", *more]

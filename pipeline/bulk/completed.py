@@ -8,8 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recast.pipeline.output import plain_files
 from recast.pipeline.output.housekeeping import shard_of
-from recast.pipeline.output.index import Fragment, ModelAndSpec, current_mask, epoch_of, fragments, key_hashes
+from recast.pipeline.output.index import (
+    PLACE,
+    Fragment,
+    ModelAndSpec,
+    current_mask,
+    epoch_of,
+    fragments,
+    has_file,
+    key_hashes,
+)
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.storage import FileSystem
 
@@ -31,6 +41,11 @@ class Completed:
     """Every fragment that the index had, by name, with the shard that it speaks of (`housekeeping.Shards`)."""
     epoch: int = 0
     """The greatest that the rows and the names of the fragments tell of."""
+    with_files: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    """Hashes of the keys that have rows, current or not, whose bytes are files of their own."""
+    file_paths: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    """Hashes of the paths of all such files that current rows name, and in the same order those of the keys."""
+    file_keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,20 +79,25 @@ class _Hashed:
     ok: np.ndarray
     makers: np.ndarray
     """Places in the list of makers."""
+    paths: np.ndarray
+    """Hashes of the members of rows whose bytes are files of their own."""
+    lengths: np.ndarray
+    """The bytes of such files; -1 for other rows."""
 
 
 def read_completed(
     fs: FileSystem, output: str, *, retry_failed: bool, made_by: ModelAndSpec | None = None
 ) -> Completed:
-    """What an output has settled; with `made_by`, where that (model, spec) made the current row.
+    """What an output has settled; with `made_by`, where that (model, spec) made the current row. A row whose file is
+    missing or of another size settles nothing.
 
-    Memory: some 60 bytes a row while it reads, 16 afterwards.
+    Memory: some 80 bytes a row while it reads, 16 afterwards.
     """
     parts: list[_Hashed] = []
     damaged: list[Fragment] = []
     abouts: dict[ModelAndSpec, Mapping[str, str]] = {}
     shards: dict[str, str | None] = {}
-    columns = ("key", "fingerprint", "status", "model", "spec", "epoch", "finished_at")
+    columns = ("key", "fingerprint", "status", "model", "spec", "epoch", "finished_at", *PLACE)
     for fragment in fragments(fs, output, columns):
         shards[fragment.name] = shard_of(fragment)
         if fragment.rows is None:
@@ -88,7 +108,9 @@ def read_completed(
     if parts:
         columns_of = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _Hashed.__slots__}
         parts.clear()
-        _fill(found, _Hashed(**columns_of), list(abouts), retry_failed, made_by)
+        rows = _Hashed(**columns_of)
+        whole = _whole(fs, output, rows)
+        _fill(found, rows, list(abouts), retry_failed, made_by, whole)
         found.makers = {pair: abouts[pair] for pair in found.makers}
     return found
 
@@ -97,6 +119,9 @@ def _hashed(fragment: Fragment, abouts: dict[ModelAndSpec, Mapping[str, str]]) -
     rows = fragment.rows
     assert rows is not None
     keys = rows["key"].to_pylist()
+    filed = has_file(rows).to_numpy().astype(bool)
+    paths = np.zeros(len(rows), np.uint64)
+    paths[filed] = key_hashes(rows["member"].filter(pa.array(filed)).to_pylist())
     for pair in _pairs(rows.group_by(["model", "spec"]).aggregate([])):
         abouts.setdefault(pair, fragment.about)
     return _Hashed(
@@ -107,6 +132,8 @@ def _hashed(fragment: Fragment, abouts: dict[ModelAndSpec, Mapping[str, str]]) -
         times=rows["finished_at"].cast(pa.int64()).to_numpy(),
         ok=pc.equal(rows["status"], "ok").to_numpy().astype(bool),
         makers=_places(rows, list(abouts)),
+        paths=paths,
+        lengths=np.where(filed, rows["length"].fill_null(0).to_numpy(), -1),
     )
 
 
@@ -129,14 +156,29 @@ def _other_hashes(texts: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
+def _whole(fs: FileSystem, output: str, rows: _Hashed) -> np.ndarray:
+    """bool for each row: whether its bytes, where they are a file of their own, are there and as many as it says."""
+    whole, filed = np.ones(len(rows.keys), bool), rows.lengths >= 0
+    if filed.any():
+        paths, sizes = plain_files.sizes(fs, output)
+        paths, sizes = np.append(paths, rows.paths[filed][:1]), np.append(sizes, -1)  # never empty
+        places = np.searchsorted(paths[:-1], rows.paths[filed])
+        whole[filed] = (paths[places] == rows.paths[filed]) & (sizes[places] == rows.lengths[filed])
+    return whole
+
+
 def _fill(
-    found: Completed, rows: _Hashed, pairs: list[ModelAndSpec], retry_failed: bool, made_by: ModelAndSpec | None
-) -> None:
+    found: Completed, rows: _Hashed, pairs: list[ModelAndSpec], retry_failed: bool, made_by: ModelAndSpec | None,
+    whole: np.ndarray,
+) -> None:  # fmt: skip
     """Put the current rows that count in order."""
     current = current_mask(_identities(rows), rows.epochs, rows.times)
     found.epoch = max(found.epoch, int(rows.epochs.max()))
     found.makers = {pairs[n]: {} for n in np.unique(rows.makers[current])}
-    counts = current & rows.ok if retry_failed else current
+    filed = rows.lengths >= 0
+    found.with_files = np.unique(rows.keys[filed])
+    found.file_paths, found.file_keys = rows.paths[current & filed], rows.keys[current & filed]
+    counts = current & whole & rows.ok if retry_failed else current & whole
     if made_by:
         counts &= rows.makers == (pairs.index(made_by) if made_by in pairs else -1)
     keys, prints = rows.keys[counts], rows.prints[counts]

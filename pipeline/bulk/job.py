@@ -30,7 +30,8 @@ class BulkSettings:
     """
 
     shards: Container = "tar"
-    """What results are packed in: image files in tars, or Parquet files with a column of images."""
+    """What results are packed in: image files in tars, or Parquet files with a column of images; `files` are plain
+    files, OUTPUT/files/KEY with the result's ending added where it differs."""
     shard_images: Annotated[int, Field(ge=1)] = 1000
     """Largest number of images in a shard."""
     shard_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(256 << 20)

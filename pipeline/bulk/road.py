@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from recast.pipeline import events, storage
 from recast.pipeline.bulk.completed import Completed, read_completed
+from recast.pipeline.bulk.file_results import FileResults
 from recast.pipeline.bulk.inventory_counts import InventoryCounts
 from recast.pipeline.bulk.job import BulkJob, Summary
 from recast.pipeline.bulk.manifest import write_manifest
@@ -21,7 +22,8 @@ from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.bulk.units import by_key, chunks, pending
 from recast.pipeline.bulk.workforce import Workforce
 from recast.pipeline.output import in_hand, replacement
-from recast.pipeline.output.compaction import KeyPredicate, delete_keys, fragment_states
+from recast.pipeline.output.compaction import delete_keys
+from recast.pipeline.output.fragment_states import KeyPredicate, fragment_states
 from recast.pipeline.output.housekeeping import collect_garbage
 from recast.pipeline.output.index import current
 from recast.pipeline.output.lease import Lease
@@ -80,15 +82,21 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         for damaged in settled.damaged:
             progress.says(f"{damaged.name}: {damaged.damage}; what it held is done again")
         seen = InventoryCounts(keep_keys=job.prune, doubts=job.replace)
-        listing = operation.listed(listing, run=True)
-        plan = chunks(pending(islice(listing, job.limit), settled, seen))
+        listing = islice(operation.listed(listing, run=True), job.limit)
+        files = FileResults(fs, output, job.encoder.format, settled) if job.shards == "files" else None
+        plan = chunks(pending(files.checked(listing) if files else listing, settled, seen))
         plan = map(by_key, plan) if operation.hides else plan
         left_behind = in_hand.left_behind(fs, output)
         if first := next(plan, None):
+            if files:
+                files.begin()
             with Workforce(
                 job, operation, progress, run=summary.run, claim=lease.claim, left_behind=left_behind
             ) as workforce:
-                _map(workforce, chain([first], plan), seen, summary, lease, progress)
+                plan = chain([first], plan)
+                if files:
+                    plan = _with_way_made(plan, files, lease)
+                _map(workforce, plan, seen, summary, lease, progress)
         summary.inputs, summary.settled_before = seen.inputs, seen.settled
         summary.unmatched = len(operation.compared.unmatched) if operation.compared else 0
         summary.passed_over = dict(over.counts)
@@ -130,7 +138,10 @@ def dry_run(job: BulkJob, operation: Operation | None = None) -> Summary:
     with storage.faults_as_sentences(f"reading {job.output}"):
         seen, over = InventoryCounts(keep_keys=job.prune), PassedOver()
         listing = operation.listed(inventory(job.source, over, operation.listing_of), run=False)
-        for _ in pending(islice(listing, job.limit), _settled(fs, output, job, operation), seen):
+        listing, settled = islice(listing, job.limit), _settled(fs, output, job, operation)
+        if job.shards == "files":
+            listing = FileResults(fs, output, job.encoder.format, settled).checked(listing)
+        for _ in pending(listing, settled, seen):
             pass
         if job.prune:
             summary.pruned = sum(state.gone for state in fragment_states(fs, output, _vanished(job, seen)))
@@ -224,6 +235,13 @@ def _begun(items: Iterator[T]) -> Iterator[T]:
     """The same items, the first one already drawn, so that what can go wrong at the start does so here."""
     first = list(islice(items, 1))
     return chain(first, items)
+
+
+def _with_way_made(plan: Iterator[pa.Table], files: FileResults, lease: Lease) -> Iterator[pa.Table]:
+    """The same chunks; of each the files of earlier results are gone by the time that it comes."""
+    for chunk in plan:
+        files.make_way(lease, chunk)
+        yield chunk
 
 
 def _map(

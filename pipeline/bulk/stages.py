@@ -25,6 +25,8 @@ from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.images.profiles import checked, exchanged
 from recast.pipeline.input_errors import InputError
+from recast.pipeline.output.file_names import name_problem, path_of
+from recast.pipeline.output.index import FILES
 from recast.pipeline.output.shards import ScratchError
 from recast.pipeline.reasons import words
 from recast.pipeline.sources.contents import read
@@ -205,6 +207,7 @@ class Encode:
 
     def __init__(self, settings: WorkerSettings, tally: Tally, codecs: ThreadPoolExecutor | None) -> None:
         self._settings, self._tally, self._codecs = settings, tally, codecs
+        self._folder = storage.join(storage.filesystem(settings.job.output)[1], FILES)
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         return _in_codecs(self._one, samples, self._codecs, self._settings)
@@ -213,11 +216,20 @@ class Encode:
         encoder, result = self._settings.job.encoder, sample.result
         if result is not None and result.picture is not None:
             with _told_by(sample), self._tally.timed("encode"):
+                if self._settings.job.shards == "files":
+                    self._check_name(sample.item.key)
                 # A restored original may be deeper than what was published in its place.
                 picture = encoder.fitted(result.picture)
                 sample.data = encoder.encode(picture)
                 sample.result = dataclasses.replace(result, picture=picture)
         return sample
+
+    def _check_name(self, key: str) -> None:
+        """Raise InputError if the result can't be a file of its own."""
+        path = path_of(key, self._settings.job.encoder.format)
+        kind, _, sentence = name_problem(path, self._folder).partition(": ")
+        if kind:
+            raise InputError(kind, sentence)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The commit of a unit's results: shards in the order of the inputs, each followed by the fragment that counts."""
+"""The commit of a unit's results: shards in the order of the inputs, each followed by the fragment that counts.
+
+A shard stands here for the files of its results, too, where they are plain files.
+"""
 
 import datetime
 from collections import defaultdict
@@ -13,10 +16,10 @@ from recast.pipeline.bulk.operation import Operator
 from recast.pipeline.bulk.sample import Sample, in_order
 from recast.pipeline.bulk.tally import Tally
 from recast.pipeline.bulk.worker_settings import WorkerSettings
-from recast.pipeline.output.index import INDEX, SHARDS, stem_of, write_fragment
+from recast.pipeline.output.index import FILES, INDEX, SHARDS, stem_of, write_fragment
 from recast.pipeline.output.lease import LeaseError, confirm
 from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.shards import Shard, shard, shard_facts
+from recast.pipeline.output.shards import PlainFiles, Shard, shard, shard_facts
 from recast.pipeline.output.sidecars import write_sidecars
 from recast.pipeline.sources.hidden import sentence_of, without_names
 from recast.pipeline.urls import without_secrets
@@ -62,7 +65,7 @@ class Writer:
             shard_name = f"{stem_of(unit, self._epoch, part)}.{self._job.shards}"
             rows: list[Row] = []
             sidecars: Sidecars = defaultdict(list)
-            with shard(self._job.shards) as filling:
+            with self._container(unit, attempt) as filling:
                 more = self._fill(filling, shard_name, left, rows, sidecars)
                 if rows:
                     about = self._write_shard(filling, shard_name, sidecars)
@@ -73,9 +76,14 @@ class Writer:
                     )
             part += 1
 
+    def _container(self, unit: str, attempt: Attempt) -> Shard:
+        if self._job.shards == "files":
+            return PlainFiles(lambda: self._check_fence(unit, attempt))
+        return shard(self._job.shards)
+
     def _take_back(self, unit: str, attempt: Attempt) -> None:
         """Remove what earlier attempts at a unit left: this one may cut it into other parts, and on some devices its
-        bytes may differ. A fragment goes before its shard."""
+        bytes may differ. A fragment goes before its shard; files of results are written over."""
         self._check_fence(unit, attempt)
         mine = stem_of(unit, self._epoch).rpartition("-")[0] + "-"
         for folder in (INDEX, SHARDS, *self._settings.sidecars):
@@ -94,7 +102,9 @@ class Writer:
         """A shard and its sidecars. Returns what its fragment says of it."""
         about = dict(self._settings.about)
         with self._tally.timed("write"):
-            if shard.images:
+            if shard.images and self._job.shards == "files":
+                self._tally.count(bytes_written=shard.commit(self._fs, storage.join(self._output, FILES)))
+            elif shard.images:
                 size = shard.commit(self._fs, storage.join(self._output, SHARDS, name))
                 about |= shard_facts(name, size, shard.sha256)
                 self._tally.count(bytes_written=size, shards=1)
@@ -165,7 +175,8 @@ class Writer:
         row.scores = None if result.scores is None else list(result.scores)
         if (picture := result.picture) is not None:
             assert sample.data is not None
-            row.shard, row.format, row.notes = name, self._job.encoder.format, list(picture.notes) or None
+            row.shard = None if self._job.shards == "files" else name
+            row.format, row.notes = self._job.encoder.format, list(picture.notes) or None
             row.width, row.height, row.channels = picture.width, picture.height, self._job.encoder.channels(picture)
             shard.add(row, sample.data, self._job.encoder.extension)
         self._tally.settled(row.status)

@@ -3,7 +3,6 @@
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -210,7 +209,7 @@ class BesideShards:
         self._tables: OrderedDict[str, dict[str, list[dict[str, Any]]]] = OrderedDict()
 
     def of(self, item: Input) -> list[dict[str, Any]]:
-        stem = PurePosixPath(item.container.decode("utf-8", "surrogateescape")).name.rpartition(".")[0]
+        stem = item.stem
         if stem not in self._tables:
             by_key: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for row in self._read(stem):

@@ -24,7 +24,7 @@ from recast.pipeline.images.bounds import OWN_MAX_BYTES, OWN_MAX_PIXELS
 from recast.pipeline.images.decode import decode
 from recast.pipeline.images.pictures import as_rgb8
 from recast.pipeline.input_errors import InputError
-from recast.pipeline.output.index import current, image_bytes
+from recast.pipeline.output.index import PLACE, current, image_bytes, place_of
 from recast.pipeline.regions.detectors import Detector
 from recast.pipeline.regions.region import Region, overlap
 from recast.pipeline.regions.tables import RegionTable
@@ -121,7 +121,7 @@ class Images:
     def __init__(self, url: str) -> None:
         self._fs, self._path = storage.filesystem(url)
         with storage.faults_as_sentences(f"reading {url}"):
-            columns = ["key", "status", "regions", "shard", "offset", "length", "width", "height", "member"]
+            columns = ["key", "status", "regions", *PLACE, "width", "height"]
             self.rows: dict[str, dict[str, Any]] = {
                 row["key"]: row for row in current(self._fs, self._path, columns).to_pylist()
             }
@@ -129,7 +129,7 @@ class Images:
     def pixels(self, key: str) -> np.ndarray | None:
         """Raises InputError or a fault of storage for bytes that are no image any more."""
         row = self.rows.get(key)
-        if row is None or row["status"] != "ok" or row["shard"] is None:
+        if row is None or row["status"] != "ok" or place_of(row) is None:
             return None
         return as_rgb8(decode(image_bytes(self._fs, self._path, row), OWN_MAX_PIXELS).pixels)
 

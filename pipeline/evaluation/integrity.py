@@ -1,4 +1,5 @@
-"""Re-check what an output claims: every ok row's bytes against its sha256, every shard against its fragment."""
+"""Re-check what an output claims: every ok row's bytes against its sha256, every shard against its fragment, every file
+against its row."""
 
 import hashlib
 from collections import defaultdict
@@ -12,14 +13,11 @@ import pyarrow.compute as pc
 
 from recast.pipeline import storage
 from recast.pipeline.ahead import ahead
-from recast.pipeline.images.decode import decode
-from recast.pipeline.input_errors import InputError
-from recast.pipeline.output.index import OWN_NAME, SHARDS, current, fragments, mark_damaged
+from recast.pipeline.evaluation.file_integrity import file_faults, image_fault, nameless
+from recast.pipeline.output.index import OWN_NAME, PLACE, SHARDS, STEM, current, fragments, has_file, mark_damaged
 from recast.pipeline.storage import FileSystem
 
-COLUMNS = ("key", "status", "shard", "offset", "length", "sha256", "width", "height")
-MAX_PIXELS = 2**40
-"""Results may be as large as they are; the limit on inputs was kept when they were made."""
+COLUMNS = ("key", "status", *PLACE, "sha256", "width", "height", STEM)
 SHARDS_AT_ONCE = 4
 BLOCK_BYTES = 8 << 20
 """How much of a shard is read at a time, beside the image that is being put together."""
@@ -34,7 +32,7 @@ class Verdict:
     bytes: int = 0
     faults: list[str] = field(default_factory=list)
     marked: int = 0
-    """Shards whose fragments were marked as damaged, for a run to do again."""
+    """Fragments that were marked as damaged, for a run to do again what they tell of."""
 
 
 @dataclass(slots=True)
@@ -52,7 +50,8 @@ def verify(url: str, threads: int = 8) -> Verdict:
     """Check a whole output, reading each shard once; images are checked `threads` at a time.
 
     A shard with an image that isn't what its row says, or that as a whole isn't the one its fragment was written for,
-    is marked as damaged: the next run of the job does again what it held. Nothing else is written.
+    is marked as damaged: the next run of the job does again what it held. So is what was written together with a file
+    that is missing or isn't what its row says. Nothing else is written.
 
     Raises:
         StorageError: the output can't be read.
@@ -62,7 +61,8 @@ def verify(url: str, threads: int = 8) -> Verdict:
     with storage.faults_as_sentences(f"reading {url}"):
         shards = _claims(fs, output, verdict)
         verdict.faults += _orphans(fs, output, shards)
-        _add_rows(shards, current(fs, output, COLUMNS), verdict)
+        files = _add_rows(shards, current(fs, output, COLUMNS), verdict)
+        verdict.faults += nameless(fs, output, files)
         with ThreadPoolExecutor(SHARDS_AT_ONCE) as readers, ThreadPoolExecutor(threads) as checkers:
             checks = {
                 shard: readers.submit(_shard_faults, fs, output, shard, claims, checkers)
@@ -70,15 +70,23 @@ def verify(url: str, threads: int = 8) -> Verdict:
             }
             found = {shard: check.result() for shard, check in checks.items()}
         verdict.faults += [fault for faults in found.values() for fault in faults]
-        for shard in sorted(shard for shard, faults in found.items() if faults):
-            try:
-                mark_damaged(fs, output, f"{shard.rpartition('.')[0]}.parquet")
-                verdict.marked += 1
-            except Exception as fault:
-                if not storage.is_storage_fault(fault):
-                    raise
-                verdict.faults.append(f"shards/{shard} could not be marked as damaged: {storage.sentence(fault)}")
+        wrong = file_faults(fs, output, files, threads)
+        verdict.faults += [fault for _, fault in wrong]
+        damaged = {shard.rpartition(".")[0] for shard, faults in found.items() if faults}
+        for stem in sorted(damaged | {row[STEM] for row, _ in wrong}):
+            _mark(fs, output, f"{stem}.parquet", verdict)
     return verdict
+
+
+def _mark(fs: FileSystem, output: str, name: str, verdict: Verdict) -> None:
+    """Have a run do again what a fragment tells of."""
+    try:
+        mark_damaged(fs, output, name)
+        verdict.marked += 1
+    except Exception as fault:
+        if not storage.is_storage_fault(fault):
+            raise
+        verdict.faults.append(f"index/{name} could not be marked as damaged: {storage.sentence(fault)}")
 
 
 def _claims(fs: FileSystem, output: str, verdict: Verdict) -> dict[str, _Claims]:
@@ -93,17 +101,20 @@ def _claims(fs: FileSystem, output: str, verdict: Verdict) -> dict[str, _Claims]
     return shards
 
 
-def _add_rows(shards: dict[str, _Claims], view: pa.Table, verdict: Verdict) -> None:
+def _add_rows(shards: dict[str, _Claims], view: pa.Table, verdict: Verdict) -> list[dict[str, Any]]:
+    """Sort the rows by the shards that their bytes lie in. Returns those whose bytes are files of their own."""
     verdict.rows = len(view)
     view = view.filter(pc.equal(view["status"], "ok"))
     verdict.ok = len(view)
-    view = view.filter(pc.is_valid(view["shard"]))  # a row may be ok and have no bytes
+    view = view.filter(pc.is_valid(view["length"]))  # a row may be ok and have no bytes
     verdict.bytes = pc.sum(view["length"]).as_py() or 0
-    for batch in view.to_batches(max_chunksize=1024):
+    files = has_file(view)
+    for batch in view.filter(pc.invert(files)).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             claims = shards[row["shard"]]
             claims.rows.append(row)
             claims.size = max(claims.size, row["offset"] + row["length"])
+    return view.filter(files).to_pylist()
 
 
 def _orphans(fs: FileSystem, output: str, shards: dict[str, _Claims]) -> Iterator[str]:
@@ -148,15 +159,5 @@ def _images(
 
 
 def _fault(found: tuple[dict[str, Any], bytes]) -> str:
-    """What is wrong with one ok row's bytes; empty if nothing is."""
     row, data = found
-    where = f"{row['key']} (shards/{row['shard']} at {row['offset']})"
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return f"{where}: the bytes don't match their sha256"
-    try:
-        picture = decode(data, MAX_PIXELS)
-    except InputError as fault:
-        return f"{where}: {fault}"
-    if (picture.width, picture.height) != (row["width"], row["height"]):
-        return f"{where}: is {picture.width} x {picture.height}, the row says {row['width']} x {row['height']}"
-    return ""
+    return image_fault(row, f"shards/{row['shard']} at {row['offset']}", data)

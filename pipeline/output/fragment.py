@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recast.pipeline.output.file_names import all_safe
 from recast.pipeline.output.lease import MAX_EPOCH
 from recast.pipeline.output.rows import SCHEMA
 
@@ -22,7 +23,7 @@ MAGIC = b"recast:sha256\n\0\0"
 """Before the digest that lies between a fragment's last page and its footer, where readers of Parquet do not look."""
 SEALED = "recast.checksum"
 """Metadata by which a fragment says that it has such a digest."""
-CHECKED = ("key", "status", "shard", "offset", "length", "epoch")
+CHECKED = ("key", "status", "shard", "offset", "length", "member", "epoch")
 """Columns that are read, whichever are asked for, since what they say is checked."""
 
 
@@ -167,6 +168,7 @@ def _check_values(rows: pa.Table, about: Mapping[str, str], stem: str) -> None:
     end = pc.max(pc.add_checked(offset, length)).as_py() or 0
     if least < 0 or (size is not None and end > size):
         raise DamageError("the fragment is damaged: it places images outside of its shard")
+    _check_files(rows.filter(pc.is_null(rows["shard"])))
     if not set(pc.unique(rows["status"]).to_pylist()) <= set(STATUSES):
         raise DamageError("the fragment is damaged: it has rows of an unknown status")
     if "finished_at" in rows.column_names:
@@ -176,3 +178,12 @@ def _check_values(rows: pa.Table, about: Mapping[str, str], stem: str) -> None:
     epochs = pc.min_max(rows["epoch"]).as_py()
     if not 0 <= (epochs["min"] or 0) <= (epochs["max"] or 0) <= MAX_EPOCH:
         raise DamageError("the fragment is damaged: its epochs are out of range")
+
+
+def _check_files(rows: pa.Table) -> None:
+    """What no honest writer says of rows whose bytes lie in no shard: files of no name, or outside of their folder."""
+    files = rows.filter(pc.is_valid(rows["length"]))
+    if pc.any(pc.is_valid(rows["offset"])).as_py() or files["member"].null_count:
+        raise DamageError("the fragment is damaged: it doesn't say where its images lie")
+    if (pc.min(files["length"]).as_py() or 0) < 0 or not all_safe(files["member"]):
+        raise DamageError("the fragment is damaged: it names files that no result can have")

@@ -5,8 +5,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from recast.pipeline import storage
+from recast.pipeline.output import plain_files
+from recast.pipeline.output.fragment_states import named_files
 from recast.pipeline.output.index import (
     DAMAGED,
+    FILES,
     INDEX,
     OWN_NAME,
     SHARDS,
@@ -44,9 +47,9 @@ def collect_garbage(
     fs: FileSystem, output: str, lease: Lease, before: Shards, damaged: Sequence[Fragment],
     replaced: Collection[str], began_at: datetime.datetime,
 ) -> int:  # fmt: skip
-    """Remove shards and sidecars without a fragment, fragments that were damaged when the run began and have been made
-    up for, those that this run replaced, and what runs that were overtaken have committed since. Files of names that
-    Recast does not give stay. Returns how many files went.
+    """Remove shards and sidecars without a fragment, plain files that no current row names, fragments that were damaged
+    when the run began and have been made up for, those that this run replaced, and what runs that were overtaken have
+    committed since. Files of names that Recast does not give stay. Returns how many files went.
 
     Only the lease's holder may call it, after its last commit. A fragment goes before its shard: a crash in between
     leaves an orphan for the next sweep, never a row that points to nothing.
@@ -67,12 +70,14 @@ def collect_garbage(
         storage.remove(fs, storage.join(output, SHARDS, name))
     for kind, stem in lost:
         remove_sidecars(fs, output, stem, [kind])
+    nameless = _remove_nameless(fs, output, lease)
     late = _stragglers(fs, output, lease, before)
     _remove_fragments(fs, output, late)  # their shards may just have gone
     for name in stale_marks(fs, output):
         storage.remove(fs, storage.join(output, DAMAGED, name))
-    count = len(gone) + len(orphans) + len(lost) + len(late)
-    return count + storage.abort_uploads(fs, storage.join(output, SHARDS)) + _remove_parts(fs, output, began_at)
+    count = len(gone) + len(orphans) + len(lost) + nameless + len(late)
+    count += sum(storage.abort_uploads(fs, storage.join(output, folder)) for folder in (SHARDS, FILES))
+    return count + _remove_parts(fs, output, began_at)
 
 
 def _remove_fragments(fs: FileSystem, output: str, names: set[str]) -> None:
@@ -103,6 +108,17 @@ def _orphans(fs: FileSystem, output: str, before: Shards) -> list[str]:
     return [name for name, its in fragment_of.items() if its not in kept or before.get(its, name) not in (ANY, name)]
 
 
+def _remove_nameless(fs: FileSystem, output: str, lease: Lease) -> int:
+    """Remove plain files that no current row names; as long as a fragment is damaged, they may be of its rows."""
+    if not plain_files.is_ours(fs, output) or (named := named_files(fs, output)) is None:
+        return 0
+    count = 0
+    for batch in plain_files.unnamed(fs, output, named):
+        lease.confirm()  # after the listing: what another run writes, once it has the lease, is not in it
+        count += plain_files.remove(fs, output, batch)
+    return count
+
+
 def _lost_sidecars(fs: FileSystem, output: str) -> list[tuple[str, str]]:
     """Kinds and stems of tables without a fragment, among those that Recast named."""
     tables = [(kind, stem) for kind in KINDS for stem in stems_with_sidecars(fs, output, kind)]
@@ -123,9 +139,9 @@ def _remove_parts(fs: FileSystem, output: str, began_at: datetime.datetime) -> i
     if not storage.is_local(fs):
         return 0
     count = 0
-    for folder in (INDEX, SHARDS, *KINDS):
+    for folder in (INDEX, SHARDS, FILES, *KINDS):
         for path in fs.glob(storage.join(output, folder, ".*.part")):
-            if fs.modified(path).replace(tzinfo=datetime.UTC) < began_at:
+            if fs.isfile(path) and fs.modified(path).replace(tzinfo=datetime.UTC) < began_at:
                 storage.remove(fs, path)
                 count += 1
     return count

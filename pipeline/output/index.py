@@ -18,7 +18,11 @@ from recast.pipeline.storage import FileSystem
 
 ModelAndSpec = tuple[str, str]
 """The digests in a row's columns `model` and `spec`: whose row it is."""
-INDEX, SHARDS, RUNS, DAMAGED = "index", "shards", "runs", "damaged"
+INDEX, SHARDS, FILES, RUNS, DAMAGED = "index", "shards", "files", "runs", "damaged"
+PLACE = ("shard", "offset", "length", "member")
+"""The columns that tell where a result's bytes lie."""
+STEM = "stem"
+"""What `current` gives as a column beside those of the index: the name of a row's fragment, without its ending."""
 OWN_NAME = re.compile(r"[0-9a-f]{20}-[0-9a-z-]+\.(tar|parquet)")
 """What Recast calls fragments, shards and sidecars. Files of other names in their folders are somebody else's."""
 READERS = 16
@@ -34,6 +38,30 @@ class Fragment:
     damage: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
     """Its Parquet key-value metadata: the names behind the digests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a result's bytes lie: so many of a file of the output."""
+
+    path: str
+    """Below the output."""
+    offset: int
+    length: int
+
+
+def place_of(row: Mapping[str, Any]) -> Place | None:
+    """Where the bytes of a row (its columns `PLACE`) lie, in a shard or in a file of their own; None if it has none."""
+    if row["length"] is None:
+        return None
+    if row["shard"] is None:
+        return Place(f"{FILES}/{row['member']}", 0, row["length"])
+    return Place(f"{SHARDS}/{row['shard']}", row["offset"], row["length"])
+
+
+def has_file(rows: pa.Table) -> pa.ChunkedArray:
+    """bool for each row: whether its bytes are a file of their own."""
+    return pc.and_(pc.is_valid(rows["length"]), pc.is_null(rows["shard"]))
 
 
 def stem_of(digest: str, epoch: int, part: int = 0) -> str:
@@ -102,20 +130,26 @@ def current(fs: FileSystem, output: str, columns: Sequence[str], *, whole: bool 
     """The current view, one row per key, in order of the keys.
 
     Args:
+        columns: of the index, and `STEM`.
         whole: refuse an output with a damaged fragment, whose rows don't count otherwise.
 
     Raises:
         StorageError: a fragment is damaged, and `whole` was asked for.
     """
-    needed = list(dict.fromkeys([*columns, "key", "epoch", "finished_at"]))
+    needed = [name for name in dict.fromkeys([*columns, "key", "epoch", "finished_at"]) if name != STEM]
     found = fragments(fs, output, needed)
-    tables = [_whole(fs, output, f) for f in found] if whole else [f.rows for f in found if f.rows is not None]
+    sound = (f for f in found if whole or f.rows is not None)
+    tables = [_with_stem(_whole(fs, output, f), f.name) if STEM in columns else _whole(fs, output, f) for f in sound]
     if not tables:
         return pa.table({c: [] for c in columns})
     rows = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="permissive")
     codes = [chunk.indices for chunk in rows["key"].dictionary_encode().chunks]
     keys = pa.chunked_array(codes, pa.int32()).to_numpy()
     return rows.filter(pa.array(_current_of(rows, keys))).sort_by("key").select(list(columns))
+
+
+def _with_stem(rows: pa.Table, name: str) -> pa.Table:
+    return rows.append_column(STEM, pa.repeat(pa.scalar(name.rpartition(".")[0]), len(rows)))
 
 
 def _whole(fs: FileSystem, output: str, fragment: Fragment) -> pa.Table:
@@ -208,9 +242,8 @@ def _holds(fs: FileSystem, path: str, data: bytes) -> bool:
     return False
 
 
-def image_bytes(fs: FileSystem, output: str, row: dict[str, object]) -> bytes:
-    """An ok row's encoded image, by one ranged read."""
-    offset, length = row["offset"], row["length"]
-    assert isinstance(offset, int)
-    assert isinstance(length, int)
-    return storage.read_bytes(fs, storage.join(output, SHARDS, str(row["shard"])), offset, length)
+def image_bytes(fs: FileSystem, output: str, row: Mapping[str, Any]) -> bytes:
+    """The encoded image of a row that has one, by one ranged read."""
+    place = place_of(row)
+    assert place is not None
+    return storage.read_bytes(fs, storage.join(output, place.path), place.offset, place.length)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from recast.pipeline.output.compaction import fragment_states
+from recast.pipeline.output.fragment_states import fragment_states
 from recast.pipeline.output.index import ModelAndSpec, fragments
 from recast.pipeline.storage import FileSystem
 

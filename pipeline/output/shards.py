@@ -1,4 +1,7 @@
-"""Shards in the making: images appended one by one, each one's place known, the whole put in storage at once."""
+"""Shards in the making: images appended one by one, each one's place known, the whole put in storage at once.
+
+Results as plain files come about in the same way: they wait until all of them can be put in their places.
+"""
 
 import contextlib
 import hashlib
@@ -9,6 +12,7 @@ import struct
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -16,10 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recast.pipeline import storage
+from recast.pipeline.ahead import ahead
+from recast.pipeline.output import plain_files
+from recast.pipeline.output.file_names import path_of
 from recast.pipeline.output.rows import SCHEMA, Row, table
 from recast.pipeline.storage import FileSystem
 
-Container = Literal["tar", "parquet"]
+Packing = Literal["tar", "parquet"]
+Container = Literal["tar", "parquet", "files"]
+"""What results are put in: shards of one of two kinds, or files of their own."""
 BLOCK = 512
 ROW_GROUP_BYTES = 16 << 20
 """Bytes of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
@@ -37,7 +46,7 @@ class Shard(Protocol):
 
     images: int
     sha256: str
-    """Digest of the whole shard, once it is committed."""
+    """Digest of the whole shard, once it is committed; empty for plain files."""
 
     @property
     def length(self) -> int:
@@ -45,11 +54,12 @@ class Shard(Protocol):
         ...
 
     def add(self, row: Row, image: bytes, extension: str) -> None:
-        """Append an image. `row.member`, `length` and `sha256` are set now, `offset` at the latest by `commit`."""
+        """Append an image. `row.member`, `length` and `sha256` are set now, `offset` of a shard's at the latest by
+        `commit`."""
         ...
 
     def commit(self, fs: FileSystem, path: str) -> int:
-        """Put the finished shard at `path`. Returns its length in bytes."""
+        """Put the finished shard at `path`, or the files below it. Returns the length in bytes."""
         ...
 
     def __enter__(self) -> "Shard": ...
@@ -58,7 +68,7 @@ class Shard(Protocol):
     ) -> None: ...
 
 
-def shard(container: Container) -> Shard:
+def shard(container: Packing) -> Shard:
     return TarShard() if container == "tar" else ParquetShard()
 
 
@@ -97,8 +107,8 @@ class _Temporary:
             self._file = tempfile.NamedTemporaryFile(prefix="recast-", suffix=suffix)  # noqa: SIM115  # closed by `__exit__`
         self.images, self.sha256 = 0, ""
 
-    def _describe(self, row: Row, image: bytes, extension: str) -> None:
-        row.member, row.length = member_name(row.key, extension), len(image)
+    def _describe(self, row: Row, image: bytes, member: str) -> None:
+        row.member, row.length = member, len(image)
         row.sha256 = hashlib.sha256(image).hexdigest()
         self.images += 1
 
@@ -131,7 +141,7 @@ class TarShard(_Temporary):
         return self._offset
 
     def add(self, row: Row, image: bytes, extension: str) -> None:
-        self._describe(row, image, extension)
+        self._describe(row, image, member_name(row.key, extension))
         info = tarfile.TarInfo(row.member or "")
         info.size = len(image)
         row.offset = self._offset + BLOCK
@@ -174,7 +184,7 @@ class ParquetShard(_Temporary):
         return self._file.tell() + self._waiting_bytes
 
     def add(self, row: Row, image: bytes, extension: str) -> None:
-        self._describe(row, image, extension)
+        self._describe(row, image, member_name(row.key, extension))
         self._waiting.append((row, image))
         self._waiting_bytes += len(image)
         if self._waiting_bytes >= ROW_GROUP_BYTES:
@@ -206,6 +216,44 @@ class ParquetShard(_Temporary):
         for row, place in zip(rows, _places(group, images), strict=True):
             row.offset = start + place
         self._waiting, self._waiting_bytes = [], 0
+
+
+class PlainFiles(_Temporary):
+    """Results that become files of their own, each under its input's key."""
+
+    def __init__(self, confirm: plain_files.Confirm) -> None:
+        super().__init__(".files")
+        self._confirm, self._offset = confirm, 0
+        self._members: list[tuple[str, int, int]] = []
+
+    def __enter__(self) -> "PlainFiles":
+        return self
+
+    @property
+    def length(self) -> int:
+        return self._offset
+
+    def add(self, row: Row, image: bytes, extension: str) -> None:
+        assert row.format is not None, "it decides the file's ending"
+        self._describe(row, image, member := path_of(row.key, row.format))
+        with _scratch():
+            self._file.write(image)
+        self._members.append((member, self._offset, len(image)))
+        self._offset += len(image)
+
+    def commit(self, fs: FileSystem, path: str) -> int:
+        with _scratch():
+            self._file.flush()
+        self._confirm()
+        with ThreadPoolExecutor(plain_files.HANDS, "put") as pool:
+            for _ in ahead(lambda place: self._put(fs, path, *place), self._members, pool, 2 * plain_files.HANDS):
+                pass
+        return self._offset
+
+    def _put(self, fs: FileSystem, folder: str, member: str, offset: int, length: int) -> None:
+        with _scratch():
+            image = os.pread(self._file.fileno(), length, offset)
+        plain_files.create(fs, folder, member, image, self._confirm)
 
 
 def _places(group: bytes, images: list[bytes]) -> list[int]:

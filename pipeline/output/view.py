@@ -8,17 +8,11 @@ from typing import Any
 from fsspec.implementations.reference import ReferenceFileSystem
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import SHARDS, current
+from recast.pipeline.output.file_names import path_of
+from recast.pipeline.output.index import PLACE, current, place_of
 from recast.pipeline.storage import FileSystem
 
-COLUMNS = ("key", "status", "shard", "offset", "length", "format")
-ENDINGS = {"jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "png": (".png",), "webp": (".webp",)}
-
-
-def path_of(key: str, format: str) -> str:
-    """A key as a file name that ends as its format asks: `a.png` stays as it is, `a.jpg` in PNG is `a.jpg.png`."""
-    endings = ENDINGS.get(format, (f".{format}",))
-    return key if os.path.splitext(key)[1].lower() in endings else key + endings[0]
+COLUMNS = ("key", "status", *PLACE, "format")
 
 
 class OutputFileSystem(ReferenceFileSystem):  # type: ignore[misc]  # fsspec publishes no types
@@ -50,16 +44,17 @@ class OutputFileSystem(ReferenceFileSystem):  # type: ignore[misc]  # fsspec pub
 
 
 def _places(fs: FileSystem, output: str) -> dict[str, list[Any]]:
-    """Where the bytes of each path lie: the URL of a shard, offset and length."""
+    """Where the bytes of each path lie: the URL of a shard or file, offset and length."""
     found: dict[str, list[Any]] = {}
     for batch in current(fs, output, COLUMNS).to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
-            if row["status"] != "ok" or row["shard"] is None:
+            place = place_of(row)
+            if row["status"] != "ok" or place is None:
                 continue
             path = path_of(row["key"].strip("/"), row["format"])
             while path in found:  # `a.jpg` and `a.jpg.png` may both be keys
                 stem, ending = os.path.splitext(path)
                 path = f"{stem}~{ending}"
-            url = fs.unstrip_protocol(storage.join(output, SHARDS, row["shard"]))
-            found[path] = [url, row["offset"], row["length"]]
+            url = fs.unstrip_protocol(storage.join(output, place.path))
+            found[path] = [url, place.offset, place.length]
     return found

@@ -28,7 +28,8 @@ AUDIT = "audit"
 """Name of the page and of the JSON beside it, without endings."""
 COLUMNS = (
     *("key", "source", "status", "error", "sha256", "regions", "run", "finished_at"),
-    *("shard", "offset", "length", "notes"),
+    *index.PLACE,
+    "notes",
 )
 HELD_PX = 800
 

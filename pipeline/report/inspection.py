@@ -115,7 +115,10 @@ def inspected(output: Output, row: Mapping[str, Any]) -> Shown:
     try:
         if (row["length"] or 0) > MOST_BYTES:
             raise InputError("too-large", f"its file has {row['length']:,} bytes, more than a page can open")
-        data = output.read(f"{index.SHARDS}/{row['shard']}", row["offset"], row["length"])
+        place = index.place_of(row)
+        if place is None:
+            raise InputError("damaged", "the index doesn't tell where its bytes lie")
+        data = output.read(place.path, place.offset, place.length)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise InputError("damaged", "its bytes are not those that the index tells of")
         return _shown(key, sha256, data, decode(data, MOST_PIXELS), row)

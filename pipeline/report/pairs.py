@@ -30,9 +30,7 @@ MOST_BYTES = 256 << 20
 COLUMNS = (
     "key",
     "source",
-    "shard",
-    "offset",
-    "length",
+    *index.PLACE,
     "source_width",
     "source_height",
     "notes",
@@ -78,7 +76,7 @@ def read_pairs(output: Output, keys: Sequence[str], places: Sequence[str]) -> tu
     """The pictures of some keys, in their order; those of their sources as far as they lie in one of the places."""
     rows = {row["key"]: row for row in _rows(output, keys, COLUMNS)}
     found = [rows[key] for key in keys if key in rows]
-    no_images = [row["key"] for row in found if row["shard"] is None]
+    no_images = [row["key"] for row in found if index.place_of(row) is None]
     seen = {row["key"]: _seen(row) for row in _rows(output, no_images, SEEN)}
     read = read_sources([row["source"] for row in found], places)
     made = (seen.get(row["key"]) or _pair(output, row, read.get(row["source"]), befores=bool(places)) for row in found)
@@ -122,7 +120,7 @@ def _pair(output: Output, row: Mapping[str, Any], source: bytes | None, *, befor
     data = tried(_result, output, row)
     after = tried(_opened, data)
     if data is None or after is None:
-        note = "The result can’t be read: its shard is missing, damaged or too large to open here."
+        note = "The result can’t be read: its file is missing, damaged or too large to open here."
         return Pair(key=row["key"], note=note)
     before = tried(_opened, source)
     if before is not None and before.size != (row["source_width"], row["source_height"]):
@@ -146,9 +144,10 @@ def _opened(data: bytes | None) -> Image.Image | None:
 
 
 def _result(output: Output, row: Mapping[str, Any]) -> bytes:
-    if row["shard"] is None or row["offset"] is None or row["length"] > MOST_BYTES:
+    place = index.place_of(row)
+    if place is None or place.length > MOST_BYTES:
         raise FileNotFoundError(row["key"])
-    return output.read(f"{index.SHARDS}/{row['shard']}", row["offset"], row["length"])
+    return output.read(place.path, place.offset, place.length)
 
 
 def _alone(key: str, data: bytes, after: Image.Image, note: str) -> Pair:

@@ -27,6 +27,7 @@ SENTENCES = {
     "encrypted": "the archive member is encrypted",
     "generator": "a detector or the replacement failed on it",
     "missing": "nothing lies where the inventory says",
+    "name-too-long": "its result's name would be longer than storage allows",
     "no-uri": "the inventory's row names no image",
     "not-a-file": "the archive member is a link, a device or a sparse file, which are never followed",
     "not-an-archive": "it is not the archive that its name says",

@@ -9,7 +9,7 @@ import pyarrow as pa
 from recast.models.descriptor import NetworkInput
 from recast.pipeline import storage
 from recast.pipeline.input_errors import InputError
-from recast.pipeline.output.index import SHARDS, current
+from recast.pipeline.output.index import SHARDS, current, place_of
 from recast.pipeline.sources import parquet, previous_output, tables
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.further_inputs import Found, Provider
@@ -56,7 +56,7 @@ def provider(each: NetworkInput, url: str, schemes: Collection[str] = (), *, alo
 
 
 class _ImagesOfOutput(ProvidedRows):
-    """Images or label maps out of the shards of an output."""
+    """Images or label maps of an output."""
 
     def __init__(self, each: NetworkInput, url: str, fs: FileSystem, path: str) -> None:
         self._fs, self._path, self._root = fs, path, storage.root(url)
@@ -66,7 +66,7 @@ class _ImagesOfOutput(ProvidedRows):
     def _found(self, row: Mapping[str, Any]) -> Found:
         if row["status"] != "ok":
             return self._missing(f"has a row for this key that is {row['status']}")
-        if row["shard"] is None:
+        if place_of(row) is None:
             return self._missing("has no image for this key")
         return self._place(previous_output.image(self._fs, self._path, self._root, row, self._shards))
 

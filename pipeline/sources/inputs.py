@@ -44,6 +44,8 @@ class Input:
     """CRC-32 of the unpacked bytes, where the archive gives one."""
     sha256: str = ""
     """Digest of the bytes, where a previous output's index gives one."""
+    stem: str = ""
+    """The name, without ending, of what a previous output has beside its shard or file: its fragment, and its seals."""
     alias: str = ""
     """Another name, where its key was changed: the source's, if keys hide it; the output's, if it was brought back."""
     further: str = ""

@@ -18,7 +18,8 @@ DROPPING_FOLDERS = {
 }
 """Folders of such files, in lower case."""
 OF_AN_OUTPUT = re.compile(
-    r"(^|/)((index|shards|seals|latents)/[0-9a-f]{20}-[0-9a-z-]+\.(parquet|tar)|runs/\d{8}T\d{6}-[0-9a-f]{6}\.json)$"
+    r"(^|/)((index|shards|seals|latents)/[0-9a-f]{20}-[0-9a-z-]+\.(parquet|tar)|runs/\d{8}T\d{6}-[0-9a-f]{6}\.json"
+    r"|\.recast)$"
 )
 """Files of an output of Recast's, by the names it gives them."""
 

@@ -1,15 +1,15 @@
-"""A former output as a source: its images where they lie in its shards, under the keys that they have there."""
+"""A former output as a source: its images where they lie, in shards or as files, under the keys that they have."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import INDEX, OWN_NAME, SHARDS, current, listed
+from recast.pipeline.output.index import INDEX, OWN_NAME, PLACE, SHARDS, STEM, current, listed, place_of
 from recast.pipeline.sources.inputs import Input, readable
 from recast.pipeline.sources.passed_over import FAILED_BEFORE, HELD_BEFORE, NO_IMAGE, PassedOver
 from recast.pipeline.storage import FileSystem
 
-COLUMNS = ("key", "status", "shard", "member", "offset", "length", "sha256")
+COLUMNS = ("key", "status", *PLACE, "sha256", STEM)
 
 
 def is_output(fs: FileSystem, folder: str) -> bool:
@@ -32,7 +32,7 @@ def images(fs: FileSystem, output: str, root: str, over: PassedOver) -> Iterator
         for row in batch.to_pylist():
             if row["status"] != "ok":
                 over.add(not_ok(row["status"]))
-            elif row["shard"] is None:
+            elif place_of(row) is None:
                 over.add(NO_IMAGE)
             else:
                 yield image(fs, output, root, row, shards)
@@ -45,6 +45,8 @@ def not_ok(status: str) -> str:
 
 def image(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards: Mapping[str, int]) -> Input:
     """The image that a row of an output's index (`COLUMNS`) tells of; `shards` are the sizes of what lies there."""
+    if row["shard"] is None:
+        return _file(fs, output, root, row)
     shard, offset, length = row["shard"], row["offset"] or 0, row["length"] or 0
     problem = _problem(shard, offset, length, shards)
     path = storage.join(output, SHARDS, "" if problem else shard)
@@ -56,6 +58,7 @@ def image(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards
         source=f"{within}::{readable(storage.uri(fs, path, root))}",
         fingerprint=f"sha256:{row['sha256']}",
         sha256=row["sha256"] or "",
+        stem=row[STEM],
         root=root,
         container=path.encode("utf-8", "surrogateescape"),
         layout="range",
@@ -63,6 +66,25 @@ def image(fs: FileSystem, output: str, root: str, row: Mapping[str, Any], shards
         length=length,
         size=length,
         problem=problem,
+    )
+
+
+def _file(fs: FileSystem, output: str, root: str, row: Mapping[str, Any]) -> Input:
+    """The image of a row that is a file of its own."""
+    place = place_of(row)
+    assert place is not None
+    path = storage.join(output, place.path)
+    return Input(
+        key=row["key"],
+        source=readable(storage.uri(fs, path, root)),
+        fingerprint=f"sha256:{row['sha256']}",
+        sha256=row["sha256"] or "",
+        stem=row[STEM],
+        root=root,
+        container=path.encode("utf-8", "surrogateescape"),
+        layout="named",
+        length=place.length,
+        size=place.length,
     )
 
 

@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from recast.pipeline import storage
-from recast.pipeline.output.index import DAMAGED, INDEX, RUNS, SHARDS
+from recast.pipeline.output import plain_files
+from recast.pipeline.output.index import DAMAGED, FILES, INDEX, RUNS, SHARDS
 from recast.pipeline.places import below, place, same
 from recast.pipeline.sources import archives, parquet, passed_over, previous_output, tables
 from recast.pipeline.sources.inputs import Input, Keys, readable
@@ -29,7 +30,8 @@ class SourceListing:
         self.url, self._schemes = url, schemes
         self._fs, self._pattern = storage.filesystem(url)
         self._root = storage.root(url)
-        self._output = place(*storage.filesystem(output)) if output else None
+        self._output_at = storage.filesystem(output or url)
+        self._output = place(*self._output_at) if output else None
         with storage.faults_as_sentences(f"listing {url}"):
             self._is_glob = bool(WILDCARDS & set(self._pattern)) and not self._fs.exists(self._pattern)
         self._path = _fixed_part(self._pattern) if self._is_glob else self._pattern
@@ -39,7 +41,9 @@ class SourceListing:
         here = place(self._fs, self._path)
         if self._output is None:
             return False
-        return same(here, self._output) or below(here, self._output).split("/")[0] in OUTPUT_FOLDERS
+        folder = below(here, self._output).split("/")[0]
+        own = folder in OUTPUT_FOLDERS or (folder == FILES and plain_files.is_ours(*self._output_at))
+        return own or same(here, self._output)
 
     def may_clash(self) -> bool:
         """Whether two inputs of this source may have one key: a table names what it likes, and an object store can

@@ -15,8 +15,8 @@ OWN = {
     "bundle.json": ("bundle.json", "generator.safetensors", "preview.png"),
 }
 """What Recast writes beside a file of that name: outputs of trainings, and bundles."""
-BULK = ("index/", "shards/", "runs/", "damaged/", "seals/")
-"""The folders of every other output; it has the first two at least."""
+BULK = ("index/", "shards/", "files/", "runs/", "damaged/", "seals/")
+"""The folders of every other output; it has the first at least, and one of the two that follow."""
 
 
 class Strays:
@@ -73,8 +73,8 @@ def _written(keys: set[str]) -> tuple[str, ...]:
                 beside = [f"{home}{name}" for name in names]
                 if any(folder.startswith(tuple(beside)) for folder in folders) or not keys.isdisjoint(beside):
                     found += beside
-    homes = [{f[: -len(name)] for f in _above(folders) if f"/{f}".endswith(f"/{name}")} for name in BULK[:2]]
-    for home in homes[0] & homes[1]:
+    homes = [{f[: -len(name)] for f in _above(folders) if f"/{f}".endswith(f"/{name}")} for name in BULK[:3]]
+    for home in homes[0] & (homes[1] | homes[2]):
         found += [f"{home}{name}" for name in BULK]
     return tuple(found)
 

@@ -75,6 +75,7 @@ def test_after_a_job_comes_what_to_type_next(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "`recast report 'my out'`" in next_steps.after_bulk("upscale", f"{tmp_path}/my out")
     assert "`recast audit s3://b/out`" in next_steps.after_bulk("deidentify", "s3://b/out")
+    assert "extract" not in next_steps.after_bulk("upscale", "out", packed=False)
     begun("pix2pix", tmp_path / "runs/x/bundle")
     said = next_steps.after_training(f"{tmp_path}/runs/x")
     assert "`recast translate SOURCE OUTPUT --model runs/x/bundle`" in said

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recast.pipeline import storage
 from recast.pipeline.bulk import completed
-from recast.pipeline.output import compaction, index
+from recast.pipeline.output import compaction, fragment_states, index
 from recast.pipeline.output.index import image_bytes
 from recast.pipeline.output.lease import Lease, LeaseError
 from recast.pipeline.output.rows import Row, table
@@ -222,7 +222,7 @@ def test_two_keys_of_one_hash_are_two_keys(tmp_path, monkeypatch):
     made.add({"a": image(1), "c": image(3)})
     made.add({"b": image(2)})
     made.add({"a": image(4)}, epoch=1)
-    for module in (compaction, completed):
+    for module in (fragment_states, completed):
         monkeypatch.setattr(module, "key_hashes", colliding)
     inputs = [
         Input(key=key, source=key, fingerprint=mark, container=b"x") for key in "abc" for mark in ("f", "another")

@@ -131,6 +131,14 @@ def test_columns_that_a_version_lacks_are_null_and_its_epoch_is_0():
         ({"offset": 2**63 - 1}, {}),
         ({"length": 10**6}, {}),
         ({"offset": None}, {}),
+        ({"shard": None}, {}),
+        ({"shard": None, "offset": None, "member": None}, {}),
+        ({"shard": None, "offset": None, "length": -1}, {}),
+        ({"shard": None, "offset": None, "member": "../index/x.png"}, {}),
+        ({"shard": None, "offset": None, "member": "/home/thesis.txt"}, {}),
+        ({"shard": None, "offset": None, "member": "a//b.png"}, {}),
+        ({"shard": None, "offset": None, "member": "a\\..\\b.png"}, {}),
+        ({"shard": None, "offset": None, "member": "a\nb.png"}, {}),
         ({"status": "published"}, {}),
         ({"epoch": -1}, {}),
         ({"epoch": 2**62}, {}),
@@ -162,8 +170,10 @@ def test_a_strangers_output_can_name_no_file_of_yours(tmp_path):
     storage.write_bytes(fs, f"{root}/shards/x.tar", b"")
     for n, about in enumerate(({}, ABOUT | {"recast.shard": "../../thesis.txt", "recast.shard_bytes": "13"})):
         index.write_fragment(fs, root, f"{n}.tar", rows.table([row(n, **evil)], about))
+    as_file = {**evil, "shard": None, "offset": None, "member": "../../thesis.txt", "length": 13}
+    index.write_fragment(fs, root, "2.files", rows.table([row(2, **as_file)], {}))
     assert len(index.current(fs, root, ["key"])) == 0
-    assert len(verify(str(tmp_path / "out")).faults) == 3
+    assert len(verify(str(tmp_path / "out")).faults) == 4
     with Lease(fs, root, "compact") as lease:
         compaction.compact(fs, root, lease, shard_images=10, shard_bytes=1 << 20)
         compaction.delete_keys(fs, root, lease, lambda keys: np.ones(len(keys), bool))

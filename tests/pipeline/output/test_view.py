@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from recast.pipeline import storage
-from recast.pipeline.output.view import OutputFileSystem, path_of
+from recast.pipeline.output.file_names import path_of
+from recast.pipeline.output.view import OutputFileSystem
 from tests.pipeline.output.test_compaction import Made, image
 
 

@@ -60,11 +60,11 @@ def change(bucket: Bucket, key: str) -> None:
     bucket.put(f"b/in/{key}", image(f"{key} changed"))
 
 
-def interrupted(bucket: Bucket, **changes: Any) -> None:
-    """A run that ended with half of its shards committed."""
+def interrupted(bucket: Bucket, call: int = 24, **changes: Any) -> None:
+    """A run that ended with half of its shards committed, right after a call."""
     put_source(bucket)
     with contextlib.suppress(Crash):
-        at(bucket, "dead", lambda: run(job(**changes), shading()), Trouble("after", 24))
+        at(bucket, "dead", lambda: run(job(**changes), shading()), Trouble("after", call))
     assert 0 < len(output(bucket).current()) < len(ALL)
 
 
@@ -145,6 +145,24 @@ def _seal(**changes: Any) -> None:
     run(*deidentification(**changes))
 
 
+def _damaged_files(bucket: Bucket) -> None:
+    """One result with a flipped bit, another one gone, and a third cut short."""
+    begun(bucket, lambda: run(job(shards="files"), shading()))
+    first, second, third = [path for path in sorted(bucket.blobs) if path.startswith("b/out/files/")][1:4]
+    data = bytearray(bucket.blobs[first].data)
+    data[100] ^= 1
+    bucket.put(first, bytes(data))
+    del bucket.blobs[second]
+    bucket.put(third, bucket.blobs[third].data[:-10])
+
+
+def _files_repaired() -> None:
+    faults = verify(archive.OUTPUT).faults
+    if unmarked := [fault for fault in faults if "could not be marked" in fault]:
+        raise StorageError(str(unmarked))
+    run(job(shards="files"), shading())
+
+
 GONE = tuple(key for key in ALL if key not in ("a.png", "p.tar/g.png"))
 UNSURE = (*(key for key in ALL if key != "a.png"), "p.tar")
 
@@ -194,6 +212,69 @@ COMMANDS = (
     Command(
         name="verify and repair", prepare=_damaged, run=_verify_and_repair, after=sound(), damages=True,
         loses=frozenset(ALL),
+    ),
+    Command(
+        name="run into files", prepare=put_source, run=lambda: run(job(shards="files", **BATCHES), shading()),
+        after=sound(),
+    ),
+    Command(
+        name="run into files here", prepare=put_source, run=lambda: run(job(on="here", shards="files"), shading()),
+        after=sound(),
+    ),
+    Command(
+        name="resume into files", prepare=lambda b: interrupted(b, 40, shards="files"),
+        run=lambda: run(job(shards="files"), shading()), after=sound(),
+    ),
+    Command(
+        name="run into files whose workers die", prepare=put_source,
+        run=lambda: _with_deaths(job(shards="files", **BATCHES)), after=sound(),
+    ),
+    Command(
+        name="run over changes into files", run=lambda: run(job(shards="files"), shading()),
+        prepare=lambda b: (begun(b, lambda: run(job(shards="files"), shading())), change(b, "b.png"))[0],
+        after=sound(changed=("b.png",)), loses=frozenset({"b.png"}),
+    ),
+    Command(
+        name="retry into files", run=lambda: run(job(retry_failed=True, shards="files"), shading()), after=sound(),
+        prepare=lambda b: begun(b, lambda: run(job(shards="files"), shading(failing=["a.png", "d/e.png"]))),
+    ),
+    Command(
+        name="replace into files", prepare=lambda b: begun(b, lambda: run(job(shards="files"), shading())),
+        run=lambda: run(job(replace=True, shards="files"), shading(9)), after=sound(by=9), loses=frozenset(ALL),
+    ),
+    Command(
+        name="replace tars by files", prepare=lambda b: begun(b, lambda: run(job(), shading())),
+        run=lambda: run(job(replace=True, shards="files"), shading(9)), after=sound(by=9),
+    ),
+    Command(
+        name="replace files by tars", prepare=lambda b: begun(b, lambda: run(job(shards="files"), shading())),
+        run=lambda: run(job(replace=True), shading(9)), after=sound(by=9),
+    ),
+    Command(
+        name="prune files", prepare=lambda b: _vanished(b, lambda: run(job(shards="files"), shading())),
+        run=lambda: run(job(prune=True, shards="files"), shading()), after=sound(GONE),
+        loses=frozenset({"a.png", "p.tar/g.png"}),
+    ),
+    Command(
+        name="compact files", prepare=lambda b: _changed_twice(b, lambda: run(job(shards="files"), shading())),
+        run=_compact, after=sound(changed=("a.png", "c.png"), tidy=True),
+    ),
+    Command(
+        name="verify and repair files", prepare=_damaged_files, run=_files_repaired, after=sound(), damages=True,
+        loses=frozenset(ALL),
+    ),
+    Command(
+        name="deidentify into files with seals", prepare=put_source, run=lambda: _seal(shards="files"),
+        after=restorable(),
+    ),
+    Command(
+        name="deidentify into files with hidden names", prepare=put_source,
+        run=lambda: _seal(hidden=True, shards="files"), after=restorable(hidden=True), hidden=True,
+    ),
+    Command(
+        name="prune files with seals", prepare=lambda b: _vanished(b, lambda: _seal(shards="files")),
+        run=lambda: _seal(prune=True, shards="files"), after=restorable(GONE),
+        loses=frozenset({"a.png", "p.tar/g.png"}),
     ),
     Command(name="deidentify with seals", prepare=put_source, run=_seal, after=restorable()),
     Command(

@@ -11,7 +11,7 @@ import pytest
 from recast.pipeline import storage
 from recast.pipeline.bulk import inventory_counts, road, writer
 from recast.pipeline.deidentify.secrets import seal
-from recast.pipeline.output import compaction, housekeeping, index, lease, sidecars
+from recast.pipeline.output import compaction, fragment_states, housekeeping, index, lease, sidecars
 from recast.pipeline.training import checkpoints, records
 from tests.pipeline.protocol.archive import OUTPUT
 from tests.pipeline.protocol.store import running
@@ -192,7 +192,9 @@ def pruned_while_damaged(patch: pytest.MonkeyPatch) -> None:
 
 def hashes_for_keys(patch: pytest.MonkeyPatch) -> None:
     """A compaction takes two keys of one hash for one."""
-    patch.setattr(compaction, "_identities", lambda fs, output, facts: np.concatenate([fact.keys for fact in facts]))
+    patch.setattr(
+        fragment_states, "_identities", lambda fs, output, facts: np.concatenate([fact.keys for fact in facts])
+    )
 
 
 def layout_by_attempt(patch: pytest.MonkeyPatch) -> None:

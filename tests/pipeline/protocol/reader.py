@@ -55,6 +55,8 @@ class Reading:
         return {key: (row["status"], row["sha256"], row["fingerprint"]) for key, row in self.current().items()}
 
     def bytes_of(self, row: Mapping[str, Any]) -> bytes:
+        if row["shard"] is None:
+            return self.files[f"files/{row['member']}"]
         return self.files[f"shards/{row['shard']}"][row["offset"] : row["offset"] + row["length"]]
 
 
@@ -90,12 +92,15 @@ def wrong_bytes(reading: Reading) -> Iterator[str]:
     for key, row in reading.current().items():
         if row["status"] != "ok":
             continue
-        if f"shards/{row['shard']}" not in reading.files:
-            yield f"{key}: its shard {row['shard']} is not there"
+        path = f"shards/{row['shard']}" if row["shard"] else f"files/{row['member']}"
+        if path not in reading.files:
+            yield f"{key}: {path} is not there"
             continue
         data = reading.bytes_of(row)
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
             yield f"{key}: its bytes are not those of its sha256"
+        elif len(data) != row["length"] or (row["shard"] is None) != (row["offset"] is None):
+            yield f"{key}: its length or its place is not what the row says"
         elif Image.open(io.BytesIO(data)).size != (row["width"], row["height"]):
             yield f"{key}: its size is not what the row says"
 
@@ -132,8 +137,13 @@ def leavings(reading: Reading) -> Iterator[str]:
     yield from (f"{path} is no Parquet" for path in reading.torn)
     shards = {fragment.shard for fragment in reading.fragments if fragment.shard}
     stems = {fragment.name.removesuffix(".parquet") for fragment in reading.fragments}
+    named = {f"files/{row['member']}" for row in reading.current().values() if row["shard"] is None and row["member"]}
     yield from pointless(reading)
     for path in reading.files:
+        if path.startswith("files/"):
+            if path not in named and path != "files/.recast":
+                yield f"{path} has no row"
+            continue
         folder, _, name = path.rpartition("/")
         if (folder == "shards" and name not in shards) or (
             folder in SIDECARS and name.endswith(".parquet") and name.removesuffix(".parquet") not in stems
@@ -147,9 +157,10 @@ def leavings(reading: Reading) -> Iterator[str]:
 
 def seals_amiss(reading: Reading) -> Iterator[str]:
     """Current `ok` rows that have not exactly one seal for each region that was replaced."""
+    stems = {f.name.removesuffix(".parquet"): f.rows for f in reading.fragments}
     for key, row in reading.current().items():
         if row["status"] == "ok":
-            path = f"seals/{row['shard'].rpartition('.')[0]}.parquet"
+            path = f"seals/{next(stem for stem, rows in stems.items() if row in rows)}.parquet"
             beside = pq.read_table(io.BytesIO(reading.files[path])).to_pylist() if path in reading.files else []
             boxes = Counter(tuple(seal["box"]) for seal in beside if seal["key"] == key and seal["box"])
             regions = [region for region in row["regions"] or () if region["action"]]

@@ -18,7 +18,7 @@ from tests.pipeline.protocol.training import CHECKPOINTS
 SHARE = "0.03"
 """Of the points of each command, in `make test`."""
 SEED = 15
-PLAIN = ("run", "replace", "prune", "compact with seals")
+PLAIN = ("run", "replace", "prune", "compact with seals", "run into files", "replace into files")
 """Commands that are also tried on a store without conditional writes; their leases are the only difference."""
 CASES = [(command, True) for command in (*COMMANDS, CHECKPOINTS)] + [(named(name), False) for name in PLAIN]
 
