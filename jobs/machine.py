@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recast import __version__
 from recast.pipeline import reach
+from recast.pipeline.cores import cores
 
 DISTRIBUTION = "recast-gan"
 PACKAGES = ("torch", "ray", "pyarrow", "numpy", "pillow", "opencv-python-headless", "fsspec", "s3fs")
@@ -19,8 +20,6 @@ RAY_NEEDS = 0.3
 """Share of the machine's memory that Ray wants in shared memory; with less it keeps objects on disk."""
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 """What a container may use, in bytes, or `max`."""
-OWN_CLUSTER = ("", "local")
-"""What RAY_ADDRESS is where jobs start Ray themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +70,11 @@ def machine() -> Machine:
         packages={name: _version(name) for name in PACKAGES},
         torch_build=build,
         gpus=gpus,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_bytes=_memory_bytes(),
         shared_memory_bytes=shutil.disk_usage(SHARED_MEMORY).total if SHARED_MEMORY.exists() else None,
         ray_address=address,
-        ray_unreachable=None if address in OWN_CLUSTER else reach.unreachable(address),
+        ray_unreachable=reach.unreachable(named) if (named := reach.cluster_address()) else None,
         extras=extras(),
     )
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from recast.jobs.specs import bundle_place
 from recast.models.bundle import BundleError
 from recast.models.shipped import shipped
+from recast.outputs import MOST_PIXELS, opened
 from recast.pipeline import bundles
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.here import device_here
@@ -32,7 +33,6 @@ from recast.pipeline.sources.inventory import Source
 AnyImage = TypeVar("AnyImage", Image.Image, np.ndarray)
 """A PIL image of any mode, or an array uint8 or uint16 [H, W] or [H, W, C]: grey, RGB, each with alpha or without."""
 Device = Literal["auto", "cpu", "cuda"]
-MOST_PIXELS = 200_000_000
 
 
 class Network:
@@ -191,13 +191,7 @@ def _like(image: AnyImage, result: Result) -> AnyImage:
         pixels = with_alpha(picture.pixels, alpha)
         return pixels[..., 0] if image.ndim == 2 and pixels.shape[2] == 1 else pixels
     encoder = Encoder(format="png", metadata="safe", provenance=False)
-    return _opened(encoder.encode(picture))
-
-
-def _opened(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
+    return opened(encoder.encode(picture))
 
 
 __all__ = ["HeldError", "Network", "deidentify", "load", "translate", "upscale"]

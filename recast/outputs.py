@@ -9,6 +9,7 @@ from PIL import Image
 
 from recast.jobs.specs import place
 from recast.pipeline import storage
+from recast.pipeline.bulk.job import BulkSettings
 from recast.pipeline.images.decode import decode
 from recast.pipeline.output.index import current, current_row, image_bytes
 from recast.pipeline.output.rows import SCHEMA
@@ -18,7 +19,8 @@ from recast.pipeline.report.pairs import read_sources
 from recast.pipeline.report.provenance import is_secretive, own_sources
 from recast.pipeline.sources.previous_output import is_output
 
-MOST_PIXELS = 200_000_000
+MOST_PIXELS = BulkSettings.max_pixels
+"""As jobs take them by default."""
 
 
 class Output:
@@ -58,7 +60,7 @@ class Output:
 
     def __getitem__(self, key: str) -> Image.Image:
         """The result of a key. Raises KeyError where it has none, with the reason."""
-        return _opened(self.read(key))
+        return opened(self.read(key))
 
     def read(self, key: str) -> bytes:
         """The image file of a key, as it lies in the output. Raises KeyError where it has none, with the reason."""
@@ -94,7 +96,8 @@ def open(url: str) -> Output:
     return Output(url)
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """An image file's bytes, read to the end."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image

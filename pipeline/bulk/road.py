@@ -73,9 +73,8 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
     log = events.driver_log(run=summary.run, job=job.job, output=job.output)
     log.info("run begun", source="hidden" if operation.hides else str(job.source), model=operation.digest)
     over = PassedOver()
-    listing = _begun(
-        inventory(job.source, over, operation.listing_of)
-    )  # a mistaken source is refused before the output is touched
+    # A mistaken source is refused before the output is touched.
+    listing = _begun(inventory(job.source, over, operation.listing_of))
     with storage.faults_as_sentences(f"writing {job.output}"), Lease(fs, output, summary.run) as lease:
         settled = _settled(fs, output, job, operation)
         lease.above(settled.epoch)
@@ -101,18 +100,7 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         summary.unmatched = len(operation.compared.unmatched) if operation.compared else 0
         summary.passed_over = dict(over.counts)
         lease.check()
-        if summary.mistakes:
-            raise MistakeError(
-                f"{plural(summary.mistakes, 'input')} met a mistake in Recast, {summary.mistake} first; the other "
-                f"{summary.ok + summary.failed + summary.held:,} are done, and the same command tries what is left",
-                summary,
-            )
-        if summary.untried:
-            raise BulkError(
-                f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other "
-                f"{summary.ok + summary.failed + summary.held:,} are done. Run the same command again to try "
-                "what is left"
-            )
+        _refuse_untried(summary)
         replaced = _replaced(fs, output, job, operation, settled, seen, progress) if job.replace else set()
         redone = () if _stopped_short(job, seen) else settled.damaged
         summary.swept = collect_garbage(
@@ -128,6 +116,22 @@ def run(job: BulkJob, progress: Progress, operation: Operation | None = None) ->
         write_manifest(fs, output, job, operation, summary)
     log.info("run finished", **summary.counts(), seconds=round(summary.seconds["wall"], 3))
     return summary
+
+
+def _refuse_untried(summary: Summary) -> None:
+    """Raises MistakeError or BulkError if inputs are left that the same command would try again."""
+    done = summary.ok + summary.failed + summary.held
+    if summary.mistakes:
+        raise MistakeError(
+            f"{plural(summary.mistakes, 'input')} met a mistake in Recast, {summary.mistake} first; the other "
+            f"{done:,} are done, and the same command tries what is left",
+            summary,
+        )
+    if summary.untried:
+        raise BulkError(
+            f"{summary.untried:,} inputs could not be read ({summary.untried_because}); the other {done:,} are done. "
+            "Run the same command again to try what is left"
+        )
 
 
 def dry_run(job: BulkJob, operation: Operation | None = None) -> Summary:

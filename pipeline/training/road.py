@@ -91,8 +91,8 @@ def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
         except BaseException as fault:
             lease.check()  # else run.json is another's now
             interrupted = isinstance(fault, KeyboardInterrupt)
-            why = "interrupted" if interrupted else str(fault) or type(fault).__name__
-            write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": why})
+            problem = "interrupted" if interrupted else str(fault) or type(fault).__name__
+            write_run(plan.output, {**run, "status": "failed", "finished_at": now(), "problem": problem})
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
