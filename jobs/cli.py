@@ -92,7 +92,7 @@ def _called(arguments: list[str]) -> Any:
 
 
 def _asks_of_a_recipe(arguments: list[str]) -> bool:
-    """Whether it is `recast train RECIPE --help`."""
+    """Whether a command is `recast train RECIPE --help`."""
     named = len(arguments) > 1 and arguments[0] == "train" and not arguments[1].startswith("-")
     return named and not set(arguments).isdisjoint(app.help_flags)
 

@@ -56,5 +56,5 @@ def heading(argument: Argument) -> Group:
 
 
 def place(argument: Argument) -> int:
-    """Where below its heading an option stands."""
+    """The place of an option below its heading; those that no heading claims come first."""
     return _BY_FIELD.get(argument.field_info.name, (OPTIONS, 0))[1] if argument.keys else 0

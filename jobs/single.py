@@ -17,7 +17,7 @@ from recast.pipeline.sources.endings import IMAGES
 from recast.pipeline.urls import shown, without_secrets
 
 FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-"""By the ending of OUTPUT."""
+"""The format of the result, by the ending of OUTPUT."""
 
 
 def is_meant(job: BulkJob) -> bool:

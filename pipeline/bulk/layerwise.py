@@ -82,7 +82,7 @@ class _Run:
 
     layers: dict[str, Layer]
     inputs: Mapping[str, Rows]
-    """By the names of their layers."""
+    """Rows of each input, by the name of its layer."""
     height: int
     device: torch.device
     scratch: dict[str, _Scratch] = field(default_factory=dict)

@@ -42,7 +42,7 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a result's bytes lie: so many of a file of the output."""
+    """A stretch of a file of the output, which holds a result's bytes."""
 
     path: str
     """Below the output."""

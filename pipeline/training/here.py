@@ -39,7 +39,8 @@ class Here:
         """Run the worker, again where it met what may pass; returns what it told last.
 
         Raises:
-            TrainingError: there is no such GPU, or the worker failed too often, or with what would come again.
+            TrainingError: there is no such GPU, or the worker failed too often.
+            Exception: what would come again, as the worker met it.
         """
         facts, patience = TrainingFacts(asked.start.step), Patience(asked.plan)
         log = events.driver_log(recipe=asked.plan.recipe, output=asked.plan.output, rank=0)
@@ -56,7 +57,7 @@ class Here:
                 except Exception as fault:
                     log.error("worker failed", error=sentence_of(fault))
                     if comes_again(fault):
-                        raise TrainingError(sentence_of(fault)) from fault
+                        raise
                     patience.lost(sentence_of(fault), fault)
 
 
