@@ -14,7 +14,7 @@ from recast.jobs.samples.facades import draw_facade
 from recast.jobs.specs import SpecError
 from recast.models import bundle as bundle_files
 from recast.models import foreign
-from recast.models.bundle import Bundle, to_json
+from recast.models.description import Bundle, BundleError, to_json
 from recast.models.exchange import FORMATS, exported
 from recast.models.networks import NETWORKS
 from recast.models.recipes import RECIPES
@@ -83,7 +83,7 @@ def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
     generator = Generator(network.eval(), bundle.descriptor, device="cpu", precision="fp32", batch_size=1)
     (result,) = generator([picture])
     if isinstance(result, InputError):
-        raise bundle_files.BundleError(f"{bundle.name} can't be run: {result}")
+        raise BundleError(f"{bundle.name} can't be run: {result}")
     assert result.picture is not None
     pixels = result.picture.pixels
     after = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
@@ -97,7 +97,7 @@ def export(url: str, target: str) -> int:
     """Write a bundle's generator in a form that other programs run."""
     ending = "." + target.rpartition(".")[2]
     if ending not in FORMATS:
-        raise bundle_files.BundleError(f"{target} ends in none of {', '.join(FORMATS)}, which say what to export to")
+        raise BundleError(f"{target} ends in none of {', '.join(FORMATS)}, which say what to export to")
     described, network = bundles.fetch(url).unpack()
     fs, path = storage.filesystem(target)
     data, off = exported(network, described.descriptor, ending)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental import _config as shape_settings
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.joined import Joined, joined
 from recast.models.sizes import rounded_up

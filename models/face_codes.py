@@ -9,9 +9,6 @@ from torch import Tensor
 
 from recast.models.networks.face_transformer import ROUNDS
 
-CODE_BYTES = 16
-"""128 bits."""
-
 
 def signs_of(code: bytes, latent: int) -> Tensor:
     """A code's signs, [ROUNDS, latent] of -1 and 1: the bits of SHAKE-256 of it."""

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from recast.models import bundle as bundle_files
-from recast.models.bundle import Bundle, BundleError
+from recast.models.description import WEIGHTS, Bundle, BundleError, read_description, weights_file
 from recast.pipeline import storage
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,23 @@ class Packed:
     weights: bytes
     parts: Mapping[str, bytes] = field(default_factory=dict)
     """The weights of its further networks, by name."""
-    _unpacked: list[tuple[Bundle, nn.Module]] = field(default_factory=list, repr=False, compare=False)
+    _unpacked: list[tuple[Bundle, "nn.Module"]] = field(default_factory=list, repr=False, compare=False)
     """What was made of the files to check them, for whoever asks first in this process; it does not travel."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packed, (self.url, self.description, self.weights, self.parts)
 
-    def unpack(self) -> tuple[Bundle, nn.Module]:
+    def unpack(self) -> "tuple[Bundle, nn.Module]":
         """The bundle and its generator, checked, in eval mode. Raises BundleError."""
-        return self._unpacked.pop() if self._unpacked else bundle_files.read(self.description, self.weights)
+        from recast.models import bundle  # torch: commands that only describe a bundle start without it
 
-    def part(self, name: str) -> nn.Module:
+        return self._unpacked.pop() if self._unpacked else bundle.read(self.description, self.weights)
+
+    def part(self, name: str) -> "nn.Module":
         """A further network, checked, in eval mode. Raises BundleError."""
-        return bundle_files.read_part(bundle_files.read_description(self.description), name, self.parts.get(name, b""))
+        from recast.models import bundle
+
+        return bundle.read_part(read_description(self.description), name, self.parts.get(name, b""))
 
 
 def describe(url: str) -> Bundle:
@@ -43,15 +47,15 @@ def describe(url: str) -> Bundle:
         BundleError: there is none, or it is damaged.
         StorageError: its place can't be read.
     """
-    return bundle_files.read_description(_file(url, "bundle.json"))
+    return read_description(_file(url, "bundle.json"))
 
 
 def fetch(url: str) -> Packed:
     """A whole bundle, its weights checked against its description. Raises as `describe`."""
     description = _file(url, "bundle.json")
-    named = bundle_files.read_description(description).parts
-    parts = {name: _file(url, bundle_files.weights_file(name)) for name in named}
-    packed = Packed(url, description, _file(url, bundle_files.WEIGHTS), parts)
+    named = read_description(description).parts
+    parts = {name: _file(url, weights_file(name)) for name in named}
+    packed = Packed(url, description, _file(url, WEIGHTS), parts)
     packed._unpacked.append(packed.unpack())
     for name in parts:
         packed.part(name)
@@ -68,8 +72,8 @@ def upload(folder: Path, url: str) -> None:
 
 def _weights(folder: Path) -> list[str]:
     """The files of a bundle's weights. Others may lie there, of a bundle that was there before."""
-    parts = bundle_files.read_description((folder / "bundle.json").read_bytes()).parts
-    return [bundle_files.WEIGHTS, *map(bundle_files.weights_file, parts)]
+    parts = read_description((folder / "bundle.json").read_bytes()).parts
+    return [WEIGHTS, *map(weights_file, parts)]
 
 
 def _file(url: str, name: str) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from recast.jobs.specs import bundle_place
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.shipped import shipped
 from recast.outputs import MOST_PIXELS, opened
 from recast.pipeline import bundles

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.foreign.states import State
 
 AVERAGED = ("params_ema", "params-ema", "g_ema", "G_ema", "netG_ema", "generator_ema", "model_ema", "ema")

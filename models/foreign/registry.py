@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.foreign.detection import retinaface
 from recast.models.foreign.files import AVERAGED, Nested, entries, flat
 from recast.models.foreign.states import Recognised, State

@@ -119,9 +119,10 @@ def _hashed(fragment: Fragment, abouts: dict[ModelAndSpec, Mapping[str, str]]) -
     rows = fragment.rows
     assert rows is not None
     keys = rows["key"].to_pylist()
-    filed = has_file(rows).to_numpy().astype(bool)
+    with_files = has_file(rows)
+    filed = with_files.to_numpy().astype(bool)
     paths = np.zeros(len(rows), np.uint64)
-    paths[filed] = key_hashes(rows["member"].filter(pa.array(filed)).to_pylist())
+    paths[filed] = key_hashes(rows["member"].filter(with_files).to_pylist())
     for pair in _pairs(rows.group_by(["model", "spec"]).aggregate([])):
         abouts.setdefault(pair, fragment.about)
     return _Hashed(

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from functools import partial
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.descriptor import Descriptor
-from recast.models.joined import joined
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.bulk.job import BulkJob
-from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.operation import Operation, Operator
 from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.places import place, same
 from recast.pipeline.sources.further_inputs import FurtherInputs, Provider, wanted
@@ -24,7 +22,9 @@ class BundlePayload:
 
     packed: bundles.Packed
 
-    def operator(self, settings: WorkerSettings) -> Generator:
+    def operator(self, settings: WorkerSettings) -> Operator:
+        from recast.pipeline.bulk.generator import Generator  # torch: a run with nothing to do does without it
+
         bundle, network = self.packed.unpack()
         return Generator(
             network,
@@ -60,6 +60,8 @@ def bundle_operation(job: BulkJob) -> Operation:
 
 def _payload(model: str, inputs: int) -> BundlePayload:
     """A bundle's files; its network is asked beforehand whether it takes so many inputs."""
+    from recast.models.joined import joined
+
     packed = bundles.fetch(model)
     if inputs > 1:
         try:

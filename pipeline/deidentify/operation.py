@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.digests import short_digest
 from recast.pipeline import bundles, storage
-from recast.pipeline.bulk.operation import Operation
+from recast.pipeline.bulk.operation import Operation, Operator
 from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.bundles import Packed
-from recast.pipeline.deidentify.anonymizer import Anonymizer
-from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter
 from recast.pipeline.deidentify.secrets.codes import codes_key
 from recast.pipeline.deidentify.secrets.names import HiddenNames
 from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
@@ -38,6 +36,8 @@ def deidentifying(asked: Deidentification, output: str, passcode: Secret | None 
     names = [detector.name for detector in _built(asked, packed, "cpu")] + ([table.name] if table else [])
     deciding, how = list(names), str(asked.replacement.method)
     if asked.model:
+        from recast.pipeline.deidentify.replacement.painter import BY_IMAGE, FacePainter  # torch
+
         painter = FacePainter(packed[asked.model], Secret(b""), consistent_by=asked.consistent_by)
         if painter.action == "passcode" and asked.consistent_by != BY_IMAGE:
             raise BundleError(f"{asked.model} takes each image's own code; it can't be consistent by anything else")
@@ -81,7 +81,11 @@ class AnonymizerPayload:
     seal_key: Secret | None
     codes_key: Secret | None
 
-    def operator(self, settings: WorkerSettings) -> Anonymizer:
+    def operator(self, settings: WorkerSettings) -> Operator:
+        # Torch is imported here: a run with nothing to do does without it.
+        from recast.pipeline.deidentify.anonymizer import Anonymizer
+        from recast.pipeline.deidentify.replacement.painter import FacePainter
+
         painter = None
         if self.codes_key is not None and self.asked.model:
             painter = FacePainter(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.faces import Window, resized
 from recast.models.metrics.fid import Moments, frechet_distance
 from recast.models.metrics.lpips import LPIPS

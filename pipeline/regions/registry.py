@@ -53,7 +53,7 @@ def built_detectors(
 
 def _of_bundle(name: str, packed: "Mapping[str, Packed] | None", settings: DetectorSettings) -> Detector:
     """The detector that the bundle at a place holds. Raises BundleError, StorageError."""
-    from recast.models.bundle import BundleError, read_description
+    from recast.models.description import BundleError, read_description
     from recast.pipeline import bundles
 
     bundle = packed[name] if packed else bundles.fetch(name)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.networks.retinaface import anchors, decoded
 from recast.pipeline.bundles import Packed
 from recast.pipeline.input_errors import raised_by_network

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from recast.models import bundle
-from recast.models.bundle import Bundle
+from recast.models.description import Bundle
 from recast.models.preview import sample_grid
 from recast.models.recipes.phases import Batch
 from recast.models.recipes.recipe import Recipe, RecipeConfig

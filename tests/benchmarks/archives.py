@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from recast.models.bundle import Bundle, write
+from recast.models.bundle import write
+from recast.models.description import Bundle
 from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 

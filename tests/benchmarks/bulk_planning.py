@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recast.models import bundle as bundles
+from recast.models.description import read_description
 from recast.models.shipped import shipped
 from recast.pipeline import storage
 from recast.pipeline.bulk.job import BulkJob
@@ -30,7 +30,7 @@ FINISHED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 def make(folder: Path, rows: int) -> None:
     """An inventory, and an output in which all of it has failed for good: rows are rows, and need no shards."""
     model = shipped("upscale-x2")
-    digest = bundles.read_description((model / "bundle.json").read_bytes()).digest
+    digest = read_description((model / "bundle.json").read_bytes()).digest
     spec = BulkJob(job="upscale", source=Source(urls=()), output="", model="").spec_digest()
     keys = [f"photos/2026/{n % 365:03}/IMG_{n:09}.jpg" for n in range(rows)]
     etags = [f"{n:032x}" for n in range(rows)]

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from recast.models import recipes
-from recast.models.bundle import Bundle, write
+from recast.models.bundle import write
+from recast.models.description import Bundle
 from recast.models.recipes.recipe import RecipeAssets
 from recast.pipeline import bundles, cluster
 from recast.pipeline.bulk import road

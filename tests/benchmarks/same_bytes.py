@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from recast.models.bundle import Bundle, write
+from recast.models.bundle import write
+from recast.models.description import Bundle
 from recast.models.descriptor import Descriptor
 from recast.models.networks import NETWORKS
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from recast.models import bundle
+from recast.models.description import WEIGHTS
 from recast.models.descriptor import Descriptor
 from recast.models.metrics.psnr import psnr_db
 from recast.models.pixels import to_range, to_unit
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="folder of an upscaling bundle")
     parser.add_argument("photos", type=Path, help="folder of photographs that were not in training")
     options = parser.parse_args()
-    description, weights = (options.bundle / name for name in ("bundle.json", bundle.WEIGHTS))
+    description, weights = (options.bundle / name for name in ("bundle.json", WEIGHTS))
     described, network = bundle.read(description.read_bytes(), weights.read_bytes())
     print(f"{'photograph':30} {'bicubic':>8} {'bundle':>8} {'gain':>7}   dB")
     scores = []

@@ -11,7 +11,7 @@ import ray
 
 import recast
 from recast.jobs import bulk, cli, errors, exit_status
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.pipeline.storage import StorageError
 
 INNER = {

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from recast.jobs import cli
-from recast.models.bundle import Bundle, write
+from recast.models.bundle import write
+from recast.models.description import Bundle
 from recast.models.descriptor import Descriptor
 from recast.models.networks.identity import Identity
 from recast.models.preview import GAP_PX

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recast.models import bundle
-from recast.models.bundle import WEIGHTS, Bundle, BundleError, BundlePart
+from recast.models.description import WEIGHTS, Bundle, BundleError, BundlePart, read_description, to_json
 from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.networks.edsr import EDSR
 from recast.pipeline import bundles
@@ -39,9 +39,9 @@ def rewritten(folder, **changes):
     """The bundle with other tensors, its description made to fit them."""
     tensors = load_file(folder / WEIGHTS) | changes
     save_file(tensors, folder / WEIGHTS)
-    described = bundle.read_description((folder / "bundle.json").read_bytes())
+    described = read_description((folder / "bundle.json").read_bytes())
     sha = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    text = json.dumps(bundle.to_json(dataclasses.replace(described, weights_sha256=sha)))
+    text = json.dumps(to_json(dataclasses.replace(described, weights_sha256=sha)))
     return text, (folder / WEIGHTS).read_bytes()
 
 
@@ -95,14 +95,14 @@ def test_changed_description_is_refused(folder):
     fields = json.loads((folder / "bundle.json").read_text())
     fields["arguments"]["channels"] = 16
     with pytest.raises(BundleError, match="changed by hand"):
-        bundle.read_description(json.dumps(fields))
+        read_description(json.dumps(fields))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other/1"}', "\0"])
 def test_foreign_description_is_refused(text):
     """What is no bundle.json is refused in a sentence."""
     with pytest.raises(BundleError, match=r"not a readable bundle\.json"):
-        bundle.read_description(text)
+        read_description(text)
 
 
 def test_unknown_network_is_refused(folder):
@@ -110,7 +110,7 @@ def test_unknown_network_is_refused(folder):
     fields = json.loads((folder / "bundle.json").read_text())
     del fields["digest"]
     with pytest.raises(BundleError, match="needs the network 'transformer'; this version has dcgan_generator, edsr"):
-        bundle.read_description(json.dumps({**fields, "network": "transformer"})).build()
+        bundle.read(json.dumps({**fields, "network": "transformer"}), (folder / WEIGHTS).read_bytes())
 
 
 POSE = NetworkInput(name="pose", kind="image", channels=1)
@@ -123,7 +123,7 @@ def test_every_input_is_stated_and_bundles_of_before_state_one(folder):
     (image,) = said["descriptor"].pop("inputs")
     assert image == {"name": "image", "kind": "image", "channels": 3, "value_range": [0.0, 1.0]}
     del said["parts"]
-    described = bundle.read_description(json.dumps(said))
+    described = read_description(json.dumps(said))
     assert described.digest == said["digest"]
     assert described.descriptor.takes == (PLAIN,)
     assert described == read(folder)[0]
@@ -136,7 +136,7 @@ def test_one_image_is_stated_in_one_way():
 def test_named_inputs_come_back_and_change_the_digest(folder):
     plain = read(folder)[0]
     two = dataclasses.replace(plain, descriptor=dataclasses.replace(plain.descriptor, inputs=(PLAIN, POSE)))
-    back = bundle.read_description(json.dumps(bundle.to_json(two)))
+    back = read_description(json.dumps(to_json(two)))
     assert back.descriptor.takes == (PLAIN, POSE)
     assert back.digest == two.digest != plain.digest
 
@@ -189,4 +189,4 @@ def test_a_part_of_a_name_that_is_no_plain_file_name_is_refused(folder, name):
     said = json.loads((folder / "bundle.json").read_text()) | {"digest": None}
     said["parts"] = {name: {"network": "edsr", "arguments": ARGUMENTS, "weights_sha256": "0"}}
     with pytest.raises(BundleError, match="is no name of a part"):
-        bundle.read_description(json.dumps(said))
+        read_description(json.dumps(said))

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from recast.models import bundle, foreign
-from recast.models.bundle import WEIGHTS, Bundle, BundleError
+from recast.models.description import WEIGHTS, Bundle, BundleError
 from recast.models.descriptor import Descriptor
 from recast.models.networks.edsr import EDSR
 from tests.models.test_foreign import packed

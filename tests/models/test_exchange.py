@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.exchange import FORMATS, exported
 from recast.models.joined import joined

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from recast.models import foreign
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.networks import NETWORKS
 from tests.models.originals import ESRGAN, MSR, Compact, Resnet, Style, Unet, no_norm, old_instance_norm
 

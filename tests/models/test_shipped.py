@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from recast.models import bundle
+from recast.models.description import WEIGHTS
 from recast.models.shipped import BUNDLES, SHIPPED, shipped
 from tests.benchmarks.upscale_quality import score
 
@@ -16,7 +17,7 @@ HELD_OUT = ("coffee.png", "chelsea.png")
 
 def load(name):
     folder = shipped(name)
-    return bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
+    return bundle.read((folder / "bundle.json").read_bytes(), (folder / WEIGHTS).read_bytes())
 
 
 @pytest.mark.parametrize(("name", "least_gain_db"), [("upscale-x2", 2.8), ("upscale-x4", 1.3)])

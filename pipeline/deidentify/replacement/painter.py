@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.face_codes import latent_of, signs_of
 from recast.models.faces import Window, enlarged, fading, pose, resized, seen
 from recast.models.networks.face_generator import FaceGenerator

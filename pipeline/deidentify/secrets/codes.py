@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from recast.models.face_codes import CODE_BYTES
 from recast.pipeline import storage
 from recast.pipeline.deidentify.secrets.seal import COSTS, SALT_BYTES, SealError, Secret, read_stretching, stretched
 from recast.pipeline.deidentify.traces import painted_there
@@ -19,6 +18,8 @@ from recast.pipeline.storage import FileSystem
 
 FORMAT = "recast-codes/1"
 CODES = "seals/codes.json"
+CODE_BYTES = 16
+"""128 bits."""
 ACTIONS = ("deidentify", "passcode")
 """What the index calls what is done to faces with codes."""
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from recast.models.bundle import Bundle, write
+from recast.models.bundle import write
+from recast.models.description import Bundle
 from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.networks import NETWORKS
 from tests.models.test_recipes import built

@@ -140,17 +140,19 @@ def test_a_note_that_says_nothing_is_a_note_still(text, tmp_path):
     assert in_hand.left_behind(*storage.filesystem(str(tmp_path))) == in_hand.UNKNOWN
 
 
-def test_a_few_images_need_no_ray_and_nothing_to_do_needs_no_network(source, model, tmp_path):
+@pytest.mark.parametrize("job", ["upscale", "deidentify"])
+def test_a_few_images_need_no_ray_and_nothing_to_do_needs_no_torch(job, source, model, tmp_path):
     """What is imported decides how soon a command answers; a module here, a second there."""
     looked = (
         "import json, sys\n"
         "from recast.jobs import cli\n"
         "status = cli._status(sys.argv[1:])\n"
-        "heavy = ('ray', 's3fs', 'botocore', 'duckdb', 'tensorboard', 'scipy', 'recast.pipeline.bulk.stages')\n"
+        "heavy = ('ray', 's3fs', 'botocore', 'duckdb', 'tensorboard', 'scipy', 'torch')\n"
         "print(json.dumps([status, [name for name in heavy if name in sys.modules]]))\n"
     )
-    command = [sys.executable, "-c", looked, "upscale", source, tmp_path / "out", "--model", model, "--max-failed", "1"]
-    for expected in (["recast.pipeline.bulk.stages"], []):
+    settings = ["--model", model] if job == "upscale" else ["--method", "solid"]
+    command = [sys.executable, "-c", looked, job, source, tmp_path / "out", *settings, "--max-failed", "1"]
+    for expected in (["torch"], []):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout.splitlines()[-1]) == [0, expected]
 

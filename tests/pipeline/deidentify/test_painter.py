@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.networks.face_generator import FaceGenerator
 from recast.pipeline import bundles
 from recast.pipeline.deidentify.anonymizer import Anonymizer

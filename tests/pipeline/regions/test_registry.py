@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from recast.models.bundle import BundleError
+from recast.models.description import BundleError
 from recast.models.networks import NETWORKS as KNOWN
 from recast.pipeline import bundles
 from recast.pipeline.deidentify.settings import Deidentification

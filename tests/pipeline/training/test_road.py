@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from recast.models import bundle
+from recast.models.description import WEIGHTS
 from recast.pipeline import bundles
 from recast.pipeline.training import road
 from recast.pipeline.training.checkpoints import Checkpoints
@@ -85,7 +86,7 @@ def test_output_has_everything(undisturbed):
 def test_bundle_is_the_averaged_generator(undisturbed):
     """The exported weights are those of the checkpoint's average, and run."""
     folder = undisturbed / "bundle"
-    described, network = bundle.read((folder / "bundle.json").read_bytes(), (folder / bundle.WEIGHTS).read_bytes())
+    described, network = bundle.read((folder / "bundle.json").read_bytes(), (folder / WEIGHTS).read_bytes())
     averaged = final_state(undisturbed)["ema"]
     assert all(torch.equal(v, averaged[k]) for k, v in network.state_dict().items())
     assert described.network == "resnet_generator"
