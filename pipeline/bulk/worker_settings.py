@@ -6,6 +6,7 @@ from functools import cached_property
 
 from recast.pipeline.bulk.job import BulkJob
 from recast.pipeline.output.lease import Claim
+from recast.pipeline.output.shards import SOURCES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,5 +44,7 @@ class WorkerSettings:
 
     @cached_property
     def about(self) -> dict[str, str]:
-        """For the fragments' metadata: the names behind `model` and `spec`."""
-        return {"recast.bundle": self.model_name, "recast.settings": json.dumps(self.job.deciding())}
+        """For the fragments' metadata: the names behind `model` and `spec`, and whether samples may tell their source:
+        not where an operation fails closed, since the shards of a de-identification are what is passed on."""
+        sources = {} if self.fails_closed else {SOURCES: "told"}
+        return {"recast.bundle": self.model_name, "recast.settings": json.dumps(self.job.deciding()), **sources}

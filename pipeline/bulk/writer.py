@@ -19,7 +19,7 @@ from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.output.index import FILES, INDEX, SHARDS, stem_of, write_fragment
 from recast.pipeline.output.lease import LeaseError, confirm
 from recast.pipeline.output.rows import Row, table
-from recast.pipeline.output.shards import PlainFiles, Shard, shard, shard_facts
+from recast.pipeline.output.shards import SOURCES, PlainFiles, Shard, shard, shard_facts
 from recast.pipeline.output.sidecars import write_sidecars
 from recast.pipeline.sources.hidden import sentence_of, without_names
 from recast.pipeline.urls import without_secrets
@@ -79,7 +79,7 @@ class Writer:
     def _container(self, unit: str, attempt: Attempt) -> Shard:
         if self._job.shards == "files":
             return PlainFiles(lambda: self._check_fence(unit, attempt))
-        return shard(self._job.shards)
+        return shard(self._job.shards, sources=SOURCES in self._settings.about)
 
     def _take_back(self, unit: str, attempt: Attempt) -> None:
         """Remove what earlier attempts at a unit left: this one may cut it into other parts, and on some devices its

@@ -18,7 +18,7 @@ from recast.pipeline.output.fragment_states import FragmentState, KeyPredicate, 
 from recast.pipeline.output.index import INDEX, SHARDS, ModelAndSpec, fragments, image_bytes, stem_of, write_fragment
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.output.rows import SCHEMA, Row, table
-from recast.pipeline.output.shards import Container, shard, shard_facts
+from recast.pipeline.output.shards import SOURCES, Container, Packing, shard, shard_facts
 from recast.pipeline.output.sidecars import read_sidecars, remove_sidecars, write_sidecars
 from recast.pipeline.storage import FileSystem
 
@@ -148,15 +148,16 @@ def _digest(rows: list[Row]) -> str:
 
 def _write(fs: FileSystem, output: str, lease: Lease, name: str, rows: list[Row], about: dict[str, str]) -> None:
     if not name.endswith(".files"):
-        about |= _pack(fs, output, name, rows)
+        about |= _pack(fs, output, name, rows, sources=SOURCES in about)
     lease.confirm()
     write_fragment(fs, output, name, table(rows, about))
 
 
-def _pack(fs: FileSystem, output: str, name: str, rows: list[Row]) -> dict[str, str]:
+def _pack(fs: FileSystem, output: str, name: str, rows: list[Row], *, sources: bool) -> dict[str, str]:
     """A shard of the images of some rows, which say afterwards where in it they lie. Returns what the fragment says of
     it."""
-    with shard("tar" if name.endswith(".tar") else "parquet") as filling, ThreadPoolExecutor(READERS) as pool:
+    packing: Packing = "tar" if name.endswith(".tar") else "parquet"
+    with shard(packing, sources=sources) as filling, ThreadPoolExecutor(READERS) as pool:
         with_image = [row for row in rows if row.shard]
         read = ahead(lambda row: _checked(fs, output, row), with_image, pool, 2 * READERS)
         for row, image in zip(with_image, read, strict=True):

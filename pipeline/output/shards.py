@@ -6,6 +6,7 @@ Results as plain files come about in the same way: they wait until all of them c
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import struct
@@ -14,8 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,6 +31,8 @@ from recast.pipeline.storage import FileSystem
 Packing = Literal["tar", "parquet"]
 Container = Literal["tar", "parquet", "files"]
 """What results are put in: shards of one of two kinds, or files of their own."""
+SOURCES = "recast.sources"
+"""Says in a fragment's metadata that samples of its shard may tell where they were read from."""
 BLOCK = 512
 ROW_GROUP_BYTES = 16 << 20
 """Bytes of images in memory before they are written as a row group of a Parquet shard; readers take one at a time."""
@@ -68,14 +72,16 @@ class Shard(Protocol):
     ) -> None: ...
 
 
-def shard(container: Packing) -> Shard:
-    return TarShard() if container == "tar" else ParquetShard()
+def shard(container: Packing, *, sources: bool = False) -> Shard:
+    """A shard to fill. With `sources`, a sample of a tar also says where its input was read from."""
+    return TarShard(sources=sources) if container == "tar" else ParquetShard()
 
 
 def member_name(key: str, extension: str) -> str:
     """A member's name for a key: readable, plain ASCII, one dot, and different for different keys.
 
-    Readers that split names at the first dot (WebDataset) see one sample for each image; none is merged or cut.
+    Readers that split names at the first dot (WebDataset) see one sample for each image, of the image and the `.json`
+    beside it; none is merged or cut.
     """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", key).strip("_")[-48:]
     return f"{plain}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.{extension}"
@@ -127,11 +133,12 @@ class _Temporary:
 
 
 class TarShard(_Temporary):
-    """Image files one after the other. The same images make the same bytes: members have no time and no owner."""
+    """WebDataset's samples one after the other: an image file, and a `.json` with what its row says of it. The same
+    rows and images make the same bytes: members have no time and no owner."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sources: bool = False) -> None:
         super().__init__(".tar")
-        self._offset = 0
+        self._sources, self._offset = sources, 0
 
     def __enter__(self) -> "TarShard":
         return self
@@ -142,20 +149,44 @@ class TarShard(_Temporary):
 
     def add(self, row: Row, image: bytes, extension: str) -> None:
         self._describe(row, image, member_name(row.key, extension))
-        info = tarfile.TarInfo(row.member or "")
-        info.size = len(image)
-        row.offset = self._offset + BLOCK
-        padding = -len(image) % BLOCK
+        row.offset = self._append(member_name(row.key, extension), image)
+        self._append(member_name(row.key, "json"), sample_json(row, sources=self._sources))
+
+    def _append(self, member: str, data: bytes) -> int:
+        """Returns where in the archive the data begin."""
+        info = tarfile.TarInfo(member)
+        info.size, start = len(data), self._offset + BLOCK
+        padding = -len(data) % BLOCK
         with _scratch():
             self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
-            self._file.write(image)
+            self._file.write(data)
             self._file.write(bytes(padding))
-        self._offset = row.offset + len(image) + padding
+        self._offset = start + len(data) + padding
+        return start
 
     def commit(self, fs: FileSystem, path: str) -> int:
         with _scratch():
             self._file.write(bytes(2 * BLOCK))  # the end of a tar archive
         return self._upload(fs, path)
+
+
+def sample_json(row: Row, *, sources: bool) -> bytes:
+    """What a sample of a tar says of itself, for readers that have no index beside them: `key`, `regions` (null where
+    nobody looked; without what is not known of them), and with `sources` `source`. The same bytes whether the row is
+    new or was read from an index, which keeps 32 bits of a number."""
+    regions = None if row.regions is None else [_told(region) for region in row.regions]
+    said = {"key": row.key, "regions": regions} | ({"source": row.source} if sources else {})
+    return json.dumps(said).encode()
+
+
+def _told(region: dict[str, Any]) -> dict[str, Any]:
+    return {name: _in_32_bits(value) for name, value in region.items() if value is not None}
+
+
+def _in_32_bits(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_32_bits(each) for each in value]
+    return float(str(np.float32(value))) if isinstance(value, float) else value
 
 
 class ParquetShard(_Temporary):

@@ -31,6 +31,16 @@ def image_of(output, row):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), data
 
 
+def said_by_samples(output):
+    """What the `.json` beside each image speaks of."""
+    said = set()
+    for path in (output / "shards").iterdir():
+        with tarfile.open(path) as tar:
+            for name in tar.getnames():
+                said |= json.load(tar.extractfile(name)).keys() if name.endswith(".json") else set()
+    return said
+
+
 def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_local, capsys):
     """Photographs, a broken file, one with metadata, and boxes of the user's own; a second run does nothing."""
     source, output = tmp_path / "in", tmp_path / "out"
@@ -61,8 +71,11 @@ def test_faces_are_replaced_and_what_is_in_doubt_is_held(photos, tmp_path, ray_l
     (manifest,) = [json.loads(path.read_text()) for path in (output / "runs").glob("*.json")]
     assert (manifest["counts"]["ok"], manifest["counts"]["held"], manifest["counts"]["failed"]) == (3, 2, 0)
     assert "centerface" in manifest["model"]["name"]
+    assert said_by_samples(output) == {"key", "regions"}
     assert cli._status(command) == 0
     assert "nothing to do, 5 inputs done before" in capsys.readouterr().out
+    assert cli._status(["index", "compact", str(output)]) == 0
+    assert said_by_samples(output) == {"key", "regions"}
     assert cli._status([*command, "--margin", "0.5"]) == exit_status.BAD_USAGE
     assert "margin 0.3 (now 0.5)" in capsys.readouterr().err
 

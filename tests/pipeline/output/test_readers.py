@@ -80,6 +80,19 @@ def test_webdataset_sees_one_sample_an_image(output):
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
     assert len(samples) == 6
     assert all(sample["png"].size == (14, 18) for sample in samples)
+    rows = duckdb.sql(f"select key, source from '{output}/index/*.parquet' where status = 'ok'").fetchall()
+    said = [tuple(sample["json"].values()) for sample in samples]
+    assert sorted(said) == sorted((key, None, source) for key, source in rows)
+
+
+def test_a_tar_of_an_output_as_source_gives_its_images(output, tmp_path, capsys):
+    """What lies beside them is no input, and counted."""
+    tar = next((output / "shards").iterdir())
+    over = PassedOver()
+    listed = [item.key for item in inventory(Source(urls=(str(tar),)), over)]
+    assert listed
+    assert all(key.endswith(".png") for key in listed)
+    assert over.counts == {".json": len(listed)}
 
 
 def test_hugging_face_datasets_reads_the_shards(output):

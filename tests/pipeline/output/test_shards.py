@@ -3,6 +3,7 @@
 import datetime
 import gc
 import hashlib
+import json
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from recast.pipeline import storage
 from recast.pipeline.output import shards
-from recast.pipeline.output.rows import Row
-from recast.pipeline.output.shards import shard
+from recast.pipeline.output.rows import Row, table
+from recast.pipeline.output.shards import sample_json, shard
 
 IMAGES = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=30)
 
@@ -61,6 +62,17 @@ def test_a_unit_done_twice_has_one_layout(tmp_path, container):
     assert [(r.offset, r.length, r.sha256) for r in first] == [(r.offset, r.length, r.sha256) for r in second]
     if container == "tar":
         assert before == after
+
+
+@pytest.mark.parametrize("sources", [True, False])
+def test_a_sample_says_its_key_its_regions_and_where_that_is_no_secret_its_source(sources):
+    """The same bytes when the row is read back from an index, which keeps 32 bits of a number."""
+    (row,) = rows_of([b"image"])
+    row.regions = [{"kind": "face", "box": [0.1, 2.0, 3.3, 4.0], "score": 1 / 3, "action": None, "category": 3}]
+    said = sample_json(row, sources=sources)
+    face = {"kind": "face", "box": [0.1, 2.0, 3.3, 4.0], "score": 0.33333334, "category": 3}
+    assert json.loads(said) == {"key": "0.png", "regions": [face]} | ({"source": "s"} if sources else {})
+    assert sample_json(Row(**table([row], {}).to_pylist()[0]), sources=sources) == said
 
 
 def test_parquet_shards_come_in_row_groups_that_memory_holds(tmp_path, monkeypatch):
