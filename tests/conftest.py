@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import pickle
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,8 +19,9 @@ from ray.cluster_utils import Cluster
 
 from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
-from recast.pipeline.bulk import workforce
+from recast.pipeline.bulk import here, workforce
 from recast.pipeline.bulk.here import Pace
+from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.training import road
 
 OBJECT_STORE_BYTES = 200 << 20
@@ -69,9 +72,17 @@ def ray_local(object_store: ObjectStore) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bulk_runs_here() -> Iterator[None]:
-    """Bulk runs without Ray, for tests that are about all else: starting a worker takes seconds, a thousand times."""
+    """Bulk runs without Ray, for tests that are about all else: starting a worker takes seconds, a thousand times.
+
+    What would travel to a worker does so here, too: it is pickled.
+    """
+
+    def as_it_arrives(*sent: Any, **told: Any) -> UnitWorker:
+        return UnitWorker(*pickle.loads(ray.cloudpickle.dumps(sent)), **told)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workforce, "where", lambda job, left_behind: (False, "in this process, for a test"))
+        patch.setattr(here, "UnitWorker", as_it_arrives)
         patch.setattr(Pace, "sooner_elsewhere", lambda pace, left: False)
         yield
 

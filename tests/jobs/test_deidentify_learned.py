@@ -15,7 +15,6 @@ from recast.pipeline import storage
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output.index import current
 from recast.pipeline.regions.tables import RegionTable
-from tests.conftest import bulk_runs_here
 from tests.jobs.test_deidentify import everything_below
 from tests.pipeline.bulk.bundle_operation import begun
 
@@ -49,7 +48,7 @@ def secrets(tmp_path_factory):
     return folder
 
 
-def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_path, ray_local, capsys):
+def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_path, worker_here, capsys):
     """Names are nowhere in the output, nor is the passcode; with it both ways lead back, with another one does not."""
     source, output, model = tmp_path / "in", f"{bucket}/out", str(tmp_path / "bundle")
     shutil.copytree(drawn / "scenes/train", source)
@@ -76,8 +75,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     assert verify(output).faults == []
 
     originals = {path.name: np.asarray(Image.open(path)) for path in source.glob("scene-0*.png")}
-    with bulk_runs_here():
-        assert cli._status(["restore", output, str(tmp_path / "exact"), *right]) == 0
+    assert cli._status(["restore", output, str(tmp_path / "exact"), *right]) == 0
     exact = rows_of(tmp_path / "exact")
     assert {name: row["status"] for name, row in exact.items()} == dict.fromkeys(originals, "ok")
     assert all(np.array_equal(pixels_of(tmp_path / "exact", exact[name]), originals[name]) for name in originals)
@@ -85,8 +83,7 @@ def test_what_hides_names_and_faces_gives_them_back(drawn, secrets, bucket, tmp_
     for name in ("right", "wrong"):
         target = tmp_path / f"by-model-{name}"
         options = ["--model", model, "--passcode-file", str(secrets / name), "--actors", "1"]
-        with bulk_runs_here():
-            assert cli._status(["restore", output, str(target), *options]) == 0
+        assert cli._status(["restore", output, str(target), *options]) == 0
         back[name] = rows_of(target)
     assert set(back["right"]) == set(originals)
     assert set(back["wrong"]) == {key for key, row in published.items() if row["status"] == "ok"}

@@ -25,7 +25,6 @@ from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.progress import Silent
 from recast.pipeline.sources.further_inputs import Fetched, FurtherInput
 from recast.pipeline.sources.inventory import Source
-from tests.conftest import bulk_runs_here
 from tests.pipeline.bulk.bundle_operation import posed
 from tests.pipeline.bulk.test_generator import item, picture
 from tests.pipeline.bulk.test_road import image, job, sound, view
@@ -162,14 +161,13 @@ def pose_job(folder: Path, **changes):
     return job(folder / "poses", folder / "posed", posed(folder / "plain", channels=3), job="translate", **changes)
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("worker_here")
 def test_a_row_follows_all_of_its_inputs(work):
     """Another pose makes its row new, and no other; one that lacks a pose fails until there is one."""
     folder, model = work
     asked = job(folder / "in", folder / "out", model, job="translate", inputs={"pose": str(folder / "posed")})
     (folder / "poses/5.png").rename(folder / "5.png")
-    with bulk_runs_here():
-        road.run(pose_job(folder), Silent())
+    road.run(pose_job(folder), Silent())
     first = road.run(asked, Silent())
     assert (first.ok, first.failures) == (5, {"no-input": 1})
     before = view(folder / "out")
@@ -179,9 +177,8 @@ def test_a_row_follows_all_of_its_inputs(work):
     assert road.run(asked, Silent()).settled_before == 6
     (folder / "5.png").rename(folder / "poses/5.png")
     image(folder / "poses/2.png", 99)
-    with bulk_runs_here():
-        road.run(pose_job(folder), Silent())
-        again = road.run(asked, Silent())
+    road.run(pose_job(folder), Silent())
+    again = road.run(asked, Silent())
     assert (again.ok, again.failed, again.settled_before) == (2, 0, 4)
     after = view(folder / "out")
     assert {key for key in after if after[key] != before[key]} == {"2.png", "5.png"}

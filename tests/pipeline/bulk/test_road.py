@@ -60,7 +60,7 @@ def sound(output: Path | str) -> bool:
     return verify(str(output)).faults == []
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("worker_here")
 class TestRuns:
     def test_every_input_is_settled_and_a_second_run_does_nothing(self, source, tmp_path, model, monkeypatch):
         asked = job(source, tmp_path / "out", model, actors=2)
@@ -128,9 +128,6 @@ class TestRuns:
         assert {k: v[4] for k, v in remote.items()} == {k: v[4] for k, v in local.items()}
         assert road.run(job(f"{bucket}/in.tar", f"{bucket}/out", model), Silent()).settled_before == 12
 
-
-@pytest.mark.usefixtures("worker_here")
-class TestRunsInThisProcess:
     def test_new_and_changed_inputs_alone_are_processed(self, source, tmp_path, model):
         asked = job(source, tmp_path / "out", model)
         road.run(asked, Silent())

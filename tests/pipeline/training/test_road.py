@@ -19,7 +19,7 @@ from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from tests.pipeline.training.fire import KILLS, Fire
 from tests.pipeline.training.states import flattened
 
-STEPS = max(60, 20 * KILLS)
+STEPS = max(30, 10 * KILLS)
 EXAMPLES = 5
 """Odd, so that two workers get three each, one of them twice."""
 OVERRIDES = {"ema_decay": 0.9, "constant_share": 1.0, "batch_size": 4}
