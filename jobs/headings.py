@@ -19,8 +19,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     Group("Secrets", sort_key=5): ("seal", "names", "passcode_file", "passcode_env"),
     Group("Model", sort_key=6): ("model", "scale", "size", "noise"),
     Group("Input", sort_key=7): (
-        "data", "annotations", "faces", "inputs", "style_image", "also", "include", "exclude", "schemes", "limit",
-        "max_pixels", "max_input_bytes",
+        "data", "data_a", "data_b", "annotations", "faces", "inputs", "style_image", "also", "include", "exclude",
+        "schemes", "limit", "max_pixels", "max_input_bytes",
     ),
     Group("Result", sort_key=8): (
         "output", "format", "quality", "metadata", "provenance", "shards", "shard_images", "shard_bytes", "replace",
@@ -37,7 +37,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
 _BY_FIELD = {field: (group, place) for group, names in GROUPS.items() for place, field in enumerate(names)}
 PLACEHOLDERS = {
     "address": "URL", "also": "SOURCE", "annotations": "TABLE", "boxes": "TABLE", "config": "FILE", "cron": "TIME",
-    "data": "URL", "detector": "DETECTOR", "detectors": "DETECTOR", "exclude": "GLOB", "faces": "TABLE",
+    "data": "URL", "data_a": "URL", "data_b": "URL", "detector": "DETECTOR", "detectors": "DETECTOR",
+    "exclude": "GLOB", "faces": "TABLE",
     "folder": "FOLDER", "include": "GLOB", "inputs": "NAME=PLACE", "loss_network": "FILE", "lpips_weights": "FILE",
     "max_input_bytes": "SIZE", "model": "BUNDLE", "name": "NAME", "new_passcode_env": "VARIABLE",
     "new_passcode_file": "FILE", "output": "URL", "overrides": "KEY=VALUE", "passcode_env": "VARIABLE",

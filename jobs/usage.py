@@ -76,10 +76,10 @@ def _missing(fault: MissingArgumentError, name: str) -> str:
 
 
 def _mistyped(fault: cyclopts.CycloptsError, name: str) -> str | None:
-    """Where something is missing: an option of the command line that there is not, and the one that was meant."""
+    """Where something is missing or too much: an option that there is not, and the one that was meant."""
     cause = fault.__cause__
     lacks = isinstance(cause, pydantic.ValidationError) and any(e["type"] == "missing" for e in cause.errors())
-    if not (lacks or isinstance(fault, MissingArgumentError)):
+    if not (lacks or isinstance(fault, (MissingArgumentError, UnknownOptionError))):
         return None
     options = {option for known in _known(fault) for option in known.names}
     for word in sorted(_options(fault) - options):

@@ -69,12 +69,26 @@ def listed(
         StorageError: no such place, or no permission.
         TrainingError: there are no images, the pairs don't match, or it isn't clear what belongs together.
     """
-    inputs, strays = _images(url, output)
+    strays = Strays()
+    inputs = _images(url, output, strays)
     layout = layouts.laid_out(inputs, url, images_per_example, paired=paired, labelled=labelled)
     said = list(layout.said)
     if images_per_example == 2 and (single := [e for e in layout.examples if len(e.inputs) == 1]):
         said[-1] += _looked_at(single)
     return Listing(examples=layout.examples, said=(*said, *strays.said()))
+
+
+def of_two(a: str, b: str, *, paired: bool = True, output: str = "") -> Listing:
+    """The pairs or the two domains of images at two URLs: as `listed` of a place where they lay in folders A and B.
+
+    Raises as `listed`.
+    """
+    strays, inputs = Strays(), list[Input]()
+    for side, url in (("A", a), ("B", b)):
+        found = _images(url, output, strays)
+        inputs += [dataclasses.replace(item, key=f"{side}/{item.key}") for item in found]
+    layout = layouts.laid_out(inputs, f"{a} (A) and {b} (B)", 2, paired=paired, labelled=False)
+    return Listing(examples=layout.examples, said=(f"A is {a}, and B is {b}", *layout.said, *strays.said()))
 
 
 def paired_with(url: str, place: str, *, output: str = "") -> Listing:
@@ -87,7 +101,8 @@ def paired_with(url: str, place: str, *, output: str = "") -> Listing:
         StorageError, InputsError: no such place, or one that can't give images.
         TrainingError: there are no images, or no A side for any.
     """
-    inputs, strays = _images(url, output)
+    strays = Strays()
+    inputs = _images(url, output, strays)
     layout = layouts.targets(inputs, url)
     a_side = provider(A_SIDE, place)
     by_path = a_side.of([example.inputs[0].key for example in layout.examples])
@@ -106,14 +121,13 @@ def paired_with(url: str, place: str, *, output: str = "") -> Listing:
     return Listing(examples=examples, said=(*layout.said, said, *strays.said()))
 
 
-def _images(url: str, output: str) -> tuple[list[Input], Strays]:
-    strays = Strays()
+def _images(url: str, output: str, strays: Strays) -> list[Input]:
     inputs = images_among(
         list(inventory.inventory(inventory.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
     )
     if not inputs:
         raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))
-    return inputs, strays
+    return inputs
 
 
 def _looked_at(examples: Sequence[Example]) -> str:
@@ -158,7 +172,8 @@ def annotated(url: str, table: RegionTable, *, each: bool, labelled: bool = Fals
         StorageError: no such place, or no permission.
         TrainingError: the table and the images have no key in common, or an identity is missing.
     """
-    inputs, strays = _images(url, output)
+    strays = Strays()
+    inputs = _images(url, output, strays)
     if not any(table.of(item.key) for item in inputs):
         raise TrainingError(f"no face of the table belongs to an image at {url}; its keys are paths relative to that")
     if not each:

@@ -53,7 +53,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
         TrainingError: unfit data, or an output of another training.
     """
     config, plan = resolved(plan), placed(plan)
-    _refuse_useless(plan)
+    _refuse_useless(plan, config)
     with storage.faults_as_sentences(f"reading {plan.output}"):
         start = started(plan, config, max(Checkpoints(plan.output).steps(), default=0))
     if start.finished:
@@ -81,11 +81,16 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     )
 
 
-def _refuse_useless(plan: TrainingSpec) -> None:
+def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
     """Raises SettingError for what the recipe does not take, and for annotations that are missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     if plan.inputs and recipe.regions:
         _refuse_inputs(plan, 1)
+    if plan.data is None and not (recipe.images_in(config) == 2 and not plan.inputs):
+        one = "--input A gives the A sides of the pairs" if plan.inputs else f"{plan.recipe} takes one set of images"
+        raise SettingError(f"{one}: give --data in place of --data-a and --data-b")
+    if plan.data_a and plan.data_b and plan.data_a.rstrip("/") == plan.data_b.rstrip("/"):
+        raise SettingError(f"--data-a and --data-b are one place, {plan.data_a}; A and B must be different images")
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
             raise SettingError(f"{plan.recipe} does not take --{name.replace('_', '-')}")
@@ -103,6 +108,10 @@ def _refuse_useless(plan: TrainingSpec) -> None:
 def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTable | None]:
     """The examples, and the annotations where they come with some."""
     recipe = recipes.RECIPES[plan.recipe].recipe
+    if plan.data is None:
+        assert plan.data_a, "a plan without data has both"
+        assert plan.data_b, "a plan without data has both"
+        return example_files.of_two(plan.data_a, plan.data_b, paired=recipe.paired, output=plan.output), None
     if not recipe.regions:
         images = recipe.images_in(config)
         if plan.inputs:

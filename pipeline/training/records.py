@@ -94,7 +94,7 @@ class Records:
                 "seed": plan.seed,
                 "workers": plan.workers,
                 "precision": plan.precision,
-                "data": _without_place(plan.data),
+                "data": " and ".join(map(_without_place, filter(None, (plan.data, plan.data_a, plan.data_b)))),
                 **self._provisions,
                 "versions": dict(self._versions),
             },

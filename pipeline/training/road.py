@@ -67,7 +67,7 @@ def train(plan: TrainingSpec, progress: Progress | None = None) -> Outcome:
 def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
-    log.info("run begun", data=plan.data, step=asked.start.step, steps=config.steps)
+    log.info("run begun", data=plan.origin, step=asked.start.step, steps=config.steps)
     on_ray, why = where(plan)
     for sentence in (f"training: {why}", *asked.said):
         progress.says(sentence)

@@ -41,11 +41,16 @@ class TrainingSettings:
         ValidationError: a value is out of its range.
     """
 
-    data: Place
-    """The training images: a local folder or any fsspec URL."""
     output: Place
     """Where checkpoints, logs and the bundle go, a local folder or any fsspec URL. Run the same command again to resume
     from the newest checkpoint there."""
+    data: Place | None = None
+    """The training images: a local folder or any fsspec URL. Pairs and two domains lie there in folders A and B."""
+    data_a: Place | None = None
+    """With --data-b in place of --data, for recipes that train on pairs or two domains: the images of A, in any folder.
+    Those of a pair have the same name in both."""
+    data_b: Place | None = None
+    """The images of B, in any folder: what A is translated into."""
     preset: str | None = None
     """A named configuration of the recipe; by default the first that `recast train RECIPE --help` lists, mostly the
     paper's."""
@@ -130,6 +135,8 @@ class TrainingSpec(TrainingSettings):
         return cls(**{f.name: getattr(settings, f.name) for f in fields(settings)}, **rest)
 
     def __post_init__(self) -> None:
+        if (self.data is None) != all((self.data_a, self.data_b)) or (self.data and (self.data_a or self.data_b)):
+            raise ValueError("a training takes its images from --data, or A from --data-a and B from --data-b")
         if self.least_workers is not None and self.least_workers > self.workers:
             raise ValueError(f"at least {self.least_workers} workers exceed the maximum of {self.workers}")
         if self.on == "here" and self.workers > 1:
@@ -139,6 +146,11 @@ class TrainingSpec(TrainingSettings):
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "
                 "range, or one that begins lower"
             )
+
+    @property
+    def origin(self) -> str:
+        """Where the training images come from."""
+        return self.data or f"{self.data_a} and {self.data_b}"
 
     @property
     def sizes_multiple(self) -> int:

@@ -21,7 +21,7 @@ DECIDES_WEIGHTS = ("recipe", "config", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
 OF_ONE_RUN = ("problem", "warnings")
 """What run.json says of the last run alone."""
-PLACES = ("data", "output", "loss_network", "style_image", "annotations", "start_from")
+PLACES = ("data", "data_a", "data_b", "output", "loss_network", "style_image", "annotations", "start_from")
 
 
 def placed(plan: TrainingSpec) -> TrainingSpec:
@@ -88,9 +88,9 @@ def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     run = {name: value for name, value in earlier.items() if reached and name not in OF_ONE_RUN}
     run |= {"recipe": plan.recipe, "preset": plan.preset, "spec": wanted, "versions": versions()}
     run["started_at"] = run.get("started_at", now())
-    data = before.get("data", wanted["data"])
+    data = _origin(before or wanted)
     done = bool(reached) and reached >= config.steps and earlier.get("status") == "finished"
-    if done and data == wanted["data"] and not changes:
+    if done and data == _origin(wanted) and not changes:
         return Start(step=reached, run=run, finished=True, said=("this training is finished already",))
     said = [f"resuming from step {reached:,}"] if reached else []
     steps = before.get("config", {}).get("steps", config.steps)
@@ -103,13 +103,18 @@ def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     return _noted(start, changes) if changes else start
 
 
+def _origin(said: Mapping[str, Any]) -> str:
+    """Where a training's images come from, by its spec in run.json: see `TrainingSpec.origin`."""
+    return said.get("data") or f"{said.get('data_a')} and {said.get('data_b')}"
+
+
 def same_data(start: Start, plan: TrainingSpec, listing: Listing) -> Start:
     """The start, with its data looked at: in another place they may be the same, in the same place they may be others.
 
     Raises:
         TrainingError: they are in another place, and not the same.
     """
-    known, place = start.run.get("listing", {}), start.run["spec"]["data"]
+    known, place = start.run.get("listing", {}), _origin(start.run["spec"])
     facts = {"digest": listing.digest, "examples": len(listing.examples)}
     looked_at = replace(start, run=start.run | {"listing": facts})
     if not start.step or known.get("digest") == listing.digest:

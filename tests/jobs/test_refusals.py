@@ -33,7 +33,7 @@ def refused(arguments, capsys, status=exit_status.BAD_USAGE):
         ("upscale in out --quality", "--quality needs a value"),
         ("upscale in out --format jpg", "--format must be png, jpeg or webp, and it is 'jpg'; did you mean jpeg?"),
         ("upscale in out --shard-bytes 5XB", "--shard-bytes must be a size"),
-        ("train pix2pix", "needs --data (the training images: a local folder or any fsspec URL), and --output (where"),
+        ("train pix2pix", "recast train needs --output (where checkpoints"),
         ("train pix2pix --dta x --output y", "recast train has no option --dta; did you mean --data?"),
         ("schedule install upscale a b", "needs --cron (minute, hour, day of the month"),
         ("index get out", "needs KEY (the image's key"),

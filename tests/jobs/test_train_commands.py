@@ -53,6 +53,21 @@ STYLE = "style_transfer --data single --preset tiny --style-image style.png --lo
         ("pix2pix --data pairs --preset tiny --gpus-per-worker nan", "gpus-per-worker"),
         ("pix2pix --data single --preset tiny", "1 of 1 images are no A|B side by side"),
         ("cyclegan --data pairs --preset tiny", "unpaired training wants images of two domains"),
+        (
+            "pix2pix --data pairs --data-b single --preset tiny",
+            "takes its images from --data, or A from --data-a and B",
+        ),
+        (
+            "pix2pix --data-a pairs --preset tiny",
+            "takes its images from --data, or A from --data-a and B from --data-b",
+        ),
+        ("srresnet --data-a pairs --data-b single --preset tiny", "srresnet takes one set of images: give --data in"),
+        (
+            "pix2pix --data-a pairs --data-b . --input A=x --preset tiny",
+            "--input A gives the A sides of the pairs",
+        ),
+        ("pix2pix --data-a pairs --data-b pairs/ --preset tiny", "--data-a and --data-b are one place"),
+        ("pix2pix --preset tiny", "from --data, or A from --data-a and B"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])

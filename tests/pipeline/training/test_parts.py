@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,26 @@ def test_pairs_are_files_of_one_name_in_a_and_b(tmp_path):
         ("1", ["A/1.png", "B/1.jpg"]),
         ("2", ["A/2.png", "B/2.png"]),
     ]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_two_folders_of_any_name_are_what_folders_a_and_b_are(tmp_path, paired):
+    """The same examples, and the same digest: a training goes on with its data laid out anew."""
+    for one, other in (("both/A", "maps/input"), ("both/B", "elsewhere/photos")):
+        write_images(tmp_path / one, ["1.png", "2.png"])
+        shutil.copytree(tmp_path / one, tmp_path / other)
+    usual = example_files.listed(str(tmp_path / "both"), 2, paired=paired)
+    places = str(tmp_path / "maps/input"), str(tmp_path / "elsewhere/photos")
+    found = example_files.of_two(*places, paired=paired)
+    assert [example.key for example in found.examples] == [example.key for example in usual.examples]
+    assert found.digest == usual.digest
+    assert found.said[0] == f"A is {places[0]}, and B is {places[1]}"
+    assert [row["pixels"] for row in map(read, found.examples)] == [row["pixels"] for row in map(read, usual.examples)]
+
+
+def read(example):
+    (row,) = example_files.rows([example])
+    return example_files.read_row(row, 2)
 
 
 def test_side_by_side_files_are_cut_in_two(tmp_path):
