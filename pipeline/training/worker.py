@@ -35,6 +35,8 @@ T = TypeVar("T")
 SEEDS = 1 << 64
 STEP_SEED_STRIDE = 1_000_003
 """A prime, so that no two of (seed, step) share a seed in practice."""
+TOLD_EVERY_S = 10.0
+"""How often slow steps are told of between those that are logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ class Worker:
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
+        self._told_at, self._last_means = time.monotonic(), dict[str, float]()
 
     def run(self) -> None:
         draw = self._draw()
@@ -235,6 +238,7 @@ class Worker:
             done, steps = step + 1, steps + 1
             checkpoint = done % plan.checkpoint_every == 0 or done == last
             if not (checkpoint or done % plan.log_every == 0):
+                self._tell_slow(done, steps, began)
                 continue
             means = self._means(seen)
             if not self._healthy(means, done, checkpoint):
@@ -243,6 +247,7 @@ class Worker:
             self.seconds += elapsed
             means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
             means[WAITING] = self._largest(idle.seconds() / elapsed)
+            self._last_means = means
             self._tell(step=done, seconds=self.seconds, scalars=means)
             for warning in monitor.look(done, means):
                 self._warn(warning.kind, warning.step, warning.sentence)
@@ -299,6 +304,14 @@ class Worker:
             self.given.watch.warn(HealthWarning(kind, step, sentence))
             self.log.warning("trouble", kind=kind, step=step, sentence=sentence)
 
+    def _tell_slow(self, step: int, steps: int, began: float) -> None:
+        """Between the steps that are logged, how far slow ones have come, so that the time left is known early."""
+        now = time.monotonic()
+        if now - self._told_at >= TOLD_EVERY_S:
+            pace = {"images_per_s": steps * self.config.batch_size / (now - began)}
+            self._tell(step=step, scalars={**self._last_means, **pace})
+
     def _tell(self, **facts: Any) -> None:
+        self._told_at = time.monotonic()
         if self.rank == 0:
             self.given.watch.tell(facts)

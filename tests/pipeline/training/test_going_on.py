@@ -11,10 +11,12 @@ from recast.models import recipes
 from recast.pipeline import storage
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Lease, LeaseError, confirm
+from recast.pipeline.training import worker
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.log import write_run
 from recast.pipeline.training.preparation import Prepared, prepared
+from recast.pipeline.training.progress import TrainingFacts
 from recast.pipeline.training.road import train
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start
@@ -165,3 +167,14 @@ def test_who_lost_the_lease_publishes_and_deletes_nothing(tmp_path):
 def test_what_would_come_again_is_not_tried_again(fault, again):
     """Mistakes and bugs end a training at once; storage, networks, devices and lost workers recover."""
     assert comes_again(fault) is again
+
+
+def test_slow_steps_are_told_of_between_those_that_are_logged(trainer_here, pairs, monkeypatch):
+    """Whoever waits knows the time left before twenty steps are through."""
+    told = []
+    monkeypatch.setattr(worker, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(TrainingFacts, "tell", lambda facts, said: (told.append(said), facts._facts.update(said)))
+    train(plan(pairs, steps=4, log_every=3))
+    steps = [(said["step"], len(said["scalars"]) > 1) for said in told if said.get("scalars")]
+    assert steps == [(1, False), (2, False), (3, True), (4, True)]
+    assert all(said["scalars"]["images_per_s"] > 0 for said in told if said.get("scalars"))
