@@ -14,7 +14,7 @@ from recast.jobs.commands.env import env
 from recast.jobs.commands.evaluate import evaluate_app
 from recast.jobs.commands.index import index_app
 from recast.jobs.commands.models import models_app
-from recast.jobs.commands.plan import plan
+from recast.jobs.commands.plan import plan_app
 from recast.jobs.commands.report import report
 from recast.jobs.commands.schedule import schedule_app
 from recast.jobs.commands.submit import jobs_app, submit
@@ -29,7 +29,7 @@ CARRIERS = (["submit"], ["schedule"])
 """Commands that hold another one, whose -c file is not theirs."""
 
 for heading, commands in {
-    JOBS: (bulk.upscale, bulk.translate, deidentify.deidentify, deidentify.restore, train, plan),
+    JOBS: (bulk.upscale, bulk.translate, deidentify.deidentify, deidentify.restore, train),
     RESULTS: (report, deidentify.audit, deidentify.rekey),
     CLUSTERS: (submit,),
     OTHERS: (demo, sample, env),
@@ -39,7 +39,7 @@ for heading, commands in {
 app.command(install_completion, name="--install-completion", group=OTHERS)
 for flag in (*app.help_flags, *app.version_flags):
     app[flag].group = OTHERS
-for family in (index_app, evaluate_app, jobs_app, schedule_app, models_app):
+for family in (plan_app, index_app, evaluate_app, jobs_app, schedule_app, models_app):
     app.command(family)
 
 

@@ -130,6 +130,8 @@ def fitted(words: list[str], bucket: str) -> list[str]:
                 del words[words.index(option) : words.index(option) + 2]
         words += ["--set", "batch_size=1"] if published else ["--preset", smallest(words[1])]
         return [*words, "--steps", "2", "--workers", "1", "--checkpoint-every", "2"]
+    if words[:2] == ["plan", "train"]:
+        return [*words, "--preset", smallest(words[2]), "--set", "batch_size=4"]
     if words[:2] == ["schedule", "install"]:  # the store's keys are in this test's environment, where cron has none
         return [*words[:2], "--no-check", "--replace", *words[2:]]
     # Other pages were here before.

@@ -1,4 +1,4 @@
-"""`recast plan`: how many machines a bulk job takes, from a sample of its archive."""
+"""`recast plan`: what a bulk job or a training will take, from a sample of it that is tried here."""
 
 import json
 import math
@@ -6,12 +6,17 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from pydantic import Field
+from pydantic import ByteSize, Field
 
-from recast.jobs.arguments import SourceImages
+from recast.jobs.app import Commands
+from recast.jobs.arguments import RecipeName, SourceImages
 from recast.jobs.commands.bulk import upscaling
 from recast.jobs.exit_status import DONE
-from recast.jobs.specs import UpscaleOptions, bundle_place, named_places
+from recast.jobs.headings import JOBS
+from recast.jobs.progress import span
+from recast.jobs.specs import TrainOptions, UpscaleOptions, bundle_place, named_places
+
+plan_app = Commands(name="plan", group=JOBS)
 
 
 class PlanOptions(UpscaleOptions):
@@ -23,10 +28,11 @@ class PlanOptions(UpscaleOptions):
     """Hours that the whole job may take."""
 
 
+@plan_app.default
 def plan(source: SourceImages, *, options: Annotated[PlanOptions | None, Parameter(name="*")] = None) -> int:
     """Estimate what a job over all of SOURCE would take, from a sample that goes through --model on this machine.
 
-    Nothing is written.
+    Nothing is written. `recast plan train RECIPE` estimates a training.
 
     Example: `recast plan photos/ --scale 4 --hours 8`
     """
@@ -75,3 +81,43 @@ def plan(source: SourceImages, *, options: Annotated[PlanOptions | None, Paramet
 
 def _beside(device: str) -> str:
     return "" if device == "cpu" else " beside the GPU"
+
+
+@plan_app.command(name="train")
+def plan_train(recipe: RecipeName, *, options: Annotated[TrainOptions, Parameter(name="*")]) -> int:
+    """Estimate the time and memory of a training, from a few steps that are taken on this machine.
+
+    The options are those of `recast train RECIPE`. Nothing is written to --output.
+
+    Example: `recast plan train pix2pix --data pairs/ --output runs/facades`
+    """
+    from recast.jobs.train import plan as asked
+    from recast.pipeline.training.sizing import sized
+
+    found = sized(asked(recipe, options))
+    if options.as_json:
+        print(json.dumps(found.to_json()))
+        return DONE
+    print(
+        f"{found.recipe} {found.preset}: {found.steps:,} steps of {found.batch_size:,} examples; each of the "
+        f"{found.examples:,} is seen {found.rounds:,.3g} times"
+    )
+    where = f"cpu, {found.threads} threads" if found.device == "cpu" else found.device
+    each = f", with {found.share:,} of the examples for each of {found.workers:,} workers" if found.workers > 1 else ""
+    print(
+        f"one step here ({where}{each}): {found.step_s:.3g} s; the whole training at this pace: {span(found.seconds)}"
+    )
+    held = "held in memory" if found.decoded_bytes <= found.cache_bytes * found.workers else "partly in scratch files"
+    print(f"memory of a worker: {_amount(found.memory_bytes)}")
+    decoded, ms = _amount(found.decoded_bytes), f"{1e3 * found.read_s:.0f} ms"
+    print(f"all examples, decoded: {decoded}, {held}; each is read once, in {ms}")
+    print(
+        f"a checkpoint: {_amount(found.checkpoint_bytes)}; {found.checkpoints:,} will be written, and the newest "
+        f"{found.kept} kept; the bundle: {_amount(found.bundle_bytes)}"
+    )
+    print(f"not known from here: another processor or GPU{', and the exchange between workers' * (found.workers > 1)}")
+    return DONE
+
+
+def _amount(number_of_bytes: float) -> str:
+    return ByteSize(round(number_of_bytes)).human_readable(decimal=True, separator=" ")

@@ -61,10 +61,11 @@ def train(plan: TrainingSpec, progress: Progress | None = None) -> Outcome:
                 f"another training has just brought {plan.output} to step {there:,}; run this one again to resume "
                 "from there"
             )
-        return _trained(asked, lease, progress or Silent())
+        return trained(asked, lease, progress or Silent())
 
 
-def _trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
+def trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
+    """Train what was prepared, under a lease of its output. Raises as `train`."""
     plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
     log.info("run begun", data=plan.origin, step=asked.start.step, steps=config.steps)

@@ -86,7 +86,7 @@ def test_defaults_are_written_as_people_write_them(page):
 def test_options_stand_below_headings_in_one_order(command, page):
     """The job's own first; what every job has after it."""
     titles = re.findall(r"^╭─ ([A-Z][^─]*?) ─", page(command), re.MULTILINE)
-    order = ["Arguments", "Options", *(group.name for group in GROUPS)]
+    order = ["Commands", "Arguments", "Options", *(group.name for group in GROUPS)]
     assert titles == [title for title in order if title in titles]
     assert set(titles) >= {"Arguments", "Input", "Result", "Machine", "Command"}
 

@@ -71,3 +71,25 @@ def test_every_input_is_as_likely_to_besampled():
         for n in chosen:
             counts[n] += 1
     assert max(counts) < 1.35 * min(counts)
+
+
+def test_a_few_steps_say_what_a_training_takes_and_leave_nothing(tmp_path, capsys):
+    """The batch and its share, the size of what will be written, and a pace; --output stays as it is."""
+    for n in range(40):
+        image(tmp_path / f"photos/{n}.png", n, (64, 64))
+    before = sorted(tmp_path.rglob("*"))
+    command = ["plan", "train", "srresnet", "--data", str(tmp_path / "photos"), "--output", str(tmp_path / "out"),
+               "--preset", "tiny", "--steps", "1000", "--checkpoint-every", "300", "--set", "batch_size=5"]  # fmt: skip
+    assert cli._status([*command, "--workers", "2", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["steps"], facts["batch_size"], facts["workers"], facts["share"]) == (1000, 5, 2, 3)
+    assert (facts["examples"], facts["rounds"], facts["checkpoints"]) == (40, 125, 4)
+    assert facts["decoded_bytes"] == 40 * 64 * 64 * 3
+    assert facts["seconds"] >= 1000 * facts["step_s"] > 0
+    assert facts["checkpoint_bytes"] > facts["bundle_bytes"] > 10_000
+    assert facts["memory_bytes"] > 100e6
+    assert sorted(tmp_path.rglob("*")) == before
+    assert cli._status(command) == 0
+    assert "each of the 40 is seen 125 times" in capsys.readouterr().out
+    assert cli._status(["plan", "train", "srgan", *command[3:]]) == 2
+    assert "srgan needs --loss-network" in capsys.readouterr().err
