@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from recast.jobs import app as jobs_app
 from recast.jobs import cli
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]) if "\n    recast " in p.read_text()]
 CLUSTER = "<!-- needs a cluster -->"
 TRAININGS = bool(os.environ.get("RECAST_TEST_TRAININGS"))
+JOBS = sorted((ROOT / "docs/jobs").glob("*.yaml"))
 WRITERS = ("upscale", "translate", "deidentify", "restore")
 BUCKET = "s3://bucket"
 
@@ -82,6 +84,8 @@ def place(tmp_path_factory) -> Path:
     shutil.make_archive(str(folder / "bucket/scans/one"), "zip", folder / "horses")
     for name in ("mosaic.jpg", "style.png"):
         image(folder / name, 1, (64, 64))
+    for file in JOBS:
+        shutil.copy(file, folder)
     put(folder / "passcode.txt", b"a passcode for the readers\n")
     put(folder / "new.txt", b"another one for the readers\n")
     for recipe, name in (
@@ -184,6 +188,42 @@ def test_python_of_a_page_runs(page, place, bucket, worker_here, monkeypatch):
     session: dict = {}
     for block in blocks:
         exec(block.replace(BUCKET, bucket), session)
+
+
+@pytest.fixture
+def sealed(place, worker_here, monkeypatch) -> Path:
+    """The reader's folder as the present one, with the output that docs/jobs/restore.yaml opens."""
+    monkeypatch.chdir(place)
+    if not (place / "clean").exists():
+        assert cli._status(["deidentify", "-c", str(ROOT / "docs/jobs/deidentify.yaml"), "--actors", "1"]) == 0
+    return place
+
+
+def job_of(file: Path) -> list[str]:
+    """The command that a job file names in its first line, with that file by its full path."""
+    words = shlex.split(file.read_text().splitlines()[0].removeprefix("# recast "))
+    assert words[-2:] == ["-c", file.name]
+    return [*words[:-1], str(file)]
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)
+def test_a_job_file_is_a_whole_job(file, sealed, capsys):
+    """Bulk jobs and trainings check all that they are asked for; what can't be tried so is understood."""
+    words = job_of(file)
+    if words[0] == "evaluate":
+        jobs_app.understood(words)
+    else:
+        asked = words if words[0] == "plan" else [*words, "--dry-run"]
+        assert cli._status(asked) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)
+def test_what_a_job_file_offers_in_comments_is_taken(file, tmp_path):
+    """Each option that is commented out, beside those that are not."""
+    text = file.read_text()
+    for offered in re.findall(r"^# ([a-z_]+: .*)$", text, re.MULTILINE):
+        (tmp_path / file.name).write_text(yaml.safe_dump(yaml.safe_load(text) | yaml.safe_load(offered)))
+        jobs_app.understood([*job_of(file)[:-1], str(tmp_path / file.name)])
 
 
 def test_what_needs_a_cluster_is_marked():
