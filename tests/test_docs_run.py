@@ -77,7 +77,7 @@ def place(tmp_path_factory) -> Path:
     for n in range(3):
         for pairs in ("pairs", "bucket/pairs"):
             image(folder / pairs / f"{n}.png", n, (64, 128))
-        for pool in ("horse2zebra/A", "horse2zebra/B", "horses", "classes/one", "classes/two"):
+        for pool in ("horse2zebra/A", "horse2zebra/B", "horses", "zebras", "classes/one", "classes/two"):
             image(folder / pool / f"{n}.png", n, (64, 64))
     for name in ("archive", "labels", "bucket/photos", "bucket/archive"):
         shutil.make_archive(str(folder / name), "tar", folder / "horses")
@@ -127,7 +127,7 @@ def fitted(words: list[str], bucket: str) -> list[str]:
             words[words.index(option) + 1] = least
     if job == "train":
         if not TRAININGS:
-            return [*words, "--dry-run"]
+            return [*words, *([] if "--dry-run" in words else ["--dry-run"])]
         published = {"--preset", "--start-from"} <= set(words)  # a published network is as large as it is
         for option in ("--workers", "--gpus-per-worker", "--set", *(() if published else ("--preset",))):
             while option in words:
