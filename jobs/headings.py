@@ -19,8 +19,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     Group("Secrets", sort_key=5): ("seal", "names", "passcode_file", "passcode_env"),
     Group("Model", sort_key=6): ("model", "scale", "size", "noise"),
     Group("Input", sort_key=7): (
-        "data", "data_a", "data_b", "annotations", "faces", "inputs", "style_image", "also", "include", "exclude",
-        "schemes", "limit", "max_pixels", "max_input_bytes",
+        "data", "data_a", "data_b", "validate", "annotations", "faces", "inputs", "style_image", "also", "include",
+        "exclude", "schemes", "limit", "max_pixels", "max_input_bytes",
     ),
     Group("Result", sort_key=8): (
         "output", "format", "quality", "metadata", "provenance", "shards", "shard_images", "shard_bytes", "replace",
@@ -45,6 +45,7 @@ PLACEHOLDERS = {
     "passcode_file": "FILE", "preset": "NAME", "recognizer": "BUNDLE", "restored": "OUTPUT", "restored_wrong": "OUTPUT",
     "scales": "FACTOR", "schemes": "KIND", "shard_bytes": "SIZE", "signed_off_by": "NAME", "source": "SOURCE",
     "start_from": "BUNDLE", "style_image": "IMAGE", "to": "FILE",
+    "validate": "SHARE|URL",
 }  # fmt: skip
 """What stands for the value of an option, by its field; for others the kind of value does, such as INT."""
 

@@ -74,6 +74,7 @@ class Pix2Pix(Recipe):
     """G* = arg min_G max_D L_cGAN(G, D) + lambda L_L1(G) (equation 4)."""
 
     images_per_example = 2
+    has_target = True
     channels_last = (
         False  # torch's instance norm is slow to differentiate so, and most of a U-Net's weights see few pixels
     )

@@ -102,6 +102,8 @@ class Recipe(ABC):
     each image with `all` of its regions."""
     channels_last: ClassVar[bool] = True
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
+    has_target: ClassVar[bool] = False
+    """Whether the third image of a preview is what its second should be, so that both can be compared."""
     columns: ClassVar[tuple[str, ...]] = ("Input", "Output", "Target")
     """What the columns of a preview show; none where it is nothing but made images."""
     needs: ClassVar[frozenset[str]] = frozenset()

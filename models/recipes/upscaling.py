@@ -60,6 +60,7 @@ class Upscaling(Recipe):
     """low resolution x -> high resolution y, the networks' and the examples' part; what is minimised, recipes say."""
 
     images_per_example = 1
+    has_target = True
     config: UpscalingConfig
 
     def generator(self) -> tuple[nn.Module, Exported]:

@@ -125,12 +125,14 @@ def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
     names = [name for name, values in history.scalars.items() if np.isfinite(values).any()]
     rates = [name for name in names if name == "lr" or name.startswith(("lr ", "lr_", "lr/"))]
     balance = [name for name in names if is_probability(name)]
-    losses = [name for name in names if name not in (*rates, *balance, RATE, WAITING)]
+    validated = [name for name in names if name.startswith("validation ")]
+    losses = [name for name in names if name not in (*rates, *balance, *validated, RATE, WAITING)]
     small = [chart("Learning rate", history, rates[:MOST_CURVES], smoothed=False)] if rates else []
     if RATE in names:
         small.append(chart("Images per second", history, [RATE]))
     if WAITING in names:
         small.append(chart("Share of time waiting for data", history, [WAITING]))
+    small += [chart(name.capitalize(), history, [name], smoothed=False) for name in validated]
     return {
         "losses": tuple(chart(title, history, group, logarithmic=True) for title, group in grouped(losses)),
         "balance": (chart("Balance", history, balance[:MOST_CURVES], guide=0.5),) if balance else (),

@@ -165,9 +165,13 @@ class ExampleSampler:
         return self.shard.example(self.recipe, index, rng)
 
 
-def fixed_samples(recipe: Recipe, shard: ExampleCache, rows: int) -> Batch:
-    """The same few examples at every checkpoint, and after every restart."""
-    indices = [row * len(shard) // rows for row in range(rows)]
+def spread(shard: ExampleCache, rows: int) -> list[int]:
+    """The indices of a few examples, from the first to the last; the same after every restart."""
+    return [row * len(shard) // rows for row in range(rows)]
+
+
+def fixed_samples(recipe: Recipe, shard: ExampleCache, indices: Sequence[int]) -> Batch:
+    """The examples of those indices as they are at every checkpoint, and after every restart."""
     return _stacked(
         [shard.example(recipe, index, np.random.default_rng(row), augment=False) for row, index in enumerate(indices)]
     )

@@ -7,12 +7,13 @@ from recast.models import recipes
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig
 from recast.pipeline import storage
+from recast.pipeline.reasons import plural
 from recast.pipeline.regions.tables import RegionTable
-from recast.pipeline.training import example_files
+from recast.pipeline.training import example_files, validation
 from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import A_SIDE, Listing
-from recast.pipeline.training.layouts import classes
+from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
 
@@ -25,6 +26,8 @@ class Prepared:
     config: RecipeConfig
     start: Start
     listing: Listing
+    held_out: tuple[Example, ...]
+    """The examples that are validated on."""
     assets: TrainingAssets
     said: tuple[str, ...]
     """Sentences: what was taken for what, and where the training goes on."""
@@ -60,6 +63,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
         return start
     recipe = recipes.RECIPES[plan.recipe].recipe
     listing, table = _listed(plan, config)
+    listing, held_out = _held_out(plan, config, listing)
     start = same_data(start, plan, listing)
     labels = classes(listing.examples) if recipe.labelled else ()
     assets = fetched(plan, labels, faces=table.name if table else "")
@@ -76,6 +80,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
         config=config,
         start=replace(start, run=run),
         listing=listing,
+        held_out=held_out,
         assets=assets,
         said=(*listing.said, *start.said, *_mixing(built, plan)),
     )
@@ -91,6 +96,10 @@ def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
         raise SettingError(f"{one}: give --data in place of --data-a and --data-b")
     if plan.data_a and plan.data_b and plan.data_a.rstrip("/") == plan.data_b.rstrip("/"):
         raise SettingError(f"--data-a and --data-b are one place, {plan.data_a}; A and B must be different images")
+    if plan.validate and plan.validate in (plan.data, plan.data_a, plan.data_b):
+        raise SettingError(f"--validate {plan.validate} is trained on; give a share such as 0.1, or others")
+    if plan.validate is not None and not recipe.has_target:
+        raise SettingError(f"{plan.recipe} has no targets that --validate could compare its images with")
     for name in ("loss_network", "style_image"):
         if getattr(plan, name) and name not in recipe.needs:
             raise SettingError(f"{plan.recipe} does not take --{name.replace('_', '-')}")
@@ -124,6 +133,21 @@ def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTa
     table, each = RegionTable(plan.annotations or ""), recipe.regions == "each"
     listing = example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
     return listing, table
+
+
+def _held_out(plan: TrainingSpec, config: RecipeConfig, listing: Listing) -> tuple[Listing, tuple[Example, ...]]:
+    """The examples to train on, and those to validate on."""
+    if plan.validate is None:
+        return listing, ()
+    kept, held = listing.examples, list[Example]()
+    if (share := plan.validation_share) is not None:
+        kept, held = validation.split(listing.examples, share)
+    else:
+        held = _listed(replace(plan, data=plan.validate, data_a=None, data_b=None), config)[0].examples
+    few = validation.few_of(held)
+    among = f" of {len(held):,} held out" if len(few) < len(held) else ""
+    said = f"validation on {plural(len(few), 'example')}{among}"
+    return Listing(examples=list(kept), said=(*listing.said, said)), tuple(few)
 
 
 def _refuse_inputs(plan: TrainingSpec, images: int) -> None:

@@ -23,6 +23,7 @@ from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
+from recast.pipeline.training.validation import Validation
 
 
 class Records:
@@ -39,8 +40,10 @@ class Records:
         versions: Mapping[str, str],
         assets: TrainingAssets,
         confirmed: Callable[[], None],
+        validation: Validation | None = None,
     ) -> None:
         """`confirmed` raises if the output isn't this training's any more."""
+        self._validation, self._is_best = validation, False
         self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
         self._checkpoints, self._versions, self._confirmed = checkpoints, versions, confirmed
         self._provisions = dict(assets.digests) | {"classes": list(assets.assets.classes)}
@@ -60,26 +63,36 @@ class Records:
     def log(self, step: int, means: dict[str, float]) -> None:
         self._submit(self._log.scalars, step, means)
 
+    def validated(self) -> dict[str, float]:
+        """How the network does on the held-out examples; nothing where there are none."""
+        if self._validation is None:
+            return {}
+        scores = self._validation.measured(copy.deepcopy(self._road.generator).eval(), self._road.device)
+        self._is_best = self._validation.is_best(scores)
+        return scores
+
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> None:
         """Copy what must be kept; what is written is the training as it is now."""
         for earlier in self._writing:
             earlier.result()
         state = {**_copied(self._road.state()), **facts}
+        if self._validation:
+            state["best"] = self._validation.best
         network = copy.deepcopy(self._road.generator).eval()
         with torch.no_grad():
             grid = sample_grid(self._recipe.preview(self._samples, network))
-        self._submit(self._write, step, state, network.cpu(), grid)
+        self._submit(self._write, step, state, network.cpu(), grid, self._is_best)
 
-    def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image) -> None:
+    def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image, best: bool) -> None:
         """The checkpoint comes last: what it says is done needs no repeating after a crash."""
         self._confirmed()
         png = self._log.samples(step, grid)
-        self._export(step, network, png)
+        self._export(step, network, png, best)
         self._log.flush()
         self._checkpoints.save(step, state, self._plan.keep_checkpoints, self._confirmed)
 
-    def _export(self, step: int, network: nn.Module, preview: bytes) -> None:
-        """Put the bundle into the output, its description last."""
+    def _export(self, step: int, network: nn.Module, preview: bytes, best: bool) -> None:
+        """Put the bundle into the output, its description last; the best one so far also beside it."""
         exported, plan = self._recipe.exported, self._plan
         described = Bundle(
             name=f"{plan.recipe} {plan.preset or ''}".strip(),
@@ -103,6 +116,8 @@ class Records:
             bundle.write(described, network.half() if plan.bundle_precision == "fp16" else network, Path(folder))
             (Path(folder) / "preview.png").write_bytes(preview)
             bundles.upload(Path(folder), storage.join(plan.output, "bundle"))
+            if best:
+                bundles.upload(Path(folder), storage.join(plan.output, "bundle", "best"))
 
     def _submit(self, write: Callable[..., None], *arguments: Any) -> None:
         self._raise_faults()

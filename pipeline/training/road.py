@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recast.pipeline import events, reach, storage
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.progress import Progress, Silent
+from recast.pipeline.training import example_files
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.health import HealthWarning
 from recast.pipeline.training.log import now, write_run
@@ -84,6 +85,8 @@ def trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
             threads=run["threads_per_worker"],
             claim=lease.claim,
             versions=run["versions"],
+            images_per_example=asked.images_per_example,
+            held_out=tuple(example_files.rows(asked.held_out)),
             scratch=folder,
         )
         progress.planned(config.steps, asked.start.step)

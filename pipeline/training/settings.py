@@ -31,6 +31,14 @@ Place = Annotated[str, AfterValidator(_named)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def share_of(text: str) -> float | None:
+    """What --validate says where it is a number; None where it is a place."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 @documented
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TrainingSettings:
@@ -51,6 +59,9 @@ class TrainingSettings:
     Those of a pair have the same name in both."""
     data_b: Place | None = None
     """The images of B, in any folder: what A is translated into."""
+    validate: Place | None = None
+    """Images that are never trained on and measured at each checkpoint (PSNR, SSIM), for recipes with targets: a share
+    of the examples such as 0.1, or a folder of others. The best network so far is in bundle/best."""
     preset: str | None = None
     """A named configuration of the recipe; by default the first that `recast train RECIPE --help` lists, mostly the
     paper's."""
@@ -137,6 +148,8 @@ class TrainingSpec(TrainingSettings):
     def __post_init__(self) -> None:
         if (self.data is None) != all((self.data_a, self.data_b)) or (self.data and (self.data_a or self.data_b)):
             raise ValueError("a training takes its images from --data, or A from --data-a and B from --data-b")
+        if self.validation_share is not None and not 0 < self.validation_share < 1:
+            raise ValueError(f"--validate {self.validate}: a share must be above 0 and below 1; or give a folder")
         if self.least_workers is not None and self.least_workers > self.workers:
             raise ValueError(f"at least {self.least_workers} workers exceed the maximum of {self.workers}")
         if self.on == "here" and self.workers > 1:
@@ -146,6 +159,11 @@ class TrainingSpec(TrainingSettings):
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "
                 "range, or one that begins lower"
             )
+
+    @property
+    def validation_share(self) -> float | None:
+        """The share of the examples that is held out; None where there are other examples to validate on, or none."""
+        return share_of(self.validate or "")
 
     @property
     def origin(self) -> str:

@@ -30,6 +30,8 @@ def placed(plan: TrainingSpec) -> TrainingSpec:
     for name in PLACES:
         url = getattr(plan, name)
         named[name] = _absolute(url) if url else url
+    if plan.validate and plan.validation_share is None:
+        named["validate"] = _absolute(plan.validate)
     named["inputs"] = {name: _absolute(url) for name, url in plan.inputs.items()}
     return dataclasses.replace(plan, **named)
 

@@ -22,13 +22,14 @@ from recast.pipeline.output.lease import Claim, LeaseError, confirm
 from recast.pipeline.reasons import plural
 from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
-from recast.pipeline.training.example_files import not_side_by_side
-from recast.pipeline.training.examples import ExampleCache, ExampleSampler, fixed_samples
+from recast.pipeline.training.example_files import not_side_by_side, read_row
+from recast.pipeline.training.examples import ExampleCache, ExampleSampler, fixed_samples, spread
 from recast.pipeline.training.health import WAITING, HealthMonitor, HealthWarning
 from recast.pipeline.training.idle import Idle
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
+from recast.pipeline.training.validation import Validation
 
 T = TypeVar("T")
 
@@ -50,6 +51,9 @@ class Job:
     claim: Claim
     """What the first worker shows before it publishes or deletes: the driver's turn to write the output."""
     versions: dict[str, str]
+    images_per_example: int
+    held_out: tuple[dict[str, Any], ...]
+    """The examples that are validated on, as `example_files.rows` gives them."""
     scratch: str
     """The driver's folder for temporary files, which it removes; a worker beside it that is killed removes none."""
 
@@ -115,6 +119,8 @@ class Worker:
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
+        self.best = -math.inf
+        """The best score of a validation until now."""
         self._told_at, self._last_means = time.monotonic(), dict[str, float]()
 
     def run(self) -> None:
@@ -129,7 +135,7 @@ class Worker:
             self._train(draw, start, records)
 
     def _records(self, shard: ExampleCache) -> Records:
-        samples = fixed_samples(self.recipe, shard, self.plan.sample_rows)
+        samples = fixed_samples(self.recipe, shard, spread(shard, self.plan.sample_rows))
         return Records(
             self.plan,
             self.config,
@@ -140,7 +146,16 @@ class Worker:
             self.job.versions,
             self.assets,
             partial(confirm, *storage.filesystem(self.plan.output), self.job.claim),
+            self._validation(),
         )
+
+    def _validation(self) -> Validation | None:
+        """The examples that the first worker measures at each checkpoint; None without any."""
+        if not self.job.held_out:
+            return None
+        read = [read_row(row, self.job.images_per_example) for row in self.job.held_out]
+        shard = ExampleCache(read, self.plan.cache_bytes, with_labels=self.recipe.labelled)
+        return Validation(self.recipe, shard, self.best)
 
     def _draw(self) -> ExampleSampler | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
@@ -193,7 +208,7 @@ class Worker:
         if start:
             state = self.checkpoints.load(start)
             self.road.load(state)
-            self.seconds = state["seconds"]
+            self.seconds, self.best = state["seconds"], state.get("best", -math.inf)
             before, recipe_states = state["workers"], state["recipes"]
             if before == self.world:
                 self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)
@@ -257,6 +272,9 @@ class Worker:
             self.newest = done if checkpoint else self.newest
             recipe_states = self._gathered(self.recipe.state_dict()) if checkpoint else []
             if records:
+                if checkpoint and (scores := records.validated()):
+                    means |= scores
+                    self._tell(scalars=means)
                 records.log(done, means)
                 if self.given.metrics:
                     self.given.metrics.logged(done, means)

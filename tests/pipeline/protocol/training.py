@@ -34,7 +34,7 @@ def train(last: int = LAST) -> None:
         records = _records(checkpoints, lease.confirm)
         for step in range(start + 1, last + 1):
             state, preview = {"weights": torch.tensor(step)}, Image.new("RGB", (2, 2))
-            records._submit(records._write, step, state, _network(step), preview)
+            records._submit(records._write, step, state, _network(step), preview, False)
             records._raise_faults()
 
 

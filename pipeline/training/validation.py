@@ -1,0 +1,94 @@
+"""Examples that are never trained on, and how well the network does on them at each checkpoint."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recast.models.metrics.psnr import psnr_db
+from recast.models.metrics.ssim import SIDE_PX, ssim
+from recast.models.recipes.recipe import Recipe
+from recast.pipeline.reasons import plural
+from recast.pipeline.training.examples import ExampleCache, fixed_samples
+from recast.pipeline.training.layouts import Example
+from recast.pipeline.training.settings import TrainingError
+
+MOST_EXAMPLES = 256
+"""Examples that are measured; more would take longer than they tell more."""
+LARGEST_PSNR_DB = 100.0
+"""What equal images count as, whose PSNR is infinite."""
+PSNR, SSIM = "validation PSNR", "validation SSIM"
+
+
+def split(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """Examples to train on, and those that are held out: about so large a share, by a hash of their keys. So it is the
+    same for any number of workers and after a restart, and what joins the data moves nothing.
+
+    Raises:
+        TrainingError: nothing would be left on one of the sides.
+    """
+    held = [_place(example.key) < share for example in examples]
+    kept = [example for example, out in zip(examples, held, strict=True) if not out]
+    if not kept or len(kept) == len(examples):
+        raise TrainingError(
+            f"--validate {share:g} of {plural(len(examples), 'example')} holds out {'all' if not kept else 'none'}; "
+            "give another share, or a folder"
+        )
+    return kept, [example for example, out in zip(examples, held, strict=True) if out]
+
+
+def _place(key: str) -> float:
+    """A number in [0, 1) that a key always has."""
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest()) / 2**64
+
+
+def few_of(held: Sequence[Example]) -> list[Example]:
+    """Those that are measured: all of them, or as many as are worth it, the same each time."""
+    return sorted(held, key=lambda example: _place(example.key))[:MOST_EXAMPLES]
+
+
+class Validation:
+    """The held-out examples in the first worker, and the best of the training so far."""
+
+    def __init__(self, recipe: Recipe, shard: ExampleCache, best: float = -math.inf) -> None:
+        """`best`: the greatest PSNR until now.
+
+        Raises:
+            TrainingError: the recipe can't use one of the examples.
+        """
+        self._recipe, self.best = recipe, best
+        self._examples = [fixed_samples(recipe, shard, [index]) for index in range(len(shard))]
+
+    @torch.no_grad()
+    def measured(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Means over the examples, by name; `network` is the exported one in eval mode."""
+        pairs = [pair for example in self._examples for pair in self._shown(network, device, example)]
+        found = {PSNR: _mean([min(psnr_db(made, target), LARGEST_PSNR_DB) for made, target in pairs])}
+        if all(min(made.shape[:2]) >= SIDE_PX for made, _ in pairs):
+            found[SSIM] = _mean([ssim(made, target) for made, target in pairs])
+        return found
+
+    def is_best(self, scores: Mapping[str, float]) -> bool:
+        """Whether no checkpoint before had scores as good, which from now on are the ones to beat."""
+        better = scores[PSNR] > self.best
+        self.best = max(self.best, scores[PSNR])
+        return better
+
+    def _shown(self, network: nn.Module, device: torch.device, example: Mapping[str, Tensor]) -> Any:
+        batch = {name: values.to(device) for name, values in example.items()}
+        preview = self._recipe.preview(batch, network)
+        assert preview.target is not None, "a recipe that is validated has targets"
+        return zip(_pixels(preview.output), _pixels(preview.target), strict=True)
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    """float [N, C, H, W] in [0, 1] -> uint8 [N, H, W, C]"""
+    return (images.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

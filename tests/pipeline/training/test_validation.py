@@ -1,0 +1,117 @@
+"""Validation: examples that are never trained on are measured at each checkpoint, and the best network is kept."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recast.models.metrics.psnr import psnr_db
+from recast.pipeline import bundles
+from recast.pipeline.training import example_files, validation
+from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.preparation import Prepared, prepared
+from recast.pipeline.training.road import train
+from recast.pipeline.training.settings import TrainingError, TrainingSpec
+from tests.pipeline.training.states import flattened
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 255, (4, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((80, 40), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def plan(pairs, output="out", **changes):
+    settings = {
+        "recipe": "pix2pix", "preset": "tiny", "data": str(pairs), "output": str(pairs.parent / output), "steps": 6,
+        "threads_per_worker": 1, "log_every": 1, "sample_rows": 1, "checkpoint_every": 2, "validate": "0.4",
+        "overrides": {"constant_share": 1.0, "batch_size": 2},
+    }  # fmt: skip
+    return TrainingSpec(**settings | changes)
+
+
+def scores(output, name):
+    texts = [path.read_text() for path in sorted((output / "logs").glob("*.jsonl"))]
+    lines = [json.loads(line) for text in texts for line in text.splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+def test_a_share_is_held_out_by_the_names_alone(pairs):
+    """What joins the data moves nothing, and about so many examples are held out as are asked for."""
+    examples = [example_files.Example(key=f"{n}.png", inputs=()) for n in range(2000)]
+    kept, held = validation.split(examples, 0.1)
+    assert 150 < len(held) < 250
+    assert not {e.key for e in kept} & {e.key for e in held}
+    assert {e.key for e in validation.split(examples[:1000], 0.1)[1]} == {e.key for e in held if e in examples[:1000]}
+    assert len(validation.few_of(examples)) == validation.MOST_EXAMPLES
+    with pytest.raises(TrainingError, match=r"--validate 0.001 of 3 examples holds out none; give another share, or a"):
+        validation.split(examples[:3], 0.001)
+
+
+def test_scores_are_those_of_the_network_on_images_it_never_saw(trainer_here, pairs):
+    """At each checkpoint; the bundle of the best one is kept beside the newest; the page and a resumed run go on."""
+    asked = plan(pairs)
+    found = prepared(asked)
+    assert isinstance(found, Prepared)
+    assert 2 <= len(found.held_out) <= 8
+    assert not {e.key for e in found.held_out} & {e.key for e in found.listing.examples}
+    assert f"validation on {len(found.held_out)} examples" in found.said
+    train(asked)
+    output = pairs.parent / "out"
+    psnr = scores(output, validation.PSNR)
+    assert list(psnr) == list(scores(output, validation.SSIM)) == [2, 4, 6]
+    best = max(psnr, key=psnr.__getitem__)
+    assert bundles.describe(str(output / "bundle/best")).training["step"] == best
+    assert bundles.describe(str(output / "bundle")).training["step"] == 6
+    assert Checkpoints(str(output)).load(6)["best"] == psnr[best]
+    assert psnr[best] == pytest.approx(independent(output / "bundle/best", pairs, found), abs=1e-9)
+
+
+def independent(bundle, pairs, found):
+    """The mean PSNR of a bundle on the held-out pairs, as pix2pix cuts them."""
+    recipe_size = found.config.size_px
+    _, network = bundles.fetch(str(bundle)).unpack()
+    values = []
+    for example in found.held_out:
+        pair = np.asarray(Image.open(pairs / example.inputs[0].key))
+        shown, wanted = (
+            np.asarray(Image.fromarray(half).resize((recipe_size, recipe_size), Image.Resampling.BICUBIC))
+            for half in (pair[:, :40], pair[:, 40:])
+        )
+        x = torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        made = ((network(x)[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1)
+        values.append(psnr_db((made * 255).round().byte().numpy(), wanted))
+    return np.mean(values)
+
+
+def test_a_training_that_is_resumed_ends_in_the_same_bits_and_knows_its_best(trainer_here, pairs):
+    """Measuring takes nothing from the training: without it, over the same examples, the weights are the same."""
+    train(plan(pairs))
+    train(plan(pairs, "parts", steps=4))
+    train(plan(pairs, "parts"))
+    found = prepared(plan(pairs, "another"))
+    assert isinstance(found, Prepared)
+    (pairs.parent / "kept").mkdir()
+    for example in found.listing.examples:
+        shutil.copy(pairs / example.inputs[0].key, pairs.parent / "kept")
+    train(plan(pairs.parent / "kept", "without", validate=None))
+    whole, parts, without = (Checkpoints(str(pairs.parent / name)).load(6) for name in ("out", "parts", "without"))
+    assert whole["best"] == parts["best"]
+    for state in (parts, without):
+        one, other = flattened(whole["networks"]), flattened(state["networks"])
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_folder_of_others_is_measured_whole(trainer_here, pairs):
+    shutil.copytree(pairs, pairs.parent / "others")
+    train(plan(pairs, validate=str(pairs.parent / "others"), steps=2))
+    assert list(scores(pairs.parent / "out", validation.PSNR)) == [2]
+    run = json.loads((pairs.parent / "out/run.json").read_text())
+    assert (run["counts"]["examples"], run["spec"]["validate"]) == (12, str(pairs.parent / "others"))
