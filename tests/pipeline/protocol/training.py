@@ -53,6 +53,7 @@ def _network(step: int) -> nn.Module:
 
 def _records(checkpoints: Checkpoints, confirmed: Callable[[], None]) -> Records:
     facts = {"preset": "", "seed": 0, "workers": 1, "precision": "fp32", "data": "data", "bundle_precision": "fp32"}
+    facts |= {"data_a": None, "data_b": None}
     plan = SimpleNamespace(output=TRAINING, recipe="srresnet", keep_checkpoints=KEPT, **facts)
     described = SimpleNamespace(network="edsr", arguments=ARGUMENTS, descriptor=Descriptor(task="upscale", scale=2))
     assets = SimpleNamespace(digests={}, assets=SimpleNamespace(classes=()))

@@ -32,7 +32,7 @@ def plan(pairs, output="out", **changes):
     settings = {
         "recipe": "pix2pix", "preset": "tiny", "data": str(pairs), "output": str(pairs.parent / output), "steps": 6,
         "threads_per_worker": 1, "log_every": 1, "sample_rows": 1, "checkpoint_every": 2, "validate": "0.4",
-        "overrides": {"constant_share": 1.0, "batch_size": 2},
+        "overrides": {"constant_share": 1.0, "batch_size": 2, "direction": "AtoB"},
     }  # fmt: skip
     return TrainingSpec(**settings | changes)
 
@@ -76,13 +76,14 @@ def test_scores_are_those_of_the_network_on_images_it_never_saw(trainer_here, pa
 
 def independent(bundle, pairs, found):
     """The mean PSNR of a bundle on the held-out pairs, as pix2pix cuts them."""
-    recipe_size = found.config.size_px
+    load, middle = found.config.load_px, (found.config.load_px - found.config.size_px) // 2
+    cut = slice(middle, middle + found.config.size_px)
     _, network = bundles.fetch(str(bundle)).unpack()
     values = []
     for example in found.held_out:
         pair = np.asarray(Image.open(pairs / example.inputs[0].key))
         shown, wanted = (
-            np.asarray(Image.fromarray(half).resize((recipe_size, recipe_size), Image.Resampling.BICUBIC))
+            np.asarray(Image.fromarray(half).resize((load, load), Image.Resampling.BICUBIC))[cut, cut]
             for half in (pair[:, :40], pair[:, 40:])
         )
         x = torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)[None].float() / 127.5 - 1
