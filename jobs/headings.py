@@ -11,7 +11,7 @@ OPTIONS = Group("Options", sort_key=1)
 """What is a command's own: options that no other heading claims."""
 GROUPS: dict[Group, tuple[str, ...]] = {
     Group("Training", sort_key=2): (
-        "preset", "steps", "overrides", "seed", "start_from", "loss_network", "resume_with",
+        "preset", "steps", "stop_after", "overrides", "seed", "start_from", "loss_network", "resume_with",
     ),
     Group("Detection", sort_key=2): ("detectors", "scales", "smallest_face", "mirrored", "boxes"),
     Group("Replacement", sort_key=3): ("method", "shape", "margin", "strength", "consistent_by"),

@@ -17,7 +17,7 @@ class TrainingFacts:
 
     def __init__(self, step: int = 0) -> None:
         self._facts: dict[str, Any] = {"step": step, "seconds": 0.0, "scalars": {}, "unreadable": [], "warnings": []}
-        self._facts |= {"problem": "", "fault": "", "final": "", "waiting": ""}
+        self._facts |= {"problem": "", "fault": "", "final": "", "waiting": "", "stopped": ""}
 
     def tell(self, facts: dict[str, Any]) -> None:
         self._facts |= facts

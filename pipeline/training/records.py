@@ -71,13 +71,18 @@ class Records:
         self._is_best = self._validation.is_best(scores)
         return scores
 
+    @property
+    def since_best(self) -> int:
+        """How many checkpoints came after the best one."""
+        return self._validation.since_best if self._validation else 0
+
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> None:
         """Copy what must be kept; what is written is the training as it is now."""
         for earlier in self._writing:
             earlier.result()
         state = {**_copied(self._road.state()), **facts}
         if self._validation:
-            state["best"] = self._validation.best
+            state |= {"best": self._validation.best, "since_best": self._validation.since_best}
         network = copy.deepcopy(self._road.generator).eval()
         with torch.no_grad():
             grid = sample_grid(self._recipe.preview(self._samples, network))

@@ -100,6 +100,9 @@ def trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
             raise
     run["counts"] |= {"unreadable": len(facts["unreadable"])}
     finished = {"finished_at": now(), "steps": facts["step"], "seconds": facts["seconds"]}
+    if facts["stopped"]:
+        finished["stopped_early"] = facts["stopped"]
+        progress.says(facts["stopped"])
     finished["warnings"] = [asdict(warning) for warning in facts["warnings"]]
     lease.check()
     write_run(plan.output, {**run, **finished, "status": "finished"})
@@ -140,7 +143,7 @@ def _checked(facts: dict[str, Any], steps: int) -> dict[str, Any]:
     """Raises TrainingError where the workers stopped before the last step, with what they said."""
     if facts["problem"]:
         raise TrainingError(facts["problem"])
-    if facts["step"] < steps:
+    if facts["step"] < steps and not facts["stopped"]:
         raise TrainingError(f"the training stopped at step {facts['step']} of {steps}; run it again to resume")
     return facts
 

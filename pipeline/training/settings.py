@@ -62,6 +62,8 @@ class TrainingSettings:
     validate: Place | None = None
     """Images that are never trained on and measured at each checkpoint (PSNR, SSIM), for recipes with targets: a share
     of the examples such as 0.1, or a folder of others. The best network so far is in bundle/best."""
+    stop_after: Count | None = None
+    """Stop when so many checkpoints in a row have not been better than the best before them, as --validate measures."""
     preset: str | None = None
     """A named configuration of the recipe; by default the first that `recast train RECIPE --help` lists, mostly the
     paper's."""
@@ -148,6 +150,8 @@ class TrainingSpec(TrainingSettings):
     def __post_init__(self) -> None:
         if (self.data is None) != all((self.data_a, self.data_b)) or (self.data and (self.data_a or self.data_b)):
             raise ValueError("a training takes its images from --data, or A from --data-a and B from --data-b")
+        if self.stop_after and not self.validate:
+            raise ValueError("--stop-after goes by what --validate measures; give both")
         if self.validation_share is not None and not 0 < self.validation_share < 1:
             raise ValueError(f"--validate {self.validate}: a share must be above 0 and below 1; or give a folder")
         if self.least_workers is not None and self.least_workers > self.workers:

@@ -19,7 +19,7 @@ from recast.pipeline.versions import versions
 
 DECIDES_WEIGHTS = ("recipe", "config", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
-OF_ONE_RUN = ("problem", "warnings")
+OF_ONE_RUN = ("problem", "warnings", "stopped_early")
 """What run.json says of the last run alone."""
 PLACES = ("data", "data_a", "data_b", "output", "loss_network", "style_image", "annotations", "start_from")
 
@@ -91,7 +91,8 @@ def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     run |= {"recipe": plan.recipe, "preset": plan.preset, "spec": wanted, "versions": versions()}
     run["started_at"] = run.get("started_at", now())
     data = _origin(before or wanted)
-    done = bool(reached) and reached >= config.steps and earlier.get("status") == "finished"
+    enough = reached >= config.steps or (plan.stop_after and earlier.get("stopped_early"))
+    done = bool(reached) and bool(enough) and earlier.get("status") == "finished"
     if done and data == _origin(wanted) and not changes:
         return Start(step=reached, run=run, finished=True, said=("this training is finished already",))
     said = [f"resuming from step {reached:,}"] if reached else []

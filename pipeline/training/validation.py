@@ -54,13 +54,16 @@ def few_of(held: Sequence[Example]) -> list[Example]:
 class Validation:
     """The held-out examples in the first worker, and the best of the training so far."""
 
-    def __init__(self, recipe: Recipe, shard: ExampleCache, best: float = -math.inf) -> None:
-        """`best`: the greatest PSNR until now.
+    def __init__(self, recipe: Recipe, shard: ExampleCache, best: float = -math.inf, since_best: int = 0) -> None:
+        """
+        Args:
+            best: the greatest PSNR until now.
+            since_best: how many checkpoints came after that of the best.
 
         Raises:
             TrainingError: the recipe can't use one of the examples.
         """
-        self._recipe, self.best = recipe, best
+        self._recipe, self.best, self.since_best = recipe, best, since_best
         self._examples = [fixed_samples(recipe, shard, [index]) for index in range(len(shard))]
 
     @torch.no_grad()
@@ -75,6 +78,7 @@ class Validation:
     def is_best(self, scores: Mapping[str, float]) -> bool:
         """Whether no checkpoint before had scores as good, which from now on are the ones to beat."""
         better = scores[PSNR] > self.best
+        self.since_best = 0 if better else self.since_best + 1
         self.best = max(self.best, scores[PSNR])
         return better
 

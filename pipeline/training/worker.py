@@ -119,8 +119,8 @@ class Worker:
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
-        self.best = -math.inf
-        """The best score of a validation until now."""
+        self.best, self.since_best = -math.inf, 0
+        """The best score of a validation until now, and how many checkpoints came after it."""
         self._told_at, self._last_means = time.monotonic(), dict[str, float]()
 
     def run(self) -> None:
@@ -130,6 +130,9 @@ class Worker:
         self.newest = start = self._resume()
         self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
         self._tell(step=start, seconds=self.seconds, fault="", waiting="")
+        if start < self.config.steps and self._is_enough(self.since_best):  # it was lost before it could say so
+            self._tell(stopped=self._stopped(start))
+            return
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
             self._train(draw, start, records)
@@ -155,7 +158,7 @@ class Worker:
             return None
         read = [read_row(row, self.job.images_per_example) for row in self.job.held_out]
         shard = ExampleCache(read, self.plan.cache_bytes, with_labels=self.recipe.labelled)
-        return Validation(self.recipe, shard, self.best)
+        return Validation(self.recipe, shard, self.best, self.since_best)
 
     def _draw(self) -> ExampleSampler | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
@@ -208,7 +211,8 @@ class Worker:
         if start:
             state = self.checkpoints.load(start)
             self.road.load(state)
-            self.seconds, self.best = state["seconds"], state.get("best", -math.inf)
+            self.seconds = state["seconds"]
+            self.best, self.since_best = state.get("best", -math.inf), state.get("since_best", 0)
             before, recipe_states = state["workers"], state["recipes"]
             if before == self.world:
                 self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)
@@ -284,7 +288,21 @@ class Worker:
                     self.log.info("checkpoint begun", step=done, **means)
                     facts = {"seconds": self.seconds, "workers": self.world, "recipes": recipe_states}
                     records.checkpoint(done, facts)
+            since_best = self._gathered(records.since_best if records else 0)[0] if checkpoint else 0
+            if done < last and self._is_enough(since_best):
+                self._tell(stopped=self._stopped(done))
+                return
             seen, steps, began = {}, 0, time.monotonic()
+
+    def _is_enough(self, since_best: int) -> bool:
+        """Whether so many checkpoints without a better one are as many as --stop-after says."""
+        return self.plan.stop_after is not None and since_best >= self.plan.stop_after
+
+    def _stopped(self, step: int) -> str:
+        return (
+            f"stopped at step {step:,} of {self.config.steps:,}: no better on the validation examples for "
+            f"{plural(self.plan.stop_after or 0, 'checkpoint')}; the best network is in bundle/best"
+        )
 
     def _means(self, seen: dict[str, list[Tensor]]) -> dict[str, float]:
         """Means over the last steps that had them and over all workers; one exchange for all names."""

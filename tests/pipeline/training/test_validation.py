@@ -10,8 +10,10 @@ from PIL import Image
 
 from recast.models.metrics.psnr import psnr_db
 from recast.pipeline import bundles
+from recast.pipeline.progress import Silent
 from recast.pipeline.training import example_files, validation
 from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.log import write_run
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.road import train
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
@@ -116,3 +118,34 @@ def test_a_folder_of_others_is_measured_whole(trainer_here, pairs):
     assert list(scores(pairs.parent / "out", validation.PSNR)) == [2]
     run = json.loads((pairs.parent / "out/run.json").read_text())
     assert (run["counts"]["examples"], run["spec"]["validate"]) == (12, str(pairs.parent / "others"))
+
+
+def test_a_training_that_gets_no_better_stops_by_choice(trainer_here, pairs, monkeypatch):
+    """It says so, keeps its best network, is finished when given again, and goes on without --stop-after."""
+    values = iter([5.0, 7.0, 6.0, 6.5, 6.0, 6.0, 6.0])
+    measured = {validation.PSNR: 0.0}
+    monkeypatch.setattr(validation.Validation, "measured", lambda *_: measured | {validation.PSNR: next(values)})
+    asked = plan(pairs, steps=12, stop_after=2)
+    said = Told()
+    outcome = train(asked, said)
+    assert outcome.steps == 8
+    sentence = "stopped at step 8 of 12: no better on the validation examples for 2 checkpoints; the best network is in"
+    assert any(sentence in line for line in said.sentences)
+    assert bundles.describe(f"{asked.output}/bundle/best").training["step"] == 4
+    run = json.loads((pairs.parent / "out/run.json").read_text())
+    assert (run["status"], run["steps"], run["stopped_early"][:9]) == ("finished", 8, "stopped a")
+    assert train(asked).already_done
+    write_run(asked.output, run | {"status": "running", "stopped_early": ""})  # as if it had been lost just before
+    assert (train(asked).steps, next(values)) == (8, 6.0)
+    assert train(plan(pairs, steps=12)).steps == 12
+    assert "stopped_early" not in json.loads((pairs.parent / "out/run.json").read_text())
+
+
+class Told(Silent):
+    """Keeps what a training says."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def says(self, sentence: str) -> None:
+        self.sentences.append(sentence)
