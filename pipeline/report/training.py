@@ -132,9 +132,9 @@ def _charts(history: History) -> dict[str, tuple[Chart, ...]]:
         small.append(chart("Images per second", history, [RATE]))
     if WAITING in names:
         small.append(chart("Share of time waiting for data", history, [WAITING]))
-    small += [chart(name.capitalize(), history, [name], smoothed=False) for name in validated]
+    scores = [chart(name[:1].upper() + name[1:], history, [name], smoothed=False) for name in validated]
     return {
-        "losses": tuple(chart(title, history, group, logarithmic=True) for title, group in grouped(losses)),
+        "losses": (*(chart(title, history, group, logarithmic=True) for title, group in grouped(losses)), *scores),
         "balance": (chart("Balance", history, balance[:MOST_CURVES], guide=0.5),) if balance else (),
         "small": tuple(small),
     }
