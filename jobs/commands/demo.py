@@ -32,10 +32,11 @@ def demo(
 
 def sample(
     kind: Annotated[
-        Literal["facades", "faces", "leaves", "photos", "shapes"],
+        Literal["facades", "faces", "leaves", "photos", "shapes", "street"],
         Parameter(
             help="facades: photographs and label maps side by side; faces: scenes and people, with tables of their "
-            "faces; leaves: overlapping shapes (dead leaves); photos: photographs; shapes: a folder for each class."
+            "faces; leaves: overlapping shapes (dead leaves); photos: photographs; shapes: a folder for each class; "
+            "street: people, cars and plates, with masks, keypoints and boxes."
         ),
     ],
     folder: Annotated[str, Parameter(help="Where the data set goes, a local folder or any fsspec URL.")],

@@ -19,9 +19,9 @@ HELD_OUT_SHARE = 0.2
 SCHEMA = pa.schema([("key", pa.string()), ("box", pa.list_(pa.float32(), 4)), ("kind", pa.string())])
 """`box`: left, top, right and bottom of the visible pixels."""
 BONES = (
-    ((16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9))
-    + ((8, 10), (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7))
-)  # fmt: skip
+    *((16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9)),
+    *((8, 10), (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)),
+)
 """COCO's skeleton: pairs of keypoints, counted from 1."""
 
 

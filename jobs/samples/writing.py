@@ -8,8 +8,9 @@ from recast.jobs.samples.faces import write_faces
 from recast.jobs.samples.leaves import write_leaves
 from recast.jobs.samples.photos import write_photos
 from recast.jobs.samples.shapes import write_shapes
+from recast.jobs.samples.street import write_street
 
-Kind = Literal["facades", "faces", "leaves", "photos", "shapes"]
+Kind = Literal["facades", "faces", "leaves", "photos", "shapes", "street"]
 
 
 def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
@@ -25,6 +26,10 @@ def run(kind: Kind, folder: str, *, count: int, size: int, seed: int) -> int:
         case "faces":
             counts = write_faces(folder, count=count, seed=seed, size_px=size)
             print(f"{folder}: {', '.join(f'{n} in {name}' for name, n in counts.items())}; their faces in .parquet")
+        case "street":
+            counts = write_street(folder, count=count, seed=seed, size_px=size)
+            scenes = ", ".join(f"{n} scenes in {name}/" for name, n in counts.items())
+            print(f"{folder}: {scenes}, each with instances.json and boxes.parquet")
         case "facades":
             held_out = max(count // 10, 1)
             counts = write_facades(folder, train=count, val=held_out, test=held_out, seed=seed, size_px=size)

@@ -13,12 +13,14 @@ def test_pycocotools_reads_instances_that_agree_with_the_boxes(tmp_path: Path) -
     write_street(str(tmp_path), count=4, size_px=128)
     coco = COCO(str(tmp_path / "train/instances.json"))
     rows = pq.read_table(tmp_path / "train/boxes.parquet").to_pylist()
-    assert len(coco.imgs) == 4 and len(rows) == len(coco.anns) > 10
+    assert len(coco.imgs) == 4
+    assert len(rows) == len(coco.anns) > 10
     for row, found in zip(rows, coco.anns.values(), strict=True):
         mask = coco.annToMask(found)
         down, across = mask.nonzero()
         assert row["box"] == [across.min(), down.min(), across.max() + 1, down.max() + 1]
-        assert mask.sum() == found["area"] and row["kind"] == coco.cats[found["category_id"]]["name"]
+        assert mask.sum() == found["area"]
+        assert row["kind"] == coco.cats[found["category_id"]]["name"]
         assert len(found.get("keypoints", [])) == (51 if row["kind"] == "person" else 0)
 
 
