@@ -83,7 +83,8 @@ def _annotation(scene: Scene, thing: Thing) -> dict[str, Any] | None:
 
 def _keypoints(scene: Scene, thing: Thing) -> dict[str, Any]:
     """x, y and v of each: 2 where it is seen, 1 where another thing hides it, 0 (at 0, 0) outside of the picture."""
-    side, values = len(scene.ids), []
+    side = len(scene.ids)
+    values: list[float] = []
     for x, y in thing.keypoints:
         if not (0 <= x < side and 0 <= y < side):
             values += [0, 0, 0]
