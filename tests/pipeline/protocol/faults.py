@@ -258,9 +258,9 @@ def old_checkpoints_first(patch: pytest.MonkeyPatch) -> None:
 def checkpoint_before_bundle(patch: pytest.MonkeyPatch) -> None:
     """A checkpoint says that a step is done before the step's bundle is there."""
 
-    def write(self: records.Records, step: int, state: Any, network: Any, grid: Any) -> None:
+    def write(self: records.Records, step: int, state: Any, network: Any, grid: Any, best: bool) -> None:
         self._checkpoints.save(step, state, self._plan.keep_checkpoints, self._confirmed)
-        self._export(step, network, self._log.samples(step, grid))
+        self._export(step, network, self._log.samples(step, grid), best)
 
     patch.setattr(records.Records, "_write", write)
 
