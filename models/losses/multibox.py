@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recast.models.networks.retinaface import encoded
+from recast.models.perception.boxes import corners, iou, with_best
+from recast.models.perception.boxes import matched as best_matched
 
 MATCHED = 0.35
 """An anchor that overlaps a face by so much answers for it (the public training's threshold)."""
@@ -66,15 +68,5 @@ def matched(anchors: Tensor, boxes: Tensor) -> Tensor:
 
     An anchor answers for the box that it overlaps most, if by MATCHED; and for every box, its best anchor does.
     """
-    if not len(boxes):
-        return torch.full((len(anchors),), -1, device=anchors.device)
-    corners = torch.cat([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], 1)
-    low = torch.maximum(corners[:, None, :2], boxes[None, :, :2])
-    high = torch.minimum(corners[:, None, 2:], boxes[None, :, 2:])
-    shared = (high - low).clamp_min(0).prod(-1)
-    areas = anchors[:, 2:].prod(1)[:, None] + (boxes[:, 2:] - boxes[:, :2]).prod(1)[None]
-    overlaps = shared / (areas - shared).clamp_min(1e-6)
-    best, owner = overlaps.max(1)
-    owner = owner.masked_fill(best < MATCHED, -1)
-    owner[overlaps.argmax(0)] = torch.arange(len(boxes), device=anchors.device)
-    return owner
+    overlaps = iou(corners(anchors), boxes)
+    return with_best(best_matched(overlaps, MATCHED), overlaps)

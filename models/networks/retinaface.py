@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recast.models.faces import LANDMARKS
+from recast.models.perception import boxes as coder
 
 MEAN = (104.0, 117.0, 123.0)
 """Means of blue, green and red, which the public weights expect to be subtracted."""
@@ -68,20 +69,15 @@ def anchors(height: int, width: int) -> Tensor:
 
 def decoded(boxes: Tensor, landmarks: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets [..., A, 4] and [..., A, 10] -> left, top, right, bottom and x, y of the landmarks, in pixels."""
-    centre = anchors[:, :2] + boxes[..., :2] * VARIANCES[0] * anchors[:, 2:]
-    half = anchors[:, 2:] * (boxes[..., 2:] * VARIANCES[1]).exp() / 2
     points = landmarks.unflatten(-1, (LANDMARKS, 2))
     points = anchors[:, None, :2] + points * VARIANCES[0] * anchors[:, None, 2:]
-    return torch.cat([centre - half, centre + half], -1), points.flatten(-2)
+    return coder.decoded(boxes, anchors, VARIANCES), points.flatten(-2)
 
 
 def encoded(boxes: Tensor, landmarks: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse of `decoded`, for one box and one set of landmarks an anchor: [A, 4] and [A, 10]."""
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp_min(1e-3)
-    offsets = (centre - anchors[:, :2]) / (VARIANCES[0] * anchors[:, 2:])
-    scales = (size / anchors[:, 2:]).log() / VARIANCES[1]
     points = (landmarks.unflatten(-1, (LANDMARKS, 2)) - anchors[:, None, :2]) / (VARIANCES[0] * anchors[:, None, 2:])
-    return torch.cat([offsets, scales], 1), points.flatten(1)
+    return coder.encoded(boxes, anchors, VARIANCES), points.flatten(1)
 
 
 def _leak(out: int) -> float:

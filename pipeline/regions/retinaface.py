@@ -7,6 +7,7 @@ import torch
 
 from recast.models.description import BundleError
 from recast.models.networks.retinaface import anchors, decoded
+from recast.models.perception.boxes import clipped
 from recast.pipeline.bundles import Packed
 from recast.pipeline.input_errors import raised_by_network
 from recast.pipeline.regions.detectors import LEAST_CANDIDATE, DetectorSettings, FaceNetwork, finite
@@ -49,10 +50,7 @@ class RetinaFaceDetector(FaceNetwork):
             best, which = scores[n].topk(min(MOST_CANDIDATES, scores.shape[1]))
             which, best = which[best >= LEAST_CANDIDATE], best[best >= LEAST_CANDIDATE]
             corners, points = decoded(boxes[n, which], landmarks[n, which], placed[which])
-            corners = torch.stack(
-                [corners[:, i].clamp(0, limit) for i, limit in enumerate([batch.shape[2], batch.shape[1]] * 2)], 1
-            )
-            found.append(torch.cat([corners, points, best[:, None]], 1).cpu().numpy())
+            found.append(torch.cat([clipped(corners, *batch.shape[1:3]), points, best[:, None]], 1).cpu().numpy())
         return found
 
 
