@@ -11,17 +11,15 @@ from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
 from recast.pipeline.training import road
 from recast.pipeline.training.preparation import prepared
-from recast.pipeline.training.settings import TrainingSettings, TrainingSpec, share_of
-from recast.pipeline.training.spec import PLACES, resolved, spec
+from recast.pipeline.training.settings import TrainingSettings, TrainingSpec
+from recast.pipeline.training.spec import resolved, spec
 
 
 def plan(recipe: str, options: TrainOptions) -> TrainingSpec:
     """The training that the options ask for, its places absolute. Raises SpecError and ValidationError."""
     least, most = options.worker_range()
     settings = _annotated(options)
-    places: dict[str, Any] = {name: place(url) for name in PLACES if (url := getattr(settings, name)) is not None}
-    if settings.validate and share_of(settings.validate) is None:
-        places["validate"] = place(settings.validate)
+    places: dict[str, Any] = {name: place(url) for name, url in settings.places.items()}
     return TrainingSpec.of(
         dataclasses.replace(settings, **places),
         recipe=recipe,

@@ -15,6 +15,7 @@ from recast.jobs.exit_status import DONE
 from recast.jobs.headings import JOBS
 from recast.jobs.progress import span
 from recast.jobs.specs import TrainOptions, UpscaleOptions, bundle_place, named_places
+from recast.pipeline import events
 
 plan_app = Commands(name="plan", group=JOBS)
 
@@ -98,6 +99,8 @@ def plan_train(recipe: RecipeName, *, options: Annotated[TrainOptions, Parameter
     if options.as_json:
         print(json.dumps(found.to_json()))
         return DONE
+    for sentence in found.said:
+        events.say(sentence)
     print(
         f"{found.recipe} {found.preset}: {found.steps:,} steps of {found.batch_size:,} examples; each of the "
         f"{found.examples:,} is seen {found.rounds:,.3g} times"

@@ -96,8 +96,6 @@ def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
         raise SettingError(f"{one}: give --data in place of --data-a and --data-b")
     if plan.data_a and plan.data_b and plan.data_a.rstrip("/") == plan.data_b.rstrip("/"):
         raise SettingError(f"--data-a and --data-b are one place, {plan.data_a}; A and B must be different images")
-    if plan.validate and plan.validate in (plan.data, plan.data_a, plan.data_b):
-        raise SettingError(f"--validate {plan.validate} is trained on; give a share such as 0.1, or others")
     if plan.validate is not None and not recipe.has_target:
         raise SettingError(f"{plan.recipe} has no targets that --validate could compare its images with")
     for name in ("loss_network", "style_image"):
@@ -139,15 +137,15 @@ def _held_out(plan: TrainingSpec, config: RecipeConfig, listing: Listing) -> tup
     """The examples to train on, and those to validate on."""
     if plan.validate is None:
         return listing, ()
-    kept, held = listing.examples, list[Example]()
     if (share := plan.validation_share) is not None:
         kept, held = validation.split(listing.examples, share)
     else:
         held = _listed(replace(plan, data=plan.validate, data_a=None, data_b=None), config)[0].examples
+        kept = validation.apart(listing.examples, held)
     few = validation.few_of(held)
     among = f" of {len(held):,} held out" if len(few) < len(held) else ""
-    said = f"validation on {plural(len(few), 'example')}{among}"
-    return Listing(examples=list(kept), said=(*listing.said, said)), tuple(few)
+    said = f"training on {len(kept):,} of them, validation on {plural(len(few), 'example')}{among}"
+    return Listing(examples=kept, said=(*listing.said, said)), tuple(few)
 
 
 def _refuse_inputs(plan: TrainingSpec, images: int) -> None:

@@ -2,14 +2,50 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
 
 from recast.pipeline import events
 from recast.pipeline.progress import Progress
 from recast.pipeline.training.health import HealthWarning
 
 POLL_EVERY_S = 0.5
+TOLD_EVERY_S = 10.0
+"""How often slow steps are told of between those that are logged."""
+
+
+class Watch(Protocol):
+    """Where a worker says how far it has come, and what it met."""
+
+    def tell(self, facts: dict[str, Any]) -> object: ...
+    def warn(self, warning: HealthWarning) -> object: ...
+
+
+class Teller:
+    """What a worker says of itself; without a watch, as in all workers but the first, nobody hears it."""
+
+    def __init__(self, watch: Watch | None, log: FilteringBoundLogger) -> None:
+        self._watch, self._log = watch, log
+        self._told_at, self._scalars = time.monotonic(), dict[str, float]()
+
+    def tell(self, **facts: Any) -> None:
+        self._told_at = time.monotonic()
+        self._scalars = facts.get("scalars", self._scalars)
+        if self._watch:
+            self._watch.tell(facts)
+
+    def between(self, step: int, images_per_s: float) -> None:
+        """Tell between the steps that are logged how far slow ones have come: the time left is known early."""
+        if time.monotonic() - self._told_at >= TOLD_EVERY_S:
+            self.tell(step=step, scalars={**self._scalars, "images_per_s": images_per_s})
+
+    def warn(self, kind: str, step: int, sentence: str) -> None:
+        if self._watch:
+            self._watch.warn(HealthWarning(kind, step, sentence))
+            self._log.warning("trouble", kind=kind, step=step, sentence=sentence)
 
 
 class TrainingFacts:

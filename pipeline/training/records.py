@@ -23,7 +23,7 @@ from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
-from recast.pipeline.training.validation import Validation
+from recast.pipeline.training.validation import PSNR, Validation
 
 
 class Records:
@@ -43,7 +43,7 @@ class Records:
         validation: Validation | None = None,
     ) -> None:
         """`confirmed` raises if the output isn't this training's any more."""
-        self._validation, self._is_best = validation, False
+        self._validation = validation
         self._plan, self._config, self._recipe, self._road = plan, config, recipe, road
         self._checkpoints, self._versions, self._confirmed = checkpoints, versions, confirmed
         self._provisions = dict(assets.digests) | {"classes": list(assets.assets.classes)}
@@ -68,25 +68,22 @@ class Records:
         if self._validation is None:
             return {}
         scores = self._validation.measured(copy.deepcopy(self._road.generator).eval(), self._road.device)
-        self._is_best = self._validation.is_best(scores)
+        self._validation.standing.note(scores[PSNR])
         return scores
-
-    @property
-    def since_best(self) -> int:
-        """How many checkpoints came after the best one."""
-        return self._validation.since_best if self._validation else 0
 
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> None:
         """Copy what must be kept; what is written is the training as it is now."""
         for earlier in self._writing:
             earlier.result()
         state = {**_copied(self._road.state()), **facts}
-        if self._validation:
-            state |= {"best": self._validation.best, "since_best": self._validation.since_best}
+        standing = self._validation.standing if self._validation else None
+        if standing:
+            state["validation"] = asdict(standing)
+        best = standing is not None and not standing.since_best
         network = copy.deepcopy(self._road.generator).eval()
         with torch.no_grad():
             grid = sample_grid(self._recipe.preview(self._samples, network))
-        self._submit(self._write, step, state, network.cpu(), grid, self._is_best)
+        self._submit(self._write, step, state, network.cpu(), grid, best)
 
     def _write(self, step: int, state: dict[str, Any], network: nn.Module, grid: Image.Image, best: bool) -> None:
         """The checkpoint comes last: what it says is done needs no repeating after a crash."""

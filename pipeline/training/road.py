@@ -14,7 +14,7 @@ from recast.pipeline.training.health import HealthWarning
 from recast.pipeline.training.log import now, write_run
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
-from recast.pipeline.training.spec import Start
+from recast.pipeline.training.spec import Start, origin
 from recast.pipeline.training.worker import Job
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def trained(asked: Prepared, lease: Lease, progress: Progress) -> Outcome:
     """Train what was prepared, under a lease of its output. Raises as `train`."""
     plan, config, run = asked.plan, asked.config, asked.run
     log = events.driver_log(recipe=plan.recipe, output=plan.output)
-    log.info("run begun", data=plan.origin, step=asked.start.step, steps=config.steps)
+    log.info("run begun", data=origin(run["spec"]), step=asked.start.step, steps=config.steps)
     on_ray, why = where(plan)
     for sentence in (f"training: {why}", *asked.said):
         progress.says(sentence)

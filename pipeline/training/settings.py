@@ -29,14 +29,8 @@ def _named(place: str) -> str:
 Place = Annotated[str, AfterValidator(_named)]
 """A local path or any fsspec URL."""
 Count = Annotated[int, Field(ge=1)]
-
-
-def share_of(text: str) -> float | None:
-    """What --validate says where it is a number; None where it is a place."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
+PLACES = ("data", "data_a", "data_b", "validate", "output", "loss_network", "style_image", "annotations", "start_from")
+"""Settings that may be local paths."""
 
 
 @documented
@@ -107,6 +101,22 @@ class TrainingSettings:
     keep_checkpoints: Count = 3
     """Number of checkpoints that are kept, the newest ones."""
 
+    @property
+    def validation_share(self) -> float | None:
+        """The share of the examples that is held out; None where there are other examples to validate on, or none."""
+        try:
+            return float(self.validate or "")
+        except ValueError:
+            return None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Those of the settings that are places, by name."""
+        asked = {name: getattr(self, name) for name in PLACES}
+        if self.validation_share is not None:
+            del asked["validate"]
+        return {name: url for name, url in asked.items() if url is not None}
+
 
 @documented
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -163,16 +173,6 @@ class TrainingSpec(TrainingSettings):
                 f"workers from {self.least_workers} to {self.workers} can't share examples evenly; ask for a narrower "
                 "range, or one that begins lower"
             )
-
-    @property
-    def validation_share(self) -> float | None:
-        """The share of the examples that is held out; None where there are other examples to validate on, or none."""
-        return share_of(self.validate or "")
-
-    @property
-    def origin(self) -> str:
-        """Where the training images come from."""
-        return self.data or f"{self.data_a} and {self.data_b}"
 
     @property
     def sizes_multiple(self) -> int:

@@ -34,6 +34,8 @@ LEAST_EXAMPLES = 32
 class TrainingSizing:
     """What was measured here, and what it comes to for the whole training."""
 
+    said: tuple[str, ...]
+    """Sentences: what the images were taken for."""
     recipe: str
     preset: str
     steps: int
@@ -94,11 +96,13 @@ def sized(plan: TrainingSpec) -> TrainingSizing:
         whole = asked.listing.examples
         few = random.Random(0).sample(whole, min(len(whole), max(LEAST_EXAMPLES, share)))
         read_s, decoded_bytes = _read(few, asked)
-        asked = dataclasses.replace(asked, listing=dataclasses.replace(asked.listing, examples=few))
+        listing = dataclasses.replace(asked.listing, examples=few)
+        asked = dataclasses.replace(asked, listing=listing, held_out=())  # the time is that of steps
         with Lease(*storage.filesystem(str(output)), asked.run["started_at"]) as lease:
             outcome = road.trained(asked, lease, Silent())
         on_gpu = bool(plan.gpus_per_worker)
         return TrainingSizing(
+            said=asked.said,
             recipe=plan.recipe,
             preset=asked.plan.preset or "",
             steps=config.steps,

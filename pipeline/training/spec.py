@@ -21,17 +21,12 @@ DECIDES_WEIGHTS = ("recipe", "config", "seed", "precision", "sync_batchnorm")
 """Entries of run.json's spec that a training can't change on the way."""
 OF_ONE_RUN = ("problem", "warnings", "stopped_early")
 """What run.json says of the last run alone."""
-PLACES = ("data", "data_a", "data_b", "output", "loss_network", "style_image", "annotations", "start_from")
 
 
 def placed(plan: TrainingSpec) -> TrainingSpec:
     """The plan with its preset named, and local paths absolute, for workers have working directories of their own."""
     named: dict[str, Any] = {"preset": plan.preset or next(iter(recipes.RECIPES[plan.recipe].presets))}
-    for name in PLACES:
-        url = getattr(plan, name)
-        named[name] = _absolute(url) if url else url
-    if plan.validate and plan.validation_share is None:
-        named["validate"] = _absolute(plan.validate)
+    named |= {name: _absolute(url) for name, url in plan.places.items()}
     named["inputs"] = {name: _absolute(url) for name, url in plan.inputs.items()}
     return dataclasses.replace(plan, **named)
 
@@ -90,10 +85,10 @@ def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     run = {name: value for name, value in earlier.items() if reached and name not in OF_ONE_RUN}
     run |= {"recipe": plan.recipe, "preset": plan.preset, "spec": wanted, "versions": versions()}
     run["started_at"] = run.get("started_at", now())
-    data = _origin(before or wanted)
-    enough = reached >= config.steps or (plan.stop_after and earlier.get("stopped_early"))
-    done = bool(reached) and bool(enough) and earlier.get("status") == "finished"
-    if done and data == _origin(wanted) and not changes:
+    data = origin(before or wanted)
+    stopped = earlier.get("stopped_early") and plan.stop_after == before.get("stop_after")
+    done = bool(reached) and (reached >= config.steps or bool(stopped)) and earlier.get("status") == "finished"
+    if done and data == origin(wanted) and not changes:
         return Start(step=reached, run=run, finished=True, said=("this training is finished already",))
     said = [f"resuming from step {reached:,}"] if reached else []
     steps = before.get("config", {}).get("steps", config.steps)
@@ -106,8 +101,8 @@ def started(plan: TrainingSpec, config: RecipeConfig, reached: int) -> Start:
     return _noted(start, changes) if changes else start
 
 
-def _origin(said: Mapping[str, Any]) -> str:
-    """Where a training's images come from, by its spec in run.json: see `TrainingSpec.origin`."""
+def origin(said: Mapping[str, Any]) -> str:
+    """Tells where a training's images come from, by its spec in run.json."""
     return said.get("data") or f"{said.get('data_a')} and {said.get('data_b')}"
 
 
@@ -117,7 +112,7 @@ def same_data(start: Start, plan: TrainingSpec, listing: Listing) -> Start:
     Raises:
         TrainingError: they are in another place, and not the same.
     """
-    known, place = start.run.get("listing", {}), _origin(start.run["spec"])
+    known, place = start.run.get("listing", {}), origin(start.run["spec"])
     facts = {"digest": listing.digest, "examples": len(listing.examples)}
     looked_at = replace(start, run=start.run | {"listing": facts})
     if not start.step or known.get("digest") == listing.digest:

@@ -3,12 +3,14 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recast.models.digests import short_digest
 from recast.models.metrics.psnr import psnr_db
 from recast.models.metrics.ssim import SIDE_PX, ssim
 from recast.models.recipes.recipe import Recipe
@@ -46,24 +48,56 @@ def _place(key: str) -> float:
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest()) / 2**64
 
 
+def apart(examples: Sequence[Example], held: Sequence[Example]) -> list[Example]:
+    """The examples without those that have an image of a held-out one: a folder may lie in the other.
+
+    Raises:
+        TrainingError: nothing is left to train on.
+    """
+    known = {item.source for example in held for item in example.inputs}
+    kept = [example for example in examples if known.isdisjoint(item.source for item in example.inputs)]
+    if not kept:
+        raise TrainingError("all examples to train on are among those of --validate; give it a share, or others")
+    return kept
+
+
 def few_of(held: Sequence[Example]) -> list[Example]:
     """Those that are measured: all of them, or as many as are worth it, the same each time."""
     return sorted(held, key=lambda example: _place(example.key))[:MOST_EXAMPLES]
 
 
+@dataclass(kw_only=True)
+class Standing:
+    """How a training's checkpoints have done so far, on these very examples; a checkpoint keeps it."""
+
+    of: str
+    """Digest of the examples' names."""
+    best: float = -math.inf
+    """The greatest PSNR."""
+    since_best: int = 0
+    """How many checkpoints came after that one."""
+
+    @classmethod
+    def after(cls, held_out: Sequence[Mapping[str, Any]], kept: Mapping[str, Any]) -> "Standing":
+        """What a checkpoint kept, if that was measured on the same examples: PSNRs of others can't be compared."""
+        of = short_digest("\n".join(row["key"] for row in held_out).encode("utf-8", "surrogateescape"))
+        return cls(**kept) if kept.get("of") == of else cls(of=of)
+
+    def note(self, psnr: float) -> None:
+        """Another checkpoint has this PSNR."""
+        self.since_best = 0 if psnr > self.best else self.since_best + 1
+        self.best = max(self.best, psnr)
+
+
 class Validation:
-    """The held-out examples in the first worker, and the best of the training so far."""
+    """The held-out examples in the first worker."""
 
-    def __init__(self, recipe: Recipe, shard: ExampleCache, best: float = -math.inf, since_best: int = 0) -> None:
+    def __init__(self, recipe: Recipe, shard: ExampleCache, standing: Standing) -> None:
         """
-        Args:
-            best: the greatest PSNR until now.
-            since_best: how many checkpoints came after that of the best.
-
         Raises:
             TrainingError: the recipe can't use one of the examples.
         """
-        self._recipe, self.best, self.since_best = recipe, best, since_best
+        self._recipe, self.standing = recipe, standing
         self._examples = [fixed_samples(recipe, shard, [index]) for index in range(len(shard))]
 
     @torch.no_grad()
@@ -74,13 +108,6 @@ class Validation:
         if all(min(made.shape[:2]) >= SIDE_PX for made, _ in pairs):
             found[SSIM] = _mean([ssim(made, target) for made, target in pairs])
         return found
-
-    def is_best(self, scores: Mapping[str, float]) -> bool:
-        """Whether no checkpoint before had scores as good, which from now on are the ones to beat."""
-        better = scores[PSNR] > self.best
-        self.since_best = 0 if better else self.since_best + 1
-        self.best = max(self.best, scores[PSNR])
-        return better
 
     def _shown(self, network: nn.Module, device: torch.device, example: Mapping[str, Tensor]) -> Any:
         batch = {name: values.to(device) for name, values in example.items()}

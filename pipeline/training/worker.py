@@ -24,20 +24,19 @@ from recast.pipeline.training.assets import TrainingAssets
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import not_side_by_side, read_row
 from recast.pipeline.training.examples import ExampleCache, ExampleSampler, fixed_samples, spread
-from recast.pipeline.training.health import WAITING, HealthMonitor, HealthWarning
+from recast.pipeline.training.health import WAITING, HealthMonitor
 from recast.pipeline.training.idle import Idle
+from recast.pipeline.training.progress import Teller, Watch
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
-from recast.pipeline.training.validation import Validation
+from recast.pipeline.training.validation import Standing, Validation
 
 T = TypeVar("T")
 
 SEEDS = 1 << 64
 STEP_SEED_STRIDE = 1_000_003
 """A prime, so that no two of (seed, step) share a seed in practice."""
-TOLD_EVERY_S = 10.0
-"""How often slow steps are told of between those that are logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +55,6 @@ class Job:
     """The examples that are validated on, as `example_files.rows` gives them."""
     scratch: str
     """The driver's folder for temporary files, which it removes; a worker beside it that is killed removes none."""
-
-
-class Watch(Protocol):
-    """Where a worker says how far it has come, and what it met."""
-
-    def tell(self, facts: dict[str, Any]) -> object: ...
-    def warn(self, warning: HealthWarning) -> object: ...
 
 
 class Metrics(Protocol):
@@ -119,9 +111,8 @@ class Worker:
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
-        self.best, self.since_best = -math.inf, 0
-        """The best score of a validation until now, and how many checkpoints came after it."""
-        self._told_at, self._last_means = time.monotonic(), dict[str, float]()
+        self.standing = Standing.after(job.held_out, {})
+        self.teller = Teller(given.watch if self.rank == 0 else None, given.log)
 
     def run(self) -> None:
         draw = self._draw()
@@ -129,9 +120,10 @@ class Worker:
             return
         self.newest = start = self._resume()
         self.log.info("training goes on" if start else "training begins", step=start, workers=self.world)
-        self._tell(step=start, seconds=self.seconds, fault="", waiting="")
-        if start < self.config.steps and self._is_enough(self.since_best):  # it was lost before it could say so
-            self._tell(stopped=self._stopped(start))
+        self.teller.tell(step=start, seconds=self.seconds, fault="", waiting="")
+        if start < self.config.steps and self._is_enough(self.standing.since_best):
+            # It was lost before it could say so.
+            self.teller.tell(stopped=self._stopped(start))
             return
         with contextlib.ExitStack() as stack:
             records = stack.enter_context(self._records(draw.shard)) if self.rank == 0 else None
@@ -158,7 +150,12 @@ class Worker:
             return None
         read = [read_row(row, self.job.images_per_example) for row in self.job.held_out]
         shard = ExampleCache(read, self.plan.cache_bytes, with_labels=self.recipe.labelled)
-        return Validation(self.recipe, shard, self.best, self.since_best)
+        if shard.unfit:
+            raise TrainingError(not_side_by_side(shard.unfit, len(shard)))
+        if shard.unreadable:
+            few = plural(len(shard.unreadable), "validation example")
+            self.teller.warn("validation", 0, f"{few} left out, which can't be read: {shard.unreadable[0]}")
+        return Validation(self.recipe, shard, self.standing)
 
     def _draw(self) -> ExampleSampler | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
@@ -179,10 +176,11 @@ class Worker:
             problem = not_side_by_side(sorted(set(unfit)), among)
         if not self._agreed(problem) or shard is None:
             return None
-        self._tell(unreadable=[name for names in self._gathered(shard.unreadable) for name in names])
+        self.teller.tell(unreadable=[name for names in self._gathered(shard.unreadable) for name in names])
         noted = sum(self._gathered(shard.notes), Counter())
         if noted:
-            self._warn("pixels", 0, "; ".join(f"{plural(noted[note], 'example')}: {note}" for note in sorted(noted)))
+            sentences = (f"{plural(noted[note], 'example')}: {note}" for note in sorted(noted))
+            self.teller.warn("pixels", 0, "; ".join(sentences))
         return ExampleSampler(
             shard=shard,
             recipe=self.recipe,
@@ -194,7 +192,7 @@ class Worker:
     def _agreed(self, problem: str) -> bool:
         """Whether no worker has a problem. All must ask, else the others would wait for ever for the one that left."""
         first = next(filter(None, self._gathered(problem)), "")
-        self._tell(problem=first)
+        self.teller.tell(problem=first)
         return not first
 
     def _gathered(self, own: T) -> list[T]:
@@ -212,12 +210,12 @@ class Worker:
             state = self.checkpoints.load(start)
             self.road.load(state)
             self.seconds = state["seconds"]
-            self.best, self.since_best = state.get("best", -math.inf), state.get("since_best", 0)
+            self.standing = Standing.after(self.job.held_out, state.get("validation", {}))
             before, recipe_states = state["workers"], state["recipes"]
             if before == self.world:
                 self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)
             else:
-                self._warn(
+                self.teller.warn(
                     "workers",
                     start,
                     f"the training continues with {plural(self.world, 'worker')} after {before}: as correct as before, "
@@ -236,7 +234,7 @@ class Worker:
                 damages.append(fault)
             else:
                 for damage in damages:
-                    self._warn("damaged", step, f"{damage}. The one before it serves")
+                    self.teller.warn("damaged", step, f"{damage}. The one before it serves")
                 return step
         if damages:
             raise damages[0]
@@ -257,7 +255,7 @@ class Worker:
             done, steps = step + 1, steps + 1
             checkpoint = done % plan.checkpoint_every == 0 or done == last
             if not (checkpoint or done % plan.log_every == 0):
-                self._tell_slow(done, steps, began)
+                self.teller.between(done, steps * self.config.batch_size / (time.monotonic() - began))
                 continue
             means = self._means(seen)
             if not self._healthy(means, done, checkpoint):
@@ -266,19 +264,18 @@ class Worker:
             self.seconds += elapsed
             means |= {"lr": self.road.lr, "images_per_s": steps * self.config.batch_size / elapsed}
             means[WAITING] = self._largest(idle.seconds() / elapsed)
-            self._last_means = means
-            self._tell(step=done, seconds=self.seconds, scalars=means)
+            self.teller.tell(step=done, seconds=self.seconds, scalars=means)
             for warning in monitor.look(done, means):
-                self._warn(warning.kind, warning.step, warning.sentence)
+                self.teller.warn(warning.kind, warning.step, warning.sentence)
             if ending := monitor.ending():
-                self._tell(problem=ending)
+                self.teller.tell(problem=ending)
                 return
             self.newest = done if checkpoint else self.newest
             recipe_states = self._gathered(self.recipe.state_dict()) if checkpoint else []
+            if records and checkpoint and (scores := records.validated()):
+                means |= scores
+                self.teller.tell(scalars=means)
             if records:
-                if checkpoint and (scores := records.validated()):
-                    means |= scores
-                    self._tell(scalars=means)
                 records.log(done, means)
                 if self.given.metrics:
                     self.given.metrics.logged(done, means)
@@ -288,9 +285,10 @@ class Worker:
                     self.log.info("checkpoint begun", step=done, **means)
                     facts = {"seconds": self.seconds, "workers": self.world, "recipes": recipe_states}
                     records.checkpoint(done, facts)
-            since_best = self._gathered(records.since_best if records else 0)[0] if checkpoint else 0
+            # The first worker alone measures.
+            since_best = self._gathered(self.standing.since_best)[0] if checkpoint and plan.stop_after else 0
             if done < last and self._is_enough(since_best):
-                self._tell(stopped=self._stopped(done))
+                self.teller.tell(stopped=self._stopped(done))
                 return
             seen, steps, began = {}, 0, time.monotonic()
 
@@ -321,7 +319,8 @@ class Worker:
         if not bad and checkpoint and not self.road.finite():
             bad = ["a weight"]
         if bad:
-            self._tell(problem=f"the training diverged: {bad[0]} is no longer finite at step {step}. {self._way_on()}")
+            problem = f"the training diverged: {bad[0]} is no longer finite at step {step}. {self._way_on()}"
+            self.teller.tell(problem=problem)
         return not bad
 
     def _way_on(self) -> str:
@@ -334,20 +333,3 @@ class Worker:
             f"The newest checkpoint, of step {self.newest:,}, is from before that: resume from there with the same "
             f"command, --resume-with and {remedy}"
         )
-
-    def _warn(self, kind: str, step: int, sentence: str) -> None:
-        if self.rank == 0:
-            self.given.watch.warn(HealthWarning(kind, step, sentence))
-            self.log.warning("trouble", kind=kind, step=step, sentence=sentence)
-
-    def _tell_slow(self, step: int, steps: int, began: float) -> None:
-        """Between the steps that are logged, how far slow ones have come, so that the time left is known early."""
-        now = time.monotonic()
-        if now - self._told_at >= TOLD_EVERY_S:
-            pace = {"images_per_s": steps * self.config.batch_size / (now - began)}
-            self._tell(step=step, scalars={**self._last_means, **pace})
-
-    def _tell(self, **facts: Any) -> None:
-        self._told_at = time.monotonic()
-        if self.rank == 0:
-            self.given.watch.tell(facts)

@@ -13,6 +13,7 @@ from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import bundles, storage
 from recast.pipeline.output.lease import Lease
 from recast.pipeline.training.checkpoints import Checkpoints
+from recast.pipeline.training.progress import Teller
 from recast.pipeline.training.records import Records
 from recast.pipeline.training.worker import Worker
 from tests.pipeline.protocol.commands import Command
@@ -40,7 +41,7 @@ def train(last: int = LAST) -> None:
 
 def newest(checkpoints: Checkpoints) -> int:
     """The step that a worker goes on with."""
-    return Worker._newest(SimpleNamespace(checkpoints=checkpoints, _warn=lambda *_: None))
+    return Worker._newest(SimpleNamespace(checkpoints=checkpoints, teller=Teller(None, None)))
 
 
 def _network(step: int) -> nn.Module:

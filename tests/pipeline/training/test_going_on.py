@@ -11,7 +11,7 @@ from recast.models import recipes
 from recast.pipeline import storage
 from recast.pipeline.input_errors import InputError
 from recast.pipeline.output.lease import Lease, LeaseError, confirm
-from recast.pipeline.training import worker
+from recast.pipeline.training import progress
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.faults import comes_again
 from recast.pipeline.training.log import write_run
@@ -172,7 +172,7 @@ def test_what_would_come_again_is_not_tried_again(fault, again):
 def test_slow_steps_are_told_of_between_those_that_are_logged(trainer_here, pairs, monkeypatch):
     """Whoever waits knows the time left before twenty steps are through."""
     told = []
-    monkeypatch.setattr(worker, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "TOLD_EVERY_S", 0.0)
     monkeypatch.setattr(TrainingFacts, "tell", lambda facts, said: (told.append(said), facts._facts.update(said)))
     train(plan(pairs, steps=4, log_every=3))
     steps = [(said["step"], len(said["scalars"]) > 1) for said in told if said.get("scalars")]

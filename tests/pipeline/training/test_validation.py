@@ -1,6 +1,8 @@
 """Validation: examples that are never trained on are measured at each checkpoint, and the best network is kept."""
 
+import dataclasses
 import json
+import math
 import shutil
 
 import numpy as np
@@ -64,7 +66,8 @@ def test_scores_are_those_of_the_network_on_images_it_never_saw(trainer_here, pa
     assert isinstance(found, Prepared)
     assert 2 <= len(found.held_out) <= 8
     assert not {e.key for e in found.held_out} & {e.key for e in found.listing.examples}
-    assert f"validation on {len(found.held_out)} examples" in found.said
+    held, kept = len(found.held_out), len(found.listing.examples)
+    assert f"training on {kept} of them, validation on {held} examples" in found.said
     train(asked)
     output = pairs.parent / "out"
     psnr = scores(output, validation.PSNR)
@@ -72,7 +75,7 @@ def test_scores_are_those_of_the_network_on_images_it_never_saw(trainer_here, pa
     best = max(psnr, key=psnr.__getitem__)
     assert bundles.describe(str(output / "bundle/best")).training["step"] == best
     assert bundles.describe(str(output / "bundle")).training["step"] == 6
-    assert Checkpoints(str(output)).load(6)["best"] == psnr[best]
+    assert Checkpoints(str(output)).load(6)["validation"]["best"] == psnr[best]
     assert psnr[best] == pytest.approx(independent(output / "bundle/best", pairs, found), abs=1e-9)
 
 
@@ -106,7 +109,7 @@ def test_a_training_that_is_resumed_ends_in_the_same_bits_and_knows_its_best(tra
         shutil.copy(pairs / example.inputs[0].key, pairs.parent / "kept")
     train(plan(pairs.parent / "kept", "without", validate=None))
     whole, parts, without = (Checkpoints(str(pairs.parent / name)).load(6) for name in ("out", "parts", "without"))
-    assert whole["best"] == parts["best"]
+    assert whole["validation"] == parts["validation"]
     for state in (parts, without):
         one, other = flattened(whole["networks"]), flattened(state["networks"])
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -120,9 +123,35 @@ def test_a_folder_of_others_is_measured_whole(trainer_here, pairs):
     assert (run["counts"]["examples"], run["spec"]["validate"]) == (12, str(pairs.parent / "others"))
 
 
+def test_a_folder_in_the_data_is_not_trained_on_and_what_can_not_be_read_there_is_told(trainer_here, pairs):
+    """Nothing that is measured is trained on, wherever it lies; nothing that should be measured is left out unsaid."""
+    (pairs / "later").mkdir()
+    for number in range(4):
+        (pairs / f"{number}.png").rename(pairs / f"later/{number}.png")
+    (pairs / "later/0.png").write_bytes(b"no image")
+    outcome = train(plan(pairs, validate=str(pairs / "later"), steps=2))
+    run = json.loads((pairs.parent / "out/run.json").read_text())
+    assert run["counts"]["examples"] == 8
+    (warning,) = [each for each in outcome.warnings if each.kind == "validation"]
+    assert warning.sentence.startswith("1 validation example left out, which can't be read: 0.png: ")
+    with pytest.raises(TrainingError, match="all examples to train on are among those of --validate"):
+        train(plan(pairs, "other", validate=str(pairs)))
+
+
+def test_scores_of_other_examples_are_not_compared():
+    """A best that was measured on others is nobody's to beat."""
+    one = validation.Standing.after([{"key": "a.png"}], {})
+    one.note(7.0)
+    one.note(6.0)
+    kept = dataclasses.asdict(one)
+    assert validation.Standing.after([{"key": "a.png"}], kept) == one
+    assert (one.best, one.since_best) == (7.0, 1)
+    assert validation.Standing.after([{"key": "b.png"}], kept).best == -math.inf
+
+
 def test_a_training_that_gets_no_better_stops_by_choice(trainer_here, pairs, monkeypatch):
     """It says so, keeps its best network, is finished when given again, and goes on without --stop-after."""
-    values = iter([5.0, 7.0, 6.0, 6.5, 6.0, 6.0, 6.0])
+    values = iter([5.0, 7.0, 6.0, 6.5, 6.0, 6.0, 6.0, 6.0])
     measured = {validation.PSNR: 0.0}
     monkeypatch.setattr(validation.Validation, "measured", lambda *_: measured | {validation.PSNR: next(values)})
     asked = plan(pairs, steps=12, stop_after=2)
@@ -137,6 +166,8 @@ def test_a_training_that_gets_no_better_stops_by_choice(trainer_here, pairs, mon
     assert train(asked).already_done
     write_run(asked.output, run | {"status": "running", "stopped_early": ""})  # as if it had been lost just before
     assert (train(asked).steps, next(values)) == (8, 6.0)
+    more = train(plan(pairs, steps=12, stop_after=3))  # one more checkpoint that is no better
+    assert (more.steps, more.already_done) == (10, False)
     assert train(plan(pairs, steps=12)).steps == 12
     assert "stopped_early" not in json.loads((pairs.parent / "out/run.json").read_text())
 
