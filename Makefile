@@ -9,7 +9,7 @@ TORCH :=
 BEFORE := $(shell cat $(STAMP) 2>/dev/null)
 CHOICE := $(or $(TORCH),$(BEFORE),auto)
 
-.PHONY: setup demo test check docs bench clean again
+.PHONY: setup demo test check docs pictures bench clean again
 
 setup: $(STAMP)
 
@@ -39,8 +39,11 @@ docs: setup
 	$(BIN)/cyclopts generate-docs recast/jobs/cli.py:app --usage-name recast -o docs/reference/commands.md
 	$(BIN)/pdoc -d google -o site recast
 
+pictures: setup  # of the README and docs/; hours on a CPU, and Chromium for those of pages
+	$(BIN)/python docs/pictures.py
+
 bench: setup
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) site demo-out build dist *.egg-info
+	rm -rf $(VENV) site demo-out pictures-out build dist *.egg-info

@@ -45,3 +45,24 @@ def test_why_gans_runs(tmp_path):
     subprocess.run([sys.executable, str(script), str(target), "2"], check=True, capture_output=True)
     with Image.open(target) as drawn, Image.open(ROOT / "docs" / "images" / "why-gans.png") as shown:
         assert drawn.size == shown.size
+
+
+def images_of(page: Path) -> list[Path]:
+    """The files that a page shows, by their links."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)\s]+)\)", page.read_text())
+    return [(page.parent / link).resolve() for link in shown if "://" not in link]
+
+
+def test_every_picture_is_small_and_shown_on_a_page():
+    pictures = sorted((ROOT / "docs" / "images").iterdir())
+    assert [p.name for p in pictures if p.stat().st_size > 120_000] == []
+    assert set(pictures) <= {image for page in PAGES for image in images_of(page)}
+    for picture in pictures:
+        if picture.suffix != ".svg":
+            with Image.open(picture) as image:
+                image.verify()
+
+
+def test_the_readme_opens_with_pictures_and_shows_the_page():
+    names = [image.name for image in images_of(ROOT / "README.md")]
+    assert names[:3] == ["upscaled.webp", "deidentified.webp", "report.webp"]
