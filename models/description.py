@@ -9,6 +9,7 @@ from typing import Any
 
 from recast.models.descriptor import Descriptor, NetworkInput
 from recast.models.digests import short_digest
+from recast.models.looks import read_looks
 
 FORMAT = "recast-bundle/1"
 WEIGHTS = "generator.safetensors"
@@ -74,8 +75,9 @@ class Bundle:
     def digest(self) -> str:
         """What decides the pixels: networks, arguments, descriptor and weights; `sha256:` and 16 hex digits."""
         descriptor = dataclasses.asdict(self.descriptor)
-        if not descriptor["inputs"]:
-            del descriptor["inputs"]  # absent from the digests of bundles that are older than it
+        for younger in ("inputs", "looks"):  # absent from the digests of bundles that are older than they are
+            if not descriptor[younger]:
+                del descriptor[younger]
         deciding: list[Any] = [self.network, dict(self.arguments), descriptor, self.weights_sha256]
         if self.parts:
             deciding.append({name: dataclasses.asdict(part) for name, part in self.parts.items()})
@@ -90,6 +92,8 @@ def weights_file(part: str) -> str:
 def to_json(bundle: Bundle) -> dict[str, Any]:
     """What `bundle.json` says; every input, also where that is one image."""
     said = dataclasses.asdict(bundle)
+    if not bundle.descriptor.looks:
+        del said["descriptor"]["looks"]
     said["descriptor"]["inputs"] = [dataclasses.asdict(each) for each in bundle.descriptor.takes]
     return {"format": FORMAT, **said, "digest": bundle.digest}
 
@@ -119,7 +123,7 @@ def _descriptor(said: Mapping[str, Any]) -> Descriptor:
         NetworkInput(**{**each, "value_range": tuple(each["value_range"])}) for each in said.get("inputs", ())
     )
     given = {**said, "value_range": tuple(said["value_range"]), "conditions": tuple(said.get("conditions", ()))}
-    return Descriptor(**{**given, "inputs": inputs})
+    return Descriptor(**{**given, "inputs": inputs, "looks": read_looks(said.get("looks"))})
 
 
 def model_card(bundle: Bundle) -> str:
@@ -132,8 +136,7 @@ def model_card(bundle: Bundle) -> str:
         "",
         *(f"- takes `{i.name}` ({i.kind}), {i.channels} channels in {list(i.value_range)}" for i in d.takes),
         f"- takes sides of a multiple of {d.size_multiple}",
-        f"- gives {d.out_channels} channels at scale {d.scale}",
-        f"- receptive field radius: {'global' if d.halo_px is None else f'{d.halo_px} px'}",
+        *_given(d),
         f"- digest: `{bundle.digest}`",
         "",
         "## Training",
@@ -143,3 +146,16 @@ def model_card(bundle: Bundle) -> str:
         f"Use: `recast {d.task} SOURCE OUTPUT --model THIS_FOLDER`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _given(descriptor: Descriptor) -> list[str]:
+    """Lines of a model card on what the network gives."""
+    if looks := descriptor.looks:
+        names = ", ".join(each.name for each in looks.categories)
+        points = [f"- gives the keypoints {', '.join(looks.points)}"] if looks.points else []
+        return [f"- finds {names}", *points, f"- looks at sides of up to {looks.size_px} px"]
+    halo = "global" if descriptor.halo_px is None else f"{descriptor.halo_px} px"
+    return [
+        f"- gives {descriptor.out_channels} channels at scale {descriptor.scale}",
+        f"- receptive field radius: {halo}",
+    ]

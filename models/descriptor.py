@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from recast.models.looks import Looks
+
 InputKind = Literal["image", "labels", "points", "code", "noise", "previous"]
 """What an input of a network holds: pixels; a class for each pixel; places in the image; numbers that say what is
 wanted; numbers that are drawn; the result before this one, in a sequence."""
@@ -81,6 +83,8 @@ class Descriptor:
     generators."""
     inputs: tuple[NetworkInput, ...] = field(default=())
     """All that it takes, in the order in which its network does; empty where that is one image. See `takes`."""
+    looks: Looks | None = None
+    """What it finds in images; None for a network that paints."""
 
     @property
     def takes(self) -> tuple[NetworkInput, ...]:
