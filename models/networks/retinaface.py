@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recast.models.faces import LANDMARKS
+from recast.models.networks.resnet import ResNet
 from recast.models.perception import boxes as coder
 
 MEAN = (104.0, 117.0, 123.0)
@@ -33,7 +34,7 @@ class RetinaFace(nn.Module):
         if backbone not in BACKBONES:
             raise ValueError(f"backbone is {backbone!r}; it must be one of {', '.join(BACKBONES)}")
         small = backbone == "mobilenet0.25"
-        self.body = _MobileNet() if small else _ResNet50()
+        self.body = _MobileNet() if small else ResNet(50)
         taken, out = ((64, 128, 256), 64) if small else ((512, 1024, 2048), 256)
         self.fpn = _Pyramid(taken, out)
         self.ssh1, self.ssh2, self.ssh3 = _Context(out), _Context(out), _Context(out)
@@ -43,7 +44,8 @@ class RetinaFace(nn.Module):
         self.LandmarkHead = nn.ModuleList(_Head(out, per_place, 2 * LANDMARKS) for _ in STRIDES)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        levels = self.fpn(self.body(images.flip(1) - images.new_tensor(MEAN).view(1, 3, 1, 1)))
+        features = self.body(images.flip(1) - images.new_tensor(MEAN).view(1, 3, 1, 1))
+        levels = self.fpn(features[-len(STRIDES) :])
         levels = [context(x) for context, x in zip((self.ssh1, self.ssh2, self.ssh3), levels, strict=True)]
         boxes, logits, landmarks = (
             torch.cat([head(x) for head, x in zip(heads, levels, strict=True)], 1)
@@ -121,49 +123,6 @@ class _MobileNet(nn.Module):
         one = self.stage1(x)
         two = self.stage2(one)
         return [one, two, self.stage3(two)]
-
-
-class _Bottleneck(nn.Module):
-    def __init__(self, before: int, width: int, stride: int) -> None:
-        super().__init__()
-        after = 4 * width
-        self.conv1 = nn.Conv2d(before, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, after, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(after)
-        self.downsample = None
-        if stride > 1 or before != after:
-            self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
-
-    def forward(self, x: Tensor) -> Tensor:
-        made = F.relu(self.bn1(self.conv1(x)))
-        made = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(made)))))
-        return F.relu(made + (x if self.downsample is None else self.downsample(x)))
-
-
-class _ResNet50(nn.Module):
-    """He et al. 2016, torchvision's parameter names: features at strides 8, 16 and 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        widths, depths = (64, 128, 256, 512), (3, 4, 6, 3)
-        for number, (width, depth) in enumerate(zip(widths, depths, strict=True), 1):
-            before = 64 if number == 1 else 2 * width
-            blocks = [_Bottleneck(before, width, 1 if number == 1 else 2)]
-            blocks += [_Bottleneck(4 * width, width, 1) for _ in range(depth - 1)]
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        levels = []
-        for number in range(1, 5):
-            x = self.get_submodule(f"layer{number}")(x)
-            levels.append(x)
-        return levels[1:]
 
 
 class _Pyramid(nn.Module):
