@@ -33,11 +33,15 @@ BATCH_ROWS = 8192
 
 
 class NotATableError(StorageError):
-    """A file that isn't Parquet, or has no column of images."""
+    """A file that isn't Parquet, or one without images."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(f"{readable(url)} {why}")
         self.why = why
+
+
+class NoImagesError(NotATableError):
+    """A sound Parquet file without a column of images: a table about something else."""
 
 
 def image_column(schema: pa.Schema) -> str | None:
@@ -73,14 +77,15 @@ def rows(fs: FileSystem, file: File, prefix: str, *, root: str, keys: Keys | Non
         keys: those that other files below the prefix have.
 
     Raises:
-        NotATableError: the file isn't readable Parquet, or has no column of images.
+        NotATableError: the file isn't readable Parquet.
+        NoImagesError: it has no column of images.
     """
     url = storage.uri(fs, file.path, root)
     keys = keys or Keys()
     with storage.open_read(fs, file.path) as opened:
         table = opened_table(opened, file.size, url)
         if image_column(table.schema_arrow) is None:
-            raise NotATableError(url, "has no column of images (bytes, or structs with bytes)")
+            raise NoImagesError(url, "has no column of images (bytes, or structs with bytes)")
         if table.metadata.num_rows > file.size:
             raise NotATableError(url, f"is damaged: {table.metadata.num_rows:,} rows in {file.size:,} bytes")
         for number, name in enumerate(_names(opened, file.size, table, url)):

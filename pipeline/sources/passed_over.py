@@ -26,7 +26,7 @@ OF_AN_OUTPUT = re.compile(
 DROPPING, OUTPUT = "dropping", "recast-output"
 LINK_TO_FOLDER, DANGLING, SPECIAL, MARKER = "link-to-folder", "dangling-link", "special-file", "folder-marker"
 FAILED_BEFORE, HELD_BEFORE, NO_IMAGE = "failed-before", "held-before", "no-image"
-ENDS_IN_SLASH, FOLDER = "name-ends-in-slash", "matched-folder"
+ENDS_IN_SLASH, FOLDER, TABLE = "name-ends-in-slash", "matched-folder", "table-without-images"
 MEANING = {
     DROPPING: "left behind by file managers (._*, .DS_Store, Thumbs.db, …)",
     OUTPUT: "files of a Recast output inside the source (give the output itself as SOURCE to work on its images)",
@@ -38,6 +38,7 @@ MEANING = {
     ENDS_IN_SLASH: "objects with content whose names end in a slash",
     FAILED_BEFORE: "inputs that failed when the source, an output, was made",
     HELD_BEFORE: "images that were held back when the source, an output, was made",
+    TABLE: "Parquet tables without a column of images",
     FOLDER: "folders that the glob matches (`**` looks below them)",
 }
 

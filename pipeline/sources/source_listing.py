@@ -115,6 +115,8 @@ class SourceListing:
                     yield from archives.members(self._fs, file.path, f"{key}/", root=self._root, over=over, keys=keys)
                 else:
                     yield _input(self._fs, file, key, self._root)
+            except parquet.NoImagesError:
+                over.add(passed_over.TABLE)
             except (archives.NotAnArchiveError, parquet.NotATableError) as fault:
                 yield _input(self._fs, file, key, self._root, problem=f"not-an-archive: the file {fault.why}")
 

@@ -7,8 +7,10 @@ from functools import cache
 
 from recast.pipeline import storage
 from recast.pipeline.reasons import plural
+from recast.pipeline.sources import passed_over
 from recast.pipeline.sources.endings import is_hidden, is_no_image
 from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.passed_over import PassedOver
 
 OWN = {
     "run.json": ("bundle/", "checkpoints/", "logs/"),
@@ -23,6 +25,8 @@ class Strays:
     """Counts what is left out of the training images, by what it is, with a name of each."""
 
     def __init__(self) -> None:
+        self.passed_over = PassedOver(by_name=False)
+        """What the listing itself leaves out."""
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
@@ -32,10 +36,11 @@ class Strays:
 
     def said(self) -> tuple[str, ...]:
         """A sentence for each kind."""
-        return tuple(
+        listed = passed_over.sentence(self.passed_over.counts)
+        return (*([listed] if listed else []), *(
             f"left out {plural(count, 'file')} ({kind}): {self._first[kind]}{' among others' if count > 1 else ''}"
             for kind, count in self._counts.items()
-        )
+        ))  # fmt: skip
 
 
 def images_among(inputs: Sequence[Input], url: str, output: str, strays: Strays) -> list[Input]:

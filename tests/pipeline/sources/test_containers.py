@@ -108,6 +108,17 @@ def test_in_a_folder_a_file_that_is_no_archive_is_one_failed_input(tmp_path):
             listed(tmp_path / name)
 
 
+def test_a_table_without_images_in_a_folder_is_passed_over_and_counted(tmp_path):
+    """As `boxes.parquet` beside the images that it is about; named itself, it is an error."""
+    (tmp_path / "x.png").write_bytes(b"x")
+    pq.write_table(pa.table({"key": ["x.png"], "left": [1.0]}), tmp_path / "boxes.parquet")
+    over = PassedOver()
+    assert [item.key for item in inventory(Source(urls=(str(tmp_path),)), over)] == ["x.png"]
+    assert over.counts == {"table-without-images": 1}
+    with pytest.raises(StorageError, match="names no images"):
+        listed(tmp_path / "boxes.parquet")
+
+
 def hugging_face(path, images, names=None):
     rows = [{"bytes": data, "path": name} for name, data in zip(names or [None] * len(images), images, strict=True)]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

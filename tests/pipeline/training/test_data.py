@@ -223,12 +223,14 @@ def test_what_is_no_image_is_passed_over_and_counted(tmp_path):
     (tmp_path / "A" / ".ipynb_checkpoints" / "1-checkpoint.png").write_bytes(b"x")
     (tmp_path / "B" / "._1.png").write_bytes(b"x")
     (tmp_path / "notes.json").write_text("{}")
+    pq.write_table(pa.table({"key": ["A/1.png"]}), tmp_path / "boxes.parquet")
     found = listed(tmp_path)
     assert len(found.examples) == 1
     assert "left out 2 files (hidden): A/.ipynb_checkpoints/1-checkpoint.png among others" in found.said
     assert "left out 2 files (no images by their names): A/labels.txt among others" in found.said
     put(tmp_path / "C" / "extra.png")
     assert "left out 1 image beside these folders: C/extra.png" in listed(tmp_path).said
+    assert "passed over: 1 Parquet tables without a column of images" in found.said
 
 
 def test_outputs_among_the_data_are_left_out(tmp_path):
