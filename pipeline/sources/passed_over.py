@@ -60,7 +60,8 @@ class PassedOver:
     """Counts of what a listing met and did not take: endings of sidecars, and kinds of everything else.
 
     Args:
-        by_name: whether files are left out for their names; a training has its own rule for those.
+        by_name: whether files are left out for their names, and tables for having no images; a training has its own
+            rule for those.
     """
 
     def __init__(self, *, by_name: bool = True) -> None:
@@ -79,6 +80,12 @@ class PassedOver:
         if kind:
             self.add(kind)
         return not kind
+
+    def takes_table(self) -> bool:
+        """Whether a table without images is to become an input, with its problem. If it is not, it is counted."""
+        if self._by_name:
+            self.add(TABLE)
+        return not self._by_name
 
 
 def sentence(counts: dict[str, int]) -> str:

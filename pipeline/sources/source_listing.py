@@ -115,8 +115,9 @@ class SourceListing:
                     yield from archives.members(self._fs, file.path, f"{key}/", root=self._root, over=over, keys=keys)
                 else:
                     yield _input(self._fs, file, key, self._root)
-            except parquet.NoImagesError:
-                over.add(passed_over.TABLE)
+            except parquet.NoImagesError as fault:
+                if over.takes_table():
+                    yield _input(self._fs, file, key, self._root, problem=f"{passed_over.TABLE}: the file {fault.why}")
             except (archives.NotAnArchiveError, parquet.NotATableError) as fault:
                 yield _input(self._fs, file, key, self._root, problem=f"not-an-archive: the file {fault.why}")
 

@@ -21,6 +21,7 @@ from recast.pipeline.sources import inventory
 from recast.pipeline.sources.contents import read
 from recast.pipeline.sources.input_providers import provider
 from recast.pipeline.sources.inputs import Input
+from recast.pipeline.sources.passed_over import PassedOver
 from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.settings import TrainingError
@@ -122,7 +123,7 @@ def paired_with(url: str, place: str, *, output: str = "") -> Listing:
 
 def _images(url: str, output: str, strays: Strays) -> list[Input]:
     inputs = images_among(
-        list(inventory.inventory(inventory.Source(urls=(url,)), strays.passed_over)), url, output, strays
+        list(inventory.inventory(inventory.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
     )
     if not inputs:
         raise TrainingError(". ".join((f"there are no images at {url}", *strays.said())))

@@ -7,10 +7,9 @@ from functools import cache
 
 from recast.pipeline import storage
 from recast.pipeline.reasons import plural
-from recast.pipeline.sources import passed_over
 from recast.pipeline.sources.endings import is_hidden, is_no_image
 from recast.pipeline.sources.inputs import Input
-from recast.pipeline.sources.passed_over import PassedOver
+from recast.pipeline.sources.passed_over import TABLE
 
 OWN = {
     "run.json": ("bundle/", "checkpoints/", "logs/"),
@@ -25,8 +24,6 @@ class Strays:
     """Counts what is left out of the training images, by what it is, with a name of each."""
 
     def __init__(self) -> None:
-        self.passed_over = PassedOver(by_name=False)
-        """What the listing itself leaves out."""
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
@@ -36,11 +33,10 @@ class Strays:
 
     def said(self) -> tuple[str, ...]:
         """A sentence for each kind."""
-        listed = passed_over.sentence(self.passed_over.counts)
-        return (*([listed] if listed else []), *(
+        return tuple(
             f"left out {plural(count, 'file')} ({kind}): {self._first[kind]}{' among others' if count > 1 else ''}"
             for kind, count in self._counts.items()
-        ))  # fmt: skip
+        )
 
 
 def images_among(inputs: Sequence[Input], url: str, output: str, strays: Strays) -> list[Input]:
@@ -62,6 +58,8 @@ def images_among(inputs: Sequence[Input], url: str, output: str, strays: Strays)
             strays.add("hidden", item.key)
         elif is_no_image(item.key):
             strays.add("no images by their names", item.key)
+        elif item.problem.startswith(f"{TABLE}:"):
+            strays.add("tables without images", item.key)
         else:
             kept.append(item)
     return kept

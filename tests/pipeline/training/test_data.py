@@ -230,7 +230,7 @@ def test_what_is_no_image_is_passed_over_and_counted(tmp_path):
     assert "left out 2 files (no images by their names): A/labels.txt among others" in found.said
     put(tmp_path / "C" / "extra.png")
     assert "left out 1 image beside these folders: C/extra.png" in listed(tmp_path).said
-    assert "passed over: 1 Parquet tables without a column of images" in found.said
+    assert "left out 1 file (tables without images): boxes.parquet" in found.said
 
 
 def test_outputs_among_the_data_are_left_out(tmp_path):
