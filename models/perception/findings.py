@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 
@@ -35,3 +36,9 @@ class Looking(Protocol):
             floor: the least score of what is reported.
         """
         ...
+
+
+def finite(*values: Tensor) -> None:
+    """Raises FloatingPointError unless all values are numbers: comparisons pass NaN over as if nothing were there."""
+    if not all(torch.isfinite(some).all() for some in values):
+        raise FloatingPointError("the network gives values that are not finite numbers")
