@@ -15,7 +15,9 @@ from recast.jobs.specs import SpecError
 from recast.models import bundle as bundle_files
 from recast.models import foreign
 from recast.models.description import Bundle, BundleError, to_json
+from recast.models.descriptor import Descriptor
 from recast.models.exchange import FORMATS, exported
+from recast.models.looks import Category
 from recast.models.networks import NETWORKS
 from recast.models.recipes import RECIPES
 from recast.models.shipped import SHIPPED, shipped
@@ -23,6 +25,7 @@ from recast.pipeline import bundles, events, storage
 from recast.pipeline.bulk.generator import Generator
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
+from recast.pipeline.reasons import plural
 
 PREVIEW_PX = 128
 
@@ -48,8 +51,8 @@ def show(name: str, url: str) -> int:
     return DONE
 
 
-def import_file(url: str, target: str, *, name: str | None, key: str = "") -> int:
-    """Make a bundle of another program's checkpoint."""
+def import_file(url: str, target: str, *, name: str | None, key: str = "", categories: tuple[str, ...] = ()) -> int:
+    """Make a bundle of another program's checkpoint; `categories` name what a network finds."""
     fs, path = storage.filesystem(url)
     with storage.faults_as_sentences(f"reading {url}"):
         data = storage.read_bytes(fs, path)
@@ -60,14 +63,15 @@ def import_file(url: str, target: str, *, name: str | None, key: str = "") -> in
     record = {"imported": file, "recognised as": found.family, **({"note": found.note} if found.note else {})}
     described = Bundle(
         name=name or file.rpartition(".")[0], recipe="import", network=found.network, arguments=found.arguments,
-        descriptor=found.descriptor, training=record,
+        descriptor=_named(found.descriptor, categories), training=record,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         whole = bundle_files.write(described, network, Path(folder))
         _preview(network, whole).save(Path(folder) / "preview.png")
         bundles.upload(Path(folder), target)
     d = whole.descriptor
-    events.show(f"{target}: {found.family}, {d.task} x{d.scale}, {whole.digest}")
+    given = f"for {len(d.looks.categories):,} categories" if d.looks else f"x{d.scale}"
+    events.show(f"{target}: {found.family}, {d.task} {given}, {whole.digest}")
     if command := next_steps.use(target, d.task):
         next_steps.say(f"`{command}`")
     if found.note:
@@ -75,10 +79,25 @@ def import_file(url: str, target: str, *, name: str | None, key: str = "") -> in
     return DONE
 
 
+def _named(descriptor: Descriptor, names: tuple[str, ...]) -> Descriptor:
+    """The descriptor with what a user calls its categories. Raises SpecError for names that can't be theirs."""
+    if not names:
+        return descriptor
+    if descriptor.looks is None:
+        raise SpecError("--categories: this network finds nothing in images; leave them out")
+    if len(names) != (count := len(descriptor.looks.categories)):
+        raise SpecError(f"--categories: {plural(len(names), 'name')} for a network of {count:,}")
+    try:
+        categories = tuple(Category(id=n, name=name) for n, name in enumerate(names, 1))
+        return dataclasses.replace(descriptor, looks=dataclasses.replace(descriptor.looks, categories=categories))
+    except ValueError as fault:
+        raise SpecError(f"--categories: {fault}") from fault
+
+
 def _preview(network: nn.Module, bundle: Bundle) -> Image.Image:
     """A drawn house front and what the generator makes of it, side by side."""
     picture = Picture(pixels=draw_facade(0, "val", 0, PREVIEW_PX).photo)
-    if bundle.descriptor.task == "detect":
+    if bundle.descriptor.task == "detect" or bundle.descriptor.looks:
         return Image.fromarray(picture.pixels)  # there is no picture of what a detector makes
     generator = Generator(network.eval(), bundle.descriptor, device="cpu", precision="fp32", batch_size=1)
     (result,) = generator([picture])

@@ -44,6 +44,7 @@ def models_import(
     *,
     name: str | None = None,
     key: str = "",
+    categories: str = "",
     replace: bool = False,
 ) -> int:
     """Make a bundle of FILE, another program's network (.pth or safetensors), recognised by its parameters.
@@ -56,13 +57,16 @@ def models_import(
         The name that the bundle gives itself; by default the file's.
     key
         The entry of FILE that holds the network, where there are several (`params_ema`, `state_dict.netG_A`).
+    categories
+        What a network that finds things calls them, in its own order, with commas between: `cat,dog,licence plate`.
     replace
         Write into a folder that holds files already.
     """
     from recast.jobs import catalogue
 
     new_folder(place(bundle), replace=replace)
-    return catalogue.import_file(place(file), place(bundle), name=name, key=key)
+    names = tuple(part.strip() for part in categories.split(",")) if categories else ()
+    return catalogue.import_file(place(file), place(bundle), name=name, key=key, categories=names)
 
 
 @models_app.command(name="export")

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from recast.models.description import BundleError
-from recast.models.foreign.detection import retinaface
+from recast.models.foreign.detection import mask_rcnn, retinaface
 from recast.models.foreign.files import AVERAGED, Nested, entries, flat
-from recast.models.foreign.states import Recognised, State
+from recast.models.foreign.states import COUNTER, Recognised, State
 from recast.models.foreign.translation import resnet_generator, transform_net, unet
 from recast.models.foreign.upscaling import msrresnet, rrdb, srvgg
 from recast.models.outline import OutlineError, misfits, outline
 
 RECOGNISERS: tuple[Callable[[State], Recognised | None], ...] = (
     resnet_generator, unet, msrresnet, rrdb, srvgg, transform_net, retinaface,
+    mask_rcnn,
 )  # fmt: skip
 PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 """What DataParallel and torch.compile put before all names."""
@@ -109,12 +110,13 @@ def recognise(state: State, name: str) -> Recognised:
     raise BundleError(
         f"{name} holds no generator that is known here; its parameters begin with {some or 'nothing'}. Known are the "
         f"ResNet and U-Net of pytorch-CycleGAN-and-pix2pix, MSRResNet, RRDBNet and SRVGGNetCompact of BasicSR and "
-        f"Real-ESRGAN, fast neural style's transform network, and Pytorch_Retinaface's detectors"
+        f"Real-ESRGAN, fast neural style's transform network, Pytorch_Retinaface's detectors, and torchvision's Mask, "
+        f"Keypoint and Faster R-CNN"
     )
 
 
 def _is_weight(key: str, tensor: Tensor) -> bool:
-    return not key.endswith("num_batches_tracked") and (tensor.is_floating_point() or tensor.dim() > 0)
+    return key.endswith(COUNTER) or tensor.is_floating_point() or tensor.dim() > 0
 
 
 def _fitting(found: Recognised, name: str) -> Recognised:
@@ -123,11 +125,11 @@ def _fitting(found: Recognised, name: str) -> Recognised:
         ours = outline(found.network, found.arguments, len(found.state)).state_dict()
     except OutlineError as fault:
         raise BundleError(f"{name} looks like {found.family}, but no network is of its shapes: {fault}") from fault
-    wanted = {k: v for k, v in ours.items() if not k.endswith("num_batches_tracked")}
-    if odd := misfits(wanted, found.state):
+    wanted, state = ({k: v for k, v in some.items() if not k.endswith(COUNTER)} for some in (ours, found.state))
+    if odd := misfits(wanted, state):
         raise BundleError(
             f"{name} looks like {found.family}, but {odd[0]} (and {len(odd) - 1} more): a variant of it that is not "
             "known here"
         )
-    counters = {k: torch.zeros((), dtype=torch.long) for k in ours if k.endswith("num_batches_tracked")}
-    return dataclasses.replace(found, state={**found.state, **counters})
+    counters = {k: torch.zeros((), dtype=torch.long) for k in ours if k.endswith(COUNTER)}
+    return dataclasses.replace(found, state={**state, **counters})

@@ -12,6 +12,8 @@ from recast.models.descriptor import Descriptor
 State = dict[str, Tensor]
 
 SIGNED = (-1.0, 1.0)
+COUNTER = "num_batches_tracked"
+"""How the names of batch norms' counters end; frozen ones have none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from recast.models.networks.face_embedder import FaceEmbedder
 from recast.models.networks.face_generator import FaceGenerator
 from recast.models.networks.face_transformer import FaceTransformer
 from recast.models.networks.identity import Identity
+from recast.models.networks.mask_rcnn import MaskRCNN
 from recast.models.networks.msrresnet import MSRResNet
 from recast.models.networks.patchgan import PatchGAN
 from recast.models.networks.resnet_generator import ResnetGenerator
@@ -26,6 +27,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "face_generator": FaceGenerator,
     "face_transformer": FaceTransformer,
     "identity": Identity,
+    "mask_rcnn": MaskRCNN,
     "msrresnet": MSRResNet,
     "patchgan": PatchGAN,
     "resnet_generator": ResnetGenerator,
