@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from recast.jobs import next_steps, single
 from recast.jobs.exit_status import DONE, TOO_MANY_FAILED
-from recast.jobs.progress import BulkProgress, speed
+from recast.jobs.progress import BulkProgress
 from recast.jobs.specs import BulkOptions
 from recast.pipeline import events
 from recast.pipeline.bulk import road
@@ -14,6 +14,7 @@ from recast.pipeline.bulk.operation import Operation
 from recast.pipeline.reasons import plural
 from recast.pipeline.sources.passed_over import sentence as passed_over
 from recast.pipeline.urls import shown, without_secrets
+from recast.pipeline.wording import pace
 
 
 def run_alone(job: BulkJob, options: BulkOptions, operation: Operation | None = None) -> int:
@@ -72,7 +73,7 @@ def _sentence(job: BulkJob, summary: Summary) -> str:
     counts = {"ok": summary.ok, "failed": summary.failed, **{name: count for name, count in rare.items() if count}}
     return (
         f"{job.output}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}; "
-        f"{speed(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {_packing(job, summary)}, "
+        f"{pace(done / wall)}, {summary.bytes_written / 1e6:.1f} MB in {_packing(job, summary)}, "
         f"{wall:.0f} s{pruned}"
     )
 

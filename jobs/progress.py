@@ -11,17 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from recast.pipeline import events
 from recast.pipeline.reasons import plural
+from recast.pipeline.wording import pace
 
 LINE_EVERY_S = 10.0
 PATIENCE_S = 60.0
 """From which on a rough estimate is better than none."""
-
-
-def speed(images_per_s: float) -> str:
-    """In three figures; of what is slow, the time that one takes."""
-    if images_per_s < 0.5:
-        return f"{1 / max(images_per_s, 1e-9):,.3g} s/image"
-    return f"{images_per_s:,.0f} images/s" if images_per_s >= 100 else f"{images_per_s:.3g} images/s"
 
 
 def span(seconds: float) -> str:
@@ -107,7 +101,7 @@ class BulkProgress(Drawn):
             return
         took = max(time.monotonic() - self._began, 1e-3)
         left = self._left.reached(done)
-        rate = f"{speed(done / took)}, {failed:,} failed{', ' if left else ''}{left}"
+        rate = f"{pace(done / took)}, {failed:,} failed{', ' if left else ''}{left}"
         self._bar.update(self._task, description=self._title, completed=done, rate=rate)
         if self._bar.disable and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()

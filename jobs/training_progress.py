@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
-from recast.jobs.progress import Drawn, TimeLeft, speed
+from recast.jobs.progress import Drawn, TimeLeft
 from recast.pipeline import events
 from recast.pipeline.training.health import WAITING
+from recast.pipeline.wording import pace
 
 PACE = ("lr", "images_per_s", WAITING)
 LINE_EVERY_S = 15.0
@@ -57,4 +58,4 @@ def _words(scalars: Mapping[str, float], left: str) -> str:
     if "images_per_s" not in scalars:
         return "starting workers"
     losses = "  ".join(f"{name} {value:.3g}" for name, value in scalars.items() if name not in PACE)
-    return f"{left}{', ' if left else ''}{speed(scalars['images_per_s'])}  {losses}"
+    return f"{left}{', ' if left else ''}{pace(scalars['images_per_s'])}  {losses}"

@@ -1,6 +1,7 @@
 """How numbers, sizes, times and dates read, on the page and in sentences."""
 
 import math
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,26 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {whole % 60:02d} s" if minutes else f"{whole} s"
 
 
+def pace(images_per_s: float | None) -> str:
+    """In three digits; of what is slow, the time that one takes: `123 images/s`, `4.57 images/s`, `25.4 s/image`."""
+    if images_per_s is None or not math.isfinite(images_per_s):
+        return UNKNOWN
+    if images_per_s < 0.5:
+        return f"{1 / max(images_per_s, 1e-9):,.3g} s/image"
+    return f"{images_per_s:,.0f} images/s" if images_per_s >= 100 else f"{images_per_s:.3g} images/s"
+
+
+def enumerated(words: Iterable[str]) -> str:
+    """`300`, `300 and 600`, `300, 600 and 900`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def breakable(path: str) -> Markup:
+    """A path that may be broken behind its slashes, for a page."""
+    return Markup("/<wbr>").join(plain(part) for part in path.split("/"))
+
+
 def moment(value: Any) -> datetime | None:
     """An ISO time as a UTC datetime; None for what isn't one. A time without a zone is taken as UTC."""
     try:
@@ -102,4 +123,9 @@ def plain(value: Any) -> Any:
     return "\n".join(printable(line) for line in value.split("\n"))
 
 
-FILTERS = {word.__name__: word for word in (count, plural, large, significant, size, duration, moment, date, percent)}
+FILTERS: dict[str, Callable[..., Any]] = {
+    word.__name__: word
+    for word in (
+        *(count, plural, large, significant, size, duration, pace, moment, date, percent, enumerated, breakable),
+    )
+}

@@ -136,10 +136,23 @@ def current(fs: FileSystem, output: str, columns: Sequence[str], *, whole: bool 
     Raises:
         StorageError: a fragment is damaged, and `whole` was asked for.
     """
-    needed = [name for name in dict.fromkeys([*columns, "key", "epoch", "finished_at"]) if name != STEM]
-    found = fragments(fs, output, needed)
-    sound = (f for f in found if whole or f.rows is not None)
-    tables = [_with_stem(_whole(fs, output, f), f.name) if STEM in columns else _whole(fs, output, f) for f in sound]
+    found = fragments(fs, output, _needed(columns))
+    return _view(((f.name, _whole(fs, output, f)) for f in found if whole or f.rows is not None), columns)
+
+
+def current_and_damage(fs: FileSystem, output: str, columns: Sequence[str]) -> tuple[pa.Table, int]:
+    """The current view of what is sound, as `current` gives it, and how many fragments are damaged."""
+    found = list(fragments(fs, output, _needed(columns)))
+    return _view(((f.name, f.rows) for f in found if f.rows is not None), columns), sum(f.rows is None for f in found)
+
+
+def _needed(columns: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys([*columns, "key", "epoch", "finished_at"]) if name != STEM]
+
+
+def _view(named: Iterable[tuple[str, pa.Table]], columns: Sequence[str]) -> pa.Table:
+    """The current rows of some fragments by their names."""
+    tables = [_with_stem(rows, name) if STEM in columns else rows for name, rows in named]
     if not tables:
         return pa.table({c: [] for c in columns})
     rows = pa.concat_tables([t.replace_schema_metadata(None) for t in tables], promote_options="permissive")

@@ -119,13 +119,13 @@ def gather(output: Output, *, sample: int, show_held: bool, source: str | None =
         source: where the person says that held originals lie; without it those of their own runs alone are opened.
 
     Raises:
-        StorageError: it is no output of `recast deidentify`.
+        StorageError: it is no output of `recast deidentify`, or a part of its index is damaged.
     """
     runs, unread = read_runs(output)
     runs = tuple(run for run in runs if run.job == "deidentify")
     if not runs:
         raise storage.StorageError(f"no run of `recast deidentify` has finished in {output.url}: nothing to audit")
-    rows = index.current(output.fs, output.root, COLUMNS).sort_by("key")
+    rows = index.current(output.fs, output.root, COLUMNS, whole=True).sort_by("key")
     good, bad = rows.filter(pc.equal(rows["status"], "ok")), bad_rows(rows)
     held = rows.filter(pc.equal(rows["status"], "held"))
     digest = _digest(rows)

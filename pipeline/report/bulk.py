@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from recast.pipeline.output import index
 from recast.pipeline.output.rows import SCHEMA
 from recast.pipeline.report.output import Output, text
-from recast.pipeline.report.pairs import Pair, choose, read_pairs
+from recast.pipeline.report.pairs import WHOLE_PX, Pair, choose, read_pairs
 from recast.pipeline.report.provenance import is_secretive, own_sources
 from recast.pipeline.report.runs import Run, Totals, address, read_runs, total
 from recast.pipeline.report.trends import Trend, trends
@@ -51,6 +51,8 @@ class BulkFacts:
     ok: int
     failed: int
     held: int
+    damaged: int
+    """Fragments of the index that can't be believed, and whose rows are missing from all that is said here."""
     newest: datetime | None
     """When the newest row was settled."""
     runs: tuple[Run, ...]
@@ -73,6 +75,11 @@ class BulkFacts:
     """`model`, `spec` (digests), `count`: who made the current rows."""
 
     @property
+    def whole_px(self) -> int:
+        """Of results with a longer side, the middle is shown."""
+        return WHOLE_PX
+
+    @property
     def scale(self) -> int | None:
         """How much larger the results are, where that is one whole number."""
         scales = {size["width"] / size["source_width"] for size in self.sizes if size["source_width"]}
@@ -87,7 +94,8 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
         source: where the person says that the inputs lie; without it those of their own runs alone are shown.
     """
     runs, unread = read_runs(output)
-    rows = index.current(output.fs, output.root, COLUMNS).cast(pa.schema([SCHEMA.field(name) for name in COLUMNS]))
+    rows, damaged = index.current_and_damage(output.fs, output.root, COLUMNS)
+    rows = rows.cast(pa.schema([SCHEMA.field(name) for name in COLUMNS]))
     job = runs[0].job if runs else ""
     withheld = is_secretive(output)
     places = () if withheld else own_sources(output, source)
@@ -106,6 +114,7 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
         ok=counts.get("ok", 0),
         failed=counts.get("failed", 0),
         held=counts.get("held", 0),
+        damaged=damaged,
         newest=moment(pc.max(rows["finished_at"]).as_py()),
         runs=runs,
         runs_unread=unread,

@@ -15,18 +15,21 @@ for (const input of all(".choice input")) {
   if (input.checked) document.documentElement.dataset[input.name] = input.value;
 }
 
-/* Real sharpness: every pixel of a picture covers a whole number of the screen's own pixels. */
+/* Real sharpness: every pixel of a picture covers a whole number of the screen's own pixels, but on phones. */
 function fit() {
   const density = window.devicePixelRatio || 1;
   const zoom = Number(document.documentElement.dataset.zoom || 1);
+  const narrow = matchMedia("(max-width: 30rem)").matches;
   for (const pair of all(".pair")) {
     const room = pair.clientWidth * density;
-    const width = Number(pair.style.getPropertyValue("--w"));
+    const [width, height] = ["--w", "--h"].map((side) => Number(pair.style.getPropertyValue(side)));
     const most = Math.max(1, Math.floor(room / width));
-    const plain = Math.max(Math.round(density), Math.round((192 * density) / width));
-    const scale = Math.min(most, Math.max(1, plain));
+    const plain = Math.max(Math.round(density), Math.round((192 * density) / Math.max(width, height)));
+    const whole = Math.min(most, Math.max(1, plain));
+    const scale = narrow ? Math.min(room / width, (1.5 * room) / height) : whole; // a phone has no room to waste
     pair.style.setProperty("--z", (scale * zoom) / density);
-    pair.style.setProperty("--most-h", `${(Number(pair.style.getPropertyValue("--h")) * scale * (zoom > 1 ? 1.25 : 1)) / density}px`);
+    pair.classList.toggle("thin", (width * scale) / density < 130);
+    pair.style.setProperty("--most-h", `${(height * scale * (zoom > 1 ? 1.25 : 1)) / density}px`);
   }
 }
 fit();

@@ -3,9 +3,10 @@
 import pytest
 
 from recast.jobs import next_steps, progress
-from recast.jobs.progress import BulkProgress, TimeLeft, span, speed
+from recast.jobs.progress import BulkProgress, TimeLeft, span
 from recast.jobs.training_progress import TrainingProgress
 from recast.pipeline import events
+from recast.pipeline.wording import pace
 from tests.pipeline.bulk.bundle_operation import begun
 
 
@@ -63,8 +64,8 @@ def test_a_slow_training_says_seconds_an_image_and_the_time_left(clock, capsys):
     assert "training: 440 of 1,000 steps, 19 min left, 5 s/image G L1 0.5" in lines
 
 
-def test_speeds_and_times_say_something_at_any_size():
-    assert [speed(v) for v in (1234.5, 12.34, 0.5, 0.05, 0.0002)] == [
+def test_paces_and_times_say_something_at_any_size():
+    assert [pace(v) for v in (1234.5, 12.34, 0.5, 0.05, 0.0002)] == [
         "1,234 images/s", "12.3 images/s", "0.5 images/s", "20 s/image", "5e+03 s/image",
     ]  # fmt: skip
     assert [span(v) for v in (5, 600, 36000, 864000)] == ["5 s", "10 min", "10 h", "10 days"]

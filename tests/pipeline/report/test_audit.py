@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from recast.jobs import cli, exit_status
-from recast.pipeline import report
+from recast.pipeline import report, storage
 from recast.pipeline.regions import masks
 from recast.pipeline.report.audit import SignError
 from tests.pipeline.report.test_report import Page
@@ -67,6 +67,14 @@ def pictures(page: str) -> dict[str, np.ndarray]:
 def audited(output: str, **options) -> tuple[str, dict]:
     page, beside = report.write_audit(output, **options)
     return Path(page).read_text(), json.loads(Path(beside).read_text())
+
+
+def test_an_audit_with_a_damaged_index_is_refused(deidentified):
+    """It would speak of some of the images as of all of them."""
+    output = deidentified({"a.png": png(FACE)})
+    (Path(output) / "index" / "0002.parquet").write_bytes(b"half of a fragm")
+    with pytest.raises(storage.StorageError, match="is damaged"):
+        report.write_audit(output)
 
 
 def test_images_in_which_nothing_was_found_are_counted(deidentified):
