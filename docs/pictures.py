@@ -19,7 +19,9 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 IMAGES, WORK = ROOT / "docs" / "images", ROOT / "pictures-out"
 MOST_BYTES = 120_000
-GAP_PX = 6
+GAP_PX = 12
+CELL_GAP_PX = 4
+"""Between the samples of a preview.png."""
 CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 PEOPLE = ("--data", "faces/people/train", "--annotations", "faces/people/train.parquet")
@@ -31,7 +33,13 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "--data", "faces/scenes/train", "--annotations", "faces/scenes/train.parquet",
     ),
     "deidentify": ("--preset", "tiny", "--steps", "900", *PEOPLE),
+    "passcode": ("--preset", "tiny", "--steps", "600", *PEOPLE),
     "recognizer": ("--preset", "tiny", "--steps", "600", *PEOPLE),
+    "classifier": ("--preset", "small", "--steps", "900", "--data", "shapes"),
+    "cyclegan": (
+        "--preset", "small", "--steps", "600", "--data-a", "labels", "--data-b", "fronts",
+        *(word for size in ("size_px=64", "load_px=72", "blocks=3", "ngf=16", "ndf=16") for word in ("--set", size)),
+    ),
 }  # fmt: skip
 """What `recast train` is asked for, by recipe: fewer steps than the presets have where the captions say so."""
 
@@ -57,10 +65,22 @@ def sample(kind: str) -> Path:
     return WORK / kind
 
 
+def unpaired() -> None:
+    """Write label maps of one half of the drawn house fronts to labels/, and the fronts of the other to fronts/."""
+    pairs = sorted((sample("facades") / "train").glob("*.png"))
+    for folder, left, some in (("labels", 128, pairs[::2]), ("fronts", 0, pairs[1::2])):
+        (WORK / folder).mkdir(exist_ok=True)
+        for pair in some:
+            opened(str(pair)).crop((left, 0, left + 128, 128)).save(WORK / folder / pair.name)
+
+
 def trained(recipe: str) -> str:
     """The bundle of a training, as a path below WORK; one that is finished is left alone."""
     words = TRAININGS[recipe]
-    sample(words[words.index("--data") + 1].partition("/")[0])
+    if "--data" in words:
+        sample(words[words.index("--data") + 1].partition("/")[0])
+    else:
+        unpaired()
     recast("train", recipe, "--output", f"runs/{recipe}", "--on", "here", "--checkpoint-every", "300", *words)
     return f"runs/{recipe}/bundle"
 
@@ -168,7 +188,7 @@ def preview_of_faces() -> Image.Image:
     sample("faces")
     words = ("--preview", "12", "--method", "blur", "--replace", "--on", "here")
     recast("deidentify", "faces/scenes/test", "looked-at", *words)
-    return screenshot("looked-at/preview.html", 1280, 1700)
+    return screenshot("looked-at/preview.html", 1280, 2500).crop((0, 1380, 1280, 2500))
 
 
 def audit() -> Image.Image:
@@ -178,12 +198,17 @@ def audit() -> Image.Image:
     return screenshot("faceless/audit.html", 1280, 1900)
 
 
-def preview(recipe: str, rows: int = 4) -> Callable[[], Image.Image]:
-    """The first samples of a bundle's preview.png: input | output | target, or what there is of them."""
+def preview(
+    recipe: str, rows: int = 3, columns: int = 3, blocks: int = 2, enlarged: int = 1
+) -> Callable[[], Image.Image]:
+    """Samples of a bundle's preview.png: input | output | target, or what there is of them, in blocks side by side."""
 
     def picture() -> Image.Image:
         image = opened(f"{trained(recipe)}/preview.png")
-        return image.crop((0, 0, image.width, min(image.height, rows * image.height // 8)))
+        pitch = (image.width + CELL_GAP_PX) // columns
+        tops = [n * rows * pitch for n in range(blocks)]
+        shown = beside([image.crop((0, top, image.width, top + rows * pitch - CELL_GAP_PX)) for top in tops])
+        return shown.resize((enlarged * shown.width, enlarged * shown.height), Image.Resampling.NEAREST)
 
     return picture
 
@@ -199,7 +224,14 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "report-training": report_of_training,
     "preview": preview_of_faces,
     "audit": audit,
-    **{f"recipe-{recipe}": preview(recipe) for recipe in TRAININGS},
+    "recipe-pix2pix": preview("pix2pix"),
+    "recipe-cyclegan": preview("cyclegan", enlarged=2),
+    "recipe-retinaface": preview("retinaface", rows=2),
+    "recipe-deidentify": preview("deidentify", enlarged=2),
+    "recipe-passcode": preview("passcode", enlarged=2),
+    "recipe-recognizer": preview("recognizer", columns=2, blocks=4, rows=2, enlarged=2),
+    "recipe-classifier": preview("classifier", columns=2, blocks=4, rows=2, enlarged=2),
+    "recipe-cgan": preview("cgan", rows=6, columns=6, blocks=1, enlarged=2),
 }
 """The pictures by their names in docs/images."""
 

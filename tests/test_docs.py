@@ -60,7 +60,16 @@ def test_every_picture_is_small_and_shown_on_a_page():
     for picture in pictures:
         if picture.suffix != ".svg":
             with Image.open(picture) as image:
+                assert max(image.size) <= 2000
                 image.verify()
+
+
+def test_make_pictures_knows_every_picture():
+    """Each is a page's or a recipe's that `make pictures` makes, but what is drawn by hand or by an example."""
+    known = re.findall(r'^    "([a-z0-9-]+)": ', (ROOT / "docs" / "pictures.py").read_text(), re.MULTILINE)
+    others = {"why-gans.png", "roads.svg"}
+    shown = {p.stem for p in (ROOT / "docs" / "images").iterdir() if p.name not in others}
+    assert shown <= set(known)
 
 
 def test_the_readme_opens_with_pictures_and_shows_the_page():
