@@ -8,6 +8,7 @@ from typing import Any
 from recast.jobs import errors, signals
 from recast.jobs.app import app
 from recast.jobs.commands import bulk, deidentify
+from recast.jobs.commands.annotate import annotate
 from recast.jobs.commands.completion import install_completion
 from recast.jobs.commands.demo import demo, sample
 from recast.jobs.commands.env import env
@@ -29,7 +30,7 @@ CARRIERS = (["submit"], ["schedule"])
 """Commands that hold another one, whose -c file is not theirs."""
 
 for heading, commands in {
-    JOBS: (bulk.upscale, bulk.translate, deidentify.deidentify, deidentify.restore, train),
+    JOBS: (bulk.upscale, bulk.translate, deidentify.deidentify, deidentify.restore, annotate, train),
     RESULTS: (report, deidentify.audit, deidentify.rekey),
     CLUSTERS: (submit,),
     OTHERS: (demo, sample, env),

@@ -13,11 +13,11 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     Group("Training", sort_key=2): (
         "preset", "steps", "stop_after", "overrides", "seed", "start_from", "loss_network", "resume_with",
     ),
-    Group("Detection", sort_key=2): ("detectors", "scales", "smallest_face", "mirrored", "boxes"),
+    Group("Detection", sort_key=2): ("detectors", "kinds", "scales", "smallest_face", "mirrored", "boxes"),
     Group("Replacement", sort_key=3): ("method", "shape", "margin", "strength", "consistent_by"),
     Group("Policy", sort_key=4): ("threshold", "doubt", "most_regions", "without", "sample_share"),
     Group("Secrets", sort_key=5): ("seal", "names", "passcode_file", "passcode_env"),
-    Group("Model", sort_key=6): ("model", "scale", "size", "noise"),
+    Group("Model", sort_key=6): ("model", "models", "draw", "scale", "size", "noise"),
     Group("Input", sort_key=7): (
         "data", "data_a", "data_b", "validate", "annotations", "faces", "inputs", "style_image", "also", "include",
         "exclude", "schemes", "limit", "max_pixels", "max_input_bytes",
@@ -40,7 +40,8 @@ PLACEHOLDERS = {
     "data": "URL", "data_a": "URL", "data_b": "URL", "detector": "DETECTOR", "detectors": "DETECTOR",
     "exclude": "GLOB", "faces": "TABLE",
     "folder": "FOLDER", "include": "GLOB", "inputs": "NAME=PLACE", "loss_network": "FILE", "lpips_weights": "FILE",
-    "max_input_bytes": "SIZE", "model": "BUNDLE", "name": "NAME", "new_passcode_env": "VARIABLE",
+    "kinds": "KINDS", "max_input_bytes": "SIZE", "model": "BUNDLE", "models": "BUNDLE", "name": "NAME",
+    "new_passcode_env": "VARIABLE",
     "new_passcode_file": "FILE", "output": "URL", "overrides": "KEY=VALUE", "passcode_env": "VARIABLE",
     "passcode_file": "FILE", "preset": "NAME", "recognizer": "BUNDLE", "restored": "OUTPUT", "restored_wrong": "OUTPUT",
     "scales": "FACTOR", "schemes": "KIND", "shard_bytes": "SIZE", "signed_off_by": "NAME", "source": "SOURCE",

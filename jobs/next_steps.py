@@ -11,6 +11,7 @@ USES = {
     "translate": "recast translate SOURCE OUTPUT --model {bundle}",
     "upscale": "recast upscale SOURCE OUTPUT --model {bundle}",
     "deidentify": "recast deidentify SOURCE OUTPUT --model {bundle}",
+    "annotate": "recast annotate SOURCE OUTPUT --model {bundle}",
     "detect": "recast deidentify SOURCE OUTPUT --detector {bundle}",
     "recognise": "recast evaluate deidentify ORIGINALS OUTPUT --faces TABLE --recognizer {bundle}",
     "classify": "recast train srgan --data DATA --output OUTPUT --loss-network {bundle}",

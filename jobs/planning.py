@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recast.jobs import cli, single, train
-from recast.jobs.commands import bulk, deidentify
+from recast.jobs.commands import annotate, bulk, deidentify
 from recast.jobs.specs import DeidentifyOptions, RestoreOptions, SpecError, UpscaleOptions
 from recast.pipeline.bulk import road as bulk_road
 from recast.pipeline.bulk.job import BulkJob, Summary
@@ -13,7 +13,7 @@ from recast.pipeline.progress import Progress
 from recast.pipeline.training import road as training_road
 from recast.pipeline.training.road import Outcome
 
-COMMANDS = ("upscale", "translate", "deidentify", "restore", "train")
+COMMANDS = ("upscale", "translate", "deidentify", "restore", "annotate", "train")
 Run = Callable[[Progress], Summary | Outcome]
 
 
@@ -47,6 +47,9 @@ def _bulk(command: str, given: Mapping[str, Any]) -> tuple[BulkJob, Operation | 
         return deidentify.deidentification(source, output, options or DeidentifyOptions())
     if command == "restore":
         return deidentify.restoration(source, output, options or RestoreOptions())
+    if command == "annotate":
+        assert options is not None
+        return annotate.annotation(source, output, options)
     if command == "translate":
         assert options is not None  # --model is one that must be given
         return bulk.translation(source, output, options), None

@@ -17,7 +17,7 @@ GRACE_OF = {"schedule run": 10.0}
 """It waits for a job that has GRACE_S itself."""
 SAME_AGAIN = "finished work is kept; run the same command again to resume"
 AFTERWARDS = {
-    **dict.fromkeys(("translate", "upscale", "deidentify", "restore", "train"), SAME_AGAIN),
+    **dict.fromkeys(("translate", "upscale", "deidentify", "restore", "annotate", "train"), SAME_AGAIN),
     "demo": "the same command begins the demo anew",
     "index compact": "the output is whole; run the same command again to resume",
     "schedule run": "the job was told to end, too; its finished work is kept, and the next run resumes from there",

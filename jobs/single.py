@@ -47,7 +47,7 @@ def run(job: BulkJob, options: BulkOptions, operation: Operation | None = None) 
     """Write the result of the one image, or say why there is none. Returns the exit status."""
     from recast.pipeline.bulk.single import single  # torch takes longer than a refusal
 
-    job = dataclasses.replace(job, encoder=dataclasses.replace(job.encoder, format=_format(job)))
+    job = dataclasses.replace(job, encoder=dataclasses.replace(job.encoder, format=format_of(job)))
     new_file(job.output, replace=job.replace)
     if options.dry_run:
         print(json.dumps({"spec": shown(dataclasses.asdict(job)), "inputs": 1, "to_do": 1}, indent=2))
@@ -71,7 +71,7 @@ def run(job: BulkJob, options: BulkOptions, operation: Operation | None = None) 
     return TOO_MANY_FAILED
 
 
-def _format(job: BulkJob) -> Format:
+def format_of(job: BulkJob) -> Format:
     """What the ending of OUTPUT says. Raises SpecError where --format, or the job itself, says otherwise."""
     ending = _ending(job.output)
     wanted, default = FORMATS[ending], type(job.encoder)().format

@@ -16,6 +16,8 @@ from recast.pipeline.bulk.job import BulkJob, BulkSettings, GeneratorSettings
 from recast.pipeline.bulk.resized import Target
 from recast.pipeline.deidentify.settings import DETECTORS, Deidentification, DeidentifiedEncoder, RestoredEncoder
 from recast.pipeline.images.encode import Encoder
+from recast.pipeline.perception.operation import Annotation
+from recast.pipeline.regions.registry import PROVIDERS
 from recast.pipeline.sources.inventory import Selection, Source
 from recast.pipeline.training.settings import TrainingSettings
 
@@ -38,6 +40,7 @@ def flag_name(field: str) -> str:
 
 FLAGS = {
     "detectors": "detector",
+    "models": "model",
     "names": "keys",
     "without": "policy",
     "schemes": "allow-scheme",
@@ -222,6 +225,20 @@ class DeidentifyOptions(BulkOptions):
             boxes=asked.boxes and place(asked.boxes),
             model=asked.model and place(asked.model),
         )
+
+
+class AnnotateOptions(BulkOptions):
+    """Options of `recast annotate`."""
+
+    annotation: Annotated[Annotation, OPTIONS]
+    """What looks at the images."""
+
+    def asked(self) -> Annotation:
+        """What is asked for, its places absolute."""
+        models = (
+            name if name in PROVIDERS else _place_or_name(name, tuple(PROVIDERS)) for name in self.annotation.models
+        )
+        return dataclasses.replace(self.annotation, models=tuple(models))
 
 
 class RestoreOptions(BulkOptions):

@@ -93,6 +93,8 @@ class Operation:
     """Lists a URL of the source, where its inputs are no images."""
     joins: Callable[[Iterator[Input]], Iterator[Input]] | None = None
     """Joins to the listed inputs what else the operation takes with each."""
+    apart: str = ""
+    """What is said, besides, to who asks for it in an output of another operation."""
     compared: Compared | None = None
     """Finds out which keys of a user's table of regions are an input's."""
 

@@ -218,9 +218,9 @@ def _settled(fs: FileSystem, output: str, job: BulkJob, operation: Operation) ->
     found = read_completed(fs, output, retry_failed=job.retry_failed, made_by=pair if job.replace else None)
     others = {other: about for other, about in found.makers.items() if other != pair}
     if others and not job.replace:
+        advice = operation.apart or "choose another output"
         raise MismatchError(
-            f"{job.output} was made {_difference(others, operation, job)}; "
-            f"choose another output, or give --replace to make it anew"
+            f"{job.output} was made {_difference(others, operation, job)}; {advice}, or give --replace to make it anew"
         )
     return found
 

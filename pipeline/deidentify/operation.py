@@ -15,7 +15,7 @@ from recast.pipeline.deidentify.secrets.seal import Secret, sealing_key
 from recast.pipeline.deidentify.settings import Deidentification
 from recast.pipeline.output.sidecars import SEALS
 from recast.pipeline.regions.detectors import Detector
-from recast.pipeline.regions.registry import built_detectors
+from recast.pipeline.regions.registry import built_detectors, of_kinds
 from recast.pipeline.regions.tables import BoxesError, Compared, RegionTable
 
 
@@ -106,7 +106,8 @@ class AnonymizerPayload:
 
 
 def _built(asked: Deidentification, packed: dict[str, Packed], device: str) -> Sequence[Detector]:
-    return built_detectors(
+    detectors = built_detectors(
         asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, smallest_px=asked.smallest_face,
         device=device,
     )  # fmt: skip
+    return of_kinds(detectors, asked.kinds)

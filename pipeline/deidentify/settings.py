@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recast.pipeline.checked import CHECKED, documented
@@ -96,6 +96,11 @@ class Policy:
         object.__setattr__(self, "doubt", min(self.doubt, self.threshold))  # nothing is in doubt above the threshold
 
 
+def _apart(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Kinds that stand in one text, with commas between, each for itself."""
+    return tuple(kind.strip() for text in kinds for kind in text.split(","))
+
+
 @documented
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Deidentification:
@@ -115,8 +120,11 @@ class Deidentification:
     """Where --model gives a person the same new face. image: only within an image; folder: throughout a folder; or a
     regular expression: throughout all images in whose keys it finds the same text."""
     detectors: tuple[str, ...] = ("centerface",)
-    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface`; may be given several
-    times to join their detections."""
+    """What looks for faces: centerface, cascades, none, or a bundle of `recast train retinaface` or of any network
+    that finds things; may be given several times to join their detections."""
+    kinds: Annotated[tuple[str, ...], AfterValidator(_apart)] = ()
+    """Which kinds of what detectors find are replaced, with commas between, such as person,plate; by default all that
+    they find."""
     scales: tuple[float, ...] = ()
     """Size, relative to the image's own, at which centerface and bundles look at it; may be given several times. By
     default the image's size and --smallest-face decide."""
@@ -166,7 +174,7 @@ class Deidentification:
     def deciding(self) -> dict[str, Any]:
         """As settings of the job: flat, in JSON's types, without places."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("boxes", "model", "replacement", "policy")}
-        for name, neutral in (("consistent_by", "image"), ("names", "plain")):
+        for name, neutral in (("consistent_by", "image"), ("names", "plain"), ("kinds", ())):
             if facts[name] == neutral:  # absent from the digests of outputs older than the setting
                 del facts[name]
         if self.names == "hmac" and self.consistent_by not in ("image", "folder"):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from recast.pipeline.input_errors import raised_by_network
-from recast.pipeline.regions.detectors import DetectorSettings
+from recast.pipeline.regions.detectors import FACE, DetectorSettings
 from recast.pipeline.regions.region import Region
 
 STEP = 1.1
@@ -23,6 +23,8 @@ CERTAIN_WEIGHT = 5.0
 
 class Cascades:
     """Frontal faces, and profiles to both sides."""
+
+    kinds: tuple[str, ...] = (FACE,)
 
     def __init__(self) -> None:
         folder = cv2.data.haarcascades  # type: ignore[attr-defined]  # cv2 omits it
@@ -47,7 +49,7 @@ class Cascades:
                 left = width - x - w if mirrored else x
                 score = 1 / (1 + math.exp(-math.log(3) * float(weight) / CERTAIN_WEIGHT))
                 box = (float(left), float(y), float(left + w), float(y + h))
-                regions.append(Region(kind="face", box=box, score=score, detector="cascades"))
+                regions.append(Region(kind=FACE, box=box, score=score, detector="cascades"))
         return regions
 
 

@@ -22,6 +22,7 @@ from recast.pipeline.regions.views import (
     tiles,
 )
 
+FACE = "face"
 LEAST_SCORE = 0.05
 """Lower ones are noise, whatever the policy."""
 LEAST_CANDIDATE = 0.005
@@ -35,6 +36,8 @@ class Detector(Protocol):
 
     name: str
     """With its version: a digest of what decides its findings."""
+    kinds: tuple[str, ...]
+    """The kinds of regions that it finds."""
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         """Regions in each image, uint8 [H, W, 3] of one size, whatever their scores; the policy sorts them.
@@ -59,6 +62,17 @@ class DetectorSettings:
     """Where networks run."""
 
 
+class OfKinds:
+    """A detector of which only regions of some kinds count."""
+
+    def __init__(self, detector: Detector, kinds: Sequence[str]) -> None:
+        self._detector, self.kinds = detector, tuple(kind for kind in detector.kinds if kind in kinds)
+        self.name = f"{detector.name} for {', '.join(self.kinds)}"
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+        return [[region for region in found if region.kind in self.kinds] for found in self._detector(images)]
+
+
 class DetectorMissingError(Exception):
     """A detector that can't be had on this machine; the message says how to get it."""
 
@@ -73,6 +87,7 @@ class FaceNetwork(ABC):
     """Faces by a network that takes batches: at several sizes of the images, and mirrored, where asked."""
 
     name: str
+    kinds: tuple[str, ...] = (FACE,)
     multiple = 32
     """Images are given to the network at sizes that this divides."""
     overlap = 0.4
@@ -156,7 +171,7 @@ class FaceNetwork(ABC):
         rows = rows[rows[:, -1] >= LEAST_SCORE]
         return [
             Region(
-                kind="face",
+                kind=FACE,
                 box=(float(row[0]), float(row[1]), float(row[2]), float(row[3])),
                 score=float(row[-1]),
                 detector=self._label,

@@ -92,6 +92,20 @@ def encoded(pixels: np.ndarray) -> str:
     return compressed(np.diff(np.concatenate([[0] * (1 + bool(flat[0])), changes, [len(flat)]])))
 
 
+def placed(pixels: np.ndarray, left: int, top: int, height: int, width: int) -> str:
+    """The compressed string for an image of that size, of which a window at that corner has these pixels, bool [h, w],
+    inside, and all others are outside. Memory grows with the window, not with the image.
+    """
+    columns = np.pad(pixels.T, ((0, 0), (1, 1))).astype(np.int8)
+    changes = np.diff(columns, axis=1)
+    starts, ends = (
+        (left + column) * height + top + row for column, row in (np.nonzero(changes == sign) for sign in (1, -1))
+    )
+    apart = starts[1:] != ends[:-1]  # a run that goes on in the next column is one
+    edges = np.stack([starts[np.r_[True, apart][: len(starts)]], ends[np.r_[apart, True][: len(ends)]]], 1).ravel()
+    return compressed(runs_between(edges, height * width))
+
+
 def decoded(mask: str, height: int, window: tuple[int, int, int, int]) -> np.ndarray:
     """Which pixels of a window (left, top, right, bottom) of the image are inside, bool [bottom - top, right - left].
 

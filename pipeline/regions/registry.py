@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from recast.models.description import BundleError, read_description
 from recast.pipeline.regions import cascades, centerface
-from recast.pipeline.regions.detectors import Detector, DetectorSettings
+from recast.pipeline.regions.detectors import Detector, DetectorSettings, OfKinds
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ NETWORKS: dict[str, str] = {
 }
 """Detectors that a bundle holds: the network's name in `recast.models.networks`, and the module whose `build` takes the
 bundle and the settings. It is imported when it is asked for: commands start without torch."""
+LOOKING = "recast.pipeline.regions.looking"
+"""The same for every other network whose bundle says what it looks for."""
 
 
 def built_detectors(
@@ -53,15 +56,36 @@ def built_detectors(
 
 def _of_bundle(name: str, packed: "Mapping[str, Packed] | None", settings: DetectorSettings) -> Detector:
     """The detector that the bundle at a place holds. Raises BundleError, StorageError."""
-    from recast.models.description import BundleError, read_description
     from recast.pipeline import bundles
 
     bundle = packed[name] if packed else bundles.fetch(name)
-    network = read_description(bundle.description).network
-    if network not in NETWORKS:
+    described = read_description(bundle.description)
+    module = NETWORKS.get(described.network, LOOKING if described.descriptor.looks else "")
+    if not module:
         raise BundleError(
-            f"{name} is not a detector: it holds the network {network}. Choose {', '.join(PROVIDERS)}, or a bundle of "
-            f"{' or '.join(NETWORKS)}"
+            f"{name} is not a detector: it holds the network {described.network}. Choose {', '.join(PROVIDERS)}, or a "
+            f"bundle of {' or '.join(NETWORKS)}, or one that says what it looks for"
         )
-    detector: Detector = import_module(NETWORKS[network]).build(bundle, settings)
+    detector: Detector = import_module(module).build(bundle, settings)
     return detector
+
+
+def of_kinds(detectors: Sequence[Detector], kinds: Sequence[str]) -> list[Detector]:
+    """The detectors, of which only regions of some kinds count; all where no kinds are named.
+
+    Raises:
+        BundleError: a kind that no detector finds, or a detector that finds none of the kinds.
+    """
+    if not kinds:
+        return list(detectors)
+    known = list(dict.fromkeys(kind for detector in detectors for kind in detector.kinds))
+    for kind in kinds:
+        if kind not in known:
+            raise BundleError(f"--kinds: nothing here finds {kind!r}; what is found is {', '.join(known) or 'nothing'}")
+    for detector in detectors:
+        if not set(kinds) & set(detector.kinds):
+            raise BundleError(
+                f"--kinds leaves nothing to {detector.name}, which finds {', '.join(detector.kinds)}: name one of "
+                "them, too, or leave that detector out"
+            )
+    return [detector if set(detector.kinds) <= set(kinds) else OfKinds(detector, kinds) for detector in detectors]

@@ -45,6 +45,13 @@ def test_a_mask_is_written_as_pycocotools_writes_it_and_read_back(pixels):
     assert masks.checked(rle, height, width) == rle
 
 
+@given(blobs(), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+@settings(max_examples=200, deadline=None)
+def test_a_window_is_written_as_the_whole_mask_would_be(pixels, left, top, right, bottom):
+    whole = np.pad(pixels, ((top, bottom), (left, right)))
+    assert masks.placed(pixels, left, top, *whole.shape) == theirs(whole)["counts"].decode()
+
+
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_the_union_of_masks_is_pycocotools(data):

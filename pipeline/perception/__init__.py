@@ -1,0 +1,1 @@
+"""Annotation: what networks see in the images of an archive, as rows, and drawn."""

@@ -1,0 +1,87 @@
+"""The operation of an annotation: as the driver describes it, and as workers build it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked
+
+from recast.models.description import BundleError, read_description
+from recast.models.digests import short_digest
+from recast.pipeline import bundles
+from recast.pipeline.bulk.operation import Operation, Operator
+from recast.pipeline.bulk.worker_settings import WorkerSettings
+from recast.pipeline.bundles import Packed
+from recast.pipeline.bundles import describe as described
+from recast.pipeline.checked import CHECKED, documented
+from recast.pipeline.perception.drawing import IDS, RULES, Drawing, refused
+from recast.pipeline.regions.registry import PROVIDERS, built_detectors
+
+
+@documented
+@checked(frozen=True, kw_only=True, config=CHECKED)
+class Annotation:
+    """What looks at the images. Each field is an option of the command line, with its docstring as help."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    """A bundle that says what it looks for, or of `recast train retinaface`; or centerface or cascades. May be given
+    several times: all of them look at each image in one pass."""
+    draw: Drawing | None = None
+    """Also write a picture of what was found, under the image's key. labels: 8-bit grey, the category's number, 0 for
+    nothing; instances: 16-bit grey, the number of the thing from 1; both fill boxes where a model gives no masks;
+    pose: stick figures on black; overlay: the image with what was found, for people."""
+
+    def deciding(self) -> dict[str, Any]:
+        """As settings of the job, in JSON's types, without places; the categories go with the rows for their readers.
+
+        Raises:
+            BundleError, StorageError: a bundle can't be read.
+        """
+        looks = (described(name).descriptor.looks for name in self.models if name not in PROVIDERS)
+        categories = {category.id: category.name for each in looks if each for category in each.categories}
+        drawing = {"draw": self.draw, "drawing": RULES} if self.draw else {}
+        return {"categories": [[number, name] for number, name in sorted(categories.items())], **drawing}
+
+
+def annotating(asked: Annotation, *, format: str) -> Operation:
+    """An annotation whose pictures, if any, are written in that format.
+
+    Raises:
+        DetectorMissingError: a detector's package is not installed.
+        BundleError: a bundle that finds nothing, or that can't be drawn so.
+        StorageError: a place can't be read.
+    """
+    packed = {name: bundles.fetch(name) for name in asked.models if name not in PROVIDERS}
+    detectors = built_detectors(asked.models, packed)
+    looks = [
+        read_description(packed[name].description).descriptor.looks if name in packed else None for name in asked.models
+    ]
+    if asked.draw in IDS and format != "png":
+        raise BundleError(f"--draw {asked.draw}: its values are numbers, which {format} would change; use --format png")
+    if asked.draw and (why := refused(asked.draw, looks)):
+        raise BundleError(f"--draw {asked.draw}: {why}")
+    names = [detector.name for detector in detectors]
+    limbs = tuple(limb for each in looks if each for limb in each.limbs)
+    return Operation(
+        " and ".join(names),
+        short_digest("\n".join(names).encode()),
+        "",
+        lambda: AnnotatorPayload(asked, packed, limbs),
+        apart="a second output, joined by key, is the way to look with another model",
+    )
+
+
+@dataclass(frozen=True)
+class AnnotatorPayload:
+    """Settings and bundles."""
+
+    asked: Annotation
+    packed: dict[str, Packed]
+    limbs: Sequence[tuple[int, int]]
+
+    def operator(self, settings: WorkerSettings) -> Operator:
+        from recast.pipeline.perception.annotator import Annotator  # torch: a run with nothing to do does without it
+
+        detectors = built_detectors(self.asked.models, self.packed, device=settings.device)
+        return Annotator(detectors=detectors, draw=self.asked.draw, limbs=self.limbs)
