@@ -157,7 +157,7 @@ def test_a_training_is_a_job_too(tmp_path):
 @pytest.mark.parametrize(
     ("words", "options", "says"),
     [
-        (("report", "out"), {}, "a Job is one of upscale, translate, deidentify, restore, train"),
+        (("report", "out"), {}, "a Job is one of upscale, translate, deidentify, restore, annotate, train"),
         (("upscale", "in", "out"), {"scale": 7}, "scale"),
         (("upscale", "in", "out"), {"nonsense": 1}, "nonsense"),
     ],

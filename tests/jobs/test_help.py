@@ -15,7 +15,7 @@ from recast.jobs.machine import extras
 from recast.models.recipes import RECIPES
 from recast.models.recipes.documented import presets, settings
 
-BULK = ("upscale", "translate", "deidentify", "restore")
+BULK = ("upscale", "translate", "deidentify", "restore", "annotate")
 
 
 def leaves(commands=app, chain=()):
