@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -208,14 +207,14 @@ def _digest(rows: pa.Table) -> str:
 
 
 def _replaced(good: pa.Table) -> list[dict[str, Any]]:
-    regions: Counter[tuple[str, str]] = Counter()
-    images: Counter[tuple[str, str]] = Counter()
-    for found in good["regions"].to_pylist():
-        kinds = [(region["kind"], region["action"]) for region in found or ()]
-        regions.update(kinds)
-        images.update(set(kinds))
-    rows = [{"kind": k, "action": a, "regions": n, "images": images[k, a]} for (k, a), n in regions.items()]
-    return sorted(rows, key=lambda row: -row["regions"])
+    """Regions, and the images that they lie in, by kind and what was done to them; most regions first."""
+    found = good["regions"].combine_chunks()
+    regions = pc.list_flatten(found)
+    columns = [pc.list_parent_indices(found), *(pc.struct_field(regions, name) for name in ("kind", "action"))]
+    told = pa.table(columns, ["image", "kind", "action"])
+    grouped = told.group_by(["kind", "action"]).aggregate([("image", "count"), ("image", "count_distinct")])
+    named = grouped.rename_columns(["kind", "action", "regions", "images"])
+    return named.sort_by([("regions", "descending"), ("kind", "ascending"), ("action", "ascending")]).to_pylist()
 
 
 def _drawn(keys: Sequence[str], wanted: int, seed: str) -> list[str]:

@@ -17,6 +17,7 @@ from recast.jobs import cli, exit_status
 from recast.pipeline import report, storage
 from recast.pipeline.regions import masks
 from recast.pipeline.report.audit import SignError
+from tests.pipeline.report.outputs import manifest
 from tests.pipeline.report.test_report import Page
 
 FACE = data.astronaut()
@@ -75,6 +76,18 @@ def test_an_audit_with_a_damaged_index_is_refused(deidentified):
     (Path(output) / "index" / "0002.parquet").write_bytes(b"half of a fragm")
     with pytest.raises(storage.StorageError, match="is damaged"):
         report.write_audit(output)
+
+
+def test_the_newest_runs_are_on_the_page_and_all_in_the_json(deidentified):
+    """A nightly schedule would fill screens with them."""
+    output = deidentified({"a.png": png(FACE)})
+    for day in range(1, 26):
+        when = f"2026-11-{day:02}T02:00:00Z"
+        manifest(Path(output), f"202611{day:02}T020000-1", job="deidentify", finished_at=when)
+    page, said = audited(output)
+    assert len(said["runs"]) == 26
+    assert page.count("as stated above") + page.count("<td>others</td>") == 20
+    assert "not listed: 6; the JSON beside this page has those" in Page(page).text
 
 
 def test_images_in_which_nothing_was_found_are_counted(deidentified):
