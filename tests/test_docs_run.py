@@ -21,6 +21,7 @@ import yaml
 from recast.jobs import app as jobs_app
 from recast.jobs import cli
 from recast.jobs.samples.faces import write_faces
+from recast.jobs.samples.street import write_street
 from recast.models.descriptor import NetworkInput
 from recast.models.networks.vgg import VGG
 from recast.pipeline import storage
@@ -68,6 +69,7 @@ def place(tmp_path_factory) -> Path:
     table = pq.read_table(f"{drawn}.parquet")
     letters = dict(zip(sorted(set(table["key"].to_pylist())), ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), strict=False))
     rows = [{**row, "key": letters[row["key"]]} for row in table.to_pylist() if row["key"] in letters]
+    write_street(str(folder / "street"), count=3, size_px=96)
     image(folder / "photo.jpg")
     for photos in ("photos", "scans", "wider", "bucket/photos", "faces/people/test", "faces/scenes/test"):
         for key, name in letters.items():

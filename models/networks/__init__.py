@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from recast.models.networks.centernet import CenterNet
 from recast.models.networks.dcgan import DCGANGenerator
 from recast.models.networks.edsr import EDSR
 from recast.models.networks.face_embedder import FaceEmbedder
@@ -21,6 +22,7 @@ from recast.models.networks.unet import UNet
 from recast.models.networks.vgg import VGG
 
 NETWORKS: dict[str, type[nn.Module]] = {
+    "centernet": CenterNet,
     "dcgan_generator": DCGANGenerator,
     "edsr": EDSR,
     "face_embedder": FaceEmbedder,

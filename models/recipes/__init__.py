@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recast.models.recipes import (
+    centernet,
     cgan,
     classifier,
     cyclegan,
@@ -53,6 +54,7 @@ RECIPES: dict[str, Entry] = {
     "retinaface": Entry(
         recipe=retinaface.FaceDetection, config=retinaface.RetinaFaceConfig, presets=retinaface.PRESETS
     ),
+    "centernet": Entry(recipe=centernet.ThingDetection, config=centernet.CenterNetConfig, presets=centernet.PRESETS),
     "deidentify": Entry(recipe=deidentify.Deidentify, config=deidentify.DeidentifyConfig, presets=deidentify.PRESETS),
     "passcode": Entry(recipe=passcode.Passcode, config=passcode.PasscodeConfig, presets=passcode.PRESETS),
     "recognizer": Entry(recipe=recognizer.Recognizer, config=recognizer.RecognizerConfig, presets=recognizer.PRESETS),
@@ -97,6 +99,8 @@ def build(recipe: str, config: RecipeConfig, assets: RecipeAssets = NOTHING) -> 
     missing = sorted(name for name in wanted.needs if getattr(assets, name) is None)
     if missing:
         raise SettingError(f"{recipe} needs --{missing[0].replace('_', '-')}")
+    if wanted.regions == "things" and assets.things is None:
+        raise SettingError(f"{recipe} needs --annotations, boxes of the things in the images")
     if wanted.labelled and len(assets.classes) < 2:
         raise SettingError(f"{recipe} needs images of at least two classes, in a folder for each")
     try:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recast.models.descriptor import Descriptor
+from recast.models.faces import FACE_COLUMNS
 from recast.models.recipes.phases import Batch, Phase, Road, batch_norms
 from recast.models.recipes.ranges import Count, Decay, Positive, check
+from recast.models.recipes.truth import Things
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ class RawExample(NamedTuple):
     images: tuple[np.ndarray, ...]
     """uint8 [H, W, 3] each, as many as `Recipe.images_in` says."""
     regions: np.ndarray | None = None
-    """What annotations say of its first image: boxes and five points, float32 [N, FACE_COLUMNS]; None without any."""
+    """What annotations say of its first image, float32 [N, columns]; None without any. Faces: boxes and five points
+    (`faces.FACE_COLUMNS`); things: boxes, categories and keypoints (`truth.Things.columns`)."""
     label: int | None = None
     """The number of its class, its place in `RecipeAssets.classes`; None where examples belong to none."""
 
@@ -86,6 +89,15 @@ class RecipeAssets:
     """uint8 [H, W, 3]."""
     classes: tuple[str, ...] = ()
     """Names of the classes that examples are labelled with, in the order of their labels."""
+    things: Things | None = None
+    """What annotations of things can tell of; there where a recipe's `regions` are things."""
+
+    def columns(self, recipe: "type[Recipe]") -> int:
+        """Numbers in each row of `RawExample.regions`; 0 where examples have none."""
+        if recipe.regions == "things":
+            assert self.things is not None, "a recipe of things is built with them"
+            return self.things.columns
+        return FACE_COLUMNS if recipe.regions else 0
 
 
 class Recipe(ABC):
@@ -97,9 +109,9 @@ class Recipe(ABC):
     """Whether the images of an example belong together; if not, they are put together anew each time."""
     labelled: ClassVar[bool] = False
     """Whether examples belong to classes, which `RawExample.label` then numbers."""
-    regions: ClassVar[Literal["", "each", "all"]] = ""
-    """Whether annotations belong to the images: `each` region is an example, its image cut to what is around it, or
-    each image with `all` of its regions."""
+    regions: ClassVar[Literal["", "each", "all", "things"]] = ""
+    """Whether annotations belong to the images: `each` face is an example, its image cut to what is around it; each
+    image with `all` of its faces; or each image with all `things` in it, by category, box and keypoints."""
     channels_last: ClassVar[bool] = True
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
     has_target: ClassVar[bool] = False

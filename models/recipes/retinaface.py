@@ -21,6 +21,7 @@ from recast.models.losses.multibox import counted, multibox, owned
 from recast.models.networks.retinaface import RetinaFace, anchors, decoded
 from recast.models.pixels import to_range
 from recast.models.recipes.decay import constant_then_linear
+from recast.models.recipes.framed import framed
 from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Count, Pixels, Share, Weight, Within
@@ -140,19 +141,7 @@ class FaceDetection(Recipe):
         likely = logits.float().softmax(-1)[..., 1] > SHOWN
         found = [rows[chosen] for rows, chosen in zip(corners, likely, strict=True)]
         there = [rows[~torch.isnan(rows[:, 0]), :4] for rows in batch["faces"]]
-        return Preview(x, _outlined(x, found), _outlined(x, there))
-
-
-def _outlined(images: Tensor, boxes: list[Tensor]) -> Tensor:
-    """Images with green frames."""
-    shown = images.clone()
-    green = torch.tensor([0.0, 1.0, 0.0], device=images.device).view(3, 1)
-    for image, rows in zip(shown, boxes, strict=True):
-        side = image.shape[1] - 1
-        for left, top, right, bottom in rows.clamp(0, side).round().long().tolist():
-            image[:, top, left : right + 1] = image[:, bottom, left : right + 1] = green
-            image[:, top : bottom + 1, left] = image[:, top : bottom + 1, right] = green
-    return shown
+        return Preview(x, framed(x, found), framed(x, there))
 
 
 PAPER = RetinaFaceConfig(

@@ -2,7 +2,8 @@
 
 import io
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,8 +17,17 @@ SIZE = ("image_height", "image_width")
 """Columns of the size in pixels of the image that a region was drawn for."""
 
 
-def rows_of(data: bytes, url: str) -> list[dict[str, Any]]:
-    """A table's rows, each with a `key`, and a `box`, four corners, or a `mask` and the image's size.
+class Table(NamedTuple):
+    """What a file of boxes holds."""
+
+    rows: list[dict[str, Any]]
+    """Each has a `key`, and a `box`, four corners, or a `mask` and the image's size."""
+    categories: Sequence[Mapping[str, Any]] = ()
+    """COCO's, each with `id` and `name`, and perhaps `keypoints` and `skeleton`; none from other files."""
+
+
+def read_table(data: bytes, url: str) -> Table:
+    """The rows of a file of boxes, and what it says of them all.
 
     Raises:
         ArrowException, ValueError, KeyError, TypeError: it is not what its name says, or lacks what it needs.
@@ -25,10 +35,10 @@ def rows_of(data: bytes, url: str) -> list[dict[str, Any]]:
     if url.endswith(".json"):
         loaded = json.loads(data.decode("utf-8-sig"))
         if not isinstance(loaded, dict):
-            return list(loaded)
+            return Table(list(loaded))
         if is_coco(loaded):
-            return rows_of_coco(loaded)
-        return [row for key, entries in loaded.items() for row in _entries(key, entries)]
+            return Table(rows_of_coco(loaded), loaded.get("categories") or ())
+        return Table([row for key, entries in loaded.items() for row in _entries(key, entries)])
     if url.endswith((".parquet", ".pq")):
         table = pq.ParquetFile(io.BytesIO(data), pre_buffer=False).read(use_threads=False)
     elif url.endswith(".csv"):
@@ -45,7 +55,7 @@ def rows_of(data: bytes, url: str) -> list[dict[str, Any]]:
         )
     if nameless := pc.sum(pc.is_null(table["key"])).as_py():
         raise ValueError(f"{nameless} of its rows have no key")
-    return table.to_pylist()
+    return Table(table.to_pylist())
 
 
 def _entries(key: str, entries: Any) -> list[dict[str, Any]]:

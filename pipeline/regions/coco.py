@@ -6,7 +6,7 @@ have `id` and `name`. A segmentation is a list of polygons, or a run-length enco
 (`iscrowd`), which are one region.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ def is_coco(loaded: Mapping[str, Any]) -> bool:
 
 
 def rows_of_coco(loaded: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each image, without coordinates, since it was looked at; and one for each annotation.
+    """One row for each image, without coordinates, since it was looked at; and one for each annotation, which says
+    `where` it is from.
 
     Raises:
         ValueError: an image or an annotation makes no sense; the message names it.
@@ -38,19 +39,32 @@ def rows_of_coco(loaded: Mapping[str, Any]) -> list[dict[str, Any]]:
     for image in loaded["images"]:
         if "id" not in image:
             raise ValueError(f"the image {image['file_name']} has no id")
+        if image["id"] in images:
+            raise ValueError(f"two images have the id {image['id']}: {images[image['id']][0]} and {image['file_name']}")
         images[image["id"]] = str(image["file_name"]), _declared(image)
-    kinds = {category["id"]: category["name"] for category in loaded.get("categories") or ()}
+    kinds = _kinds(loaded.get("categories") or ())
     rows = [{"key": name, **_size_columns(size)} for name, size in images.values()]
     for number, annotation in enumerate(loaded["annotations"], 1):
         if not isinstance(annotation, dict) or annotation.get("image_id") not in images:
             known = annotation.get("image_id") if isinstance(annotation, dict) else annotation
             raise ValueError(f"annotation {number} is of image {known}, which images don't list")
         name, size = images[annotation["image_id"]]
+        category, where = annotation.get("category_id"), f"annotation {annotation.get('id', number)}, of {name}"
+        if kinds and category is not None and category not in kinds:
+            raise ValueError(f"{where}: its category_id is {category}, which categories don't list")
         try:
-            rows.append({"key": name, "kind": kinds.get(annotation.get("category_id")), **_region(annotation, size)})
+            rows.append({"key": name, "where": where, "kind": kinds.get(category), **_region(annotation, size)})
         except MaskError as fault:
-            raise ValueError(f"annotation {number}, of {name}: {fault}") from fault
+            raise ValueError(f"{where}: {fault}") from fault
     return rows
+
+
+def _kinds(categories: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
+    """Names of categories by their ids. Raises ValueError."""
+    for number, category in enumerate(categories, 1):
+        if not isinstance(category, dict) or not {"id", "name"} <= category.keys():
+            raise ValueError(f"category {number} has no id or no name")
+    return {category["id"]: category["name"] for category in categories}
 
 
 def _region(annotation: Mapping[str, Any], size: Size | None) -> dict[str, Any]:

@@ -17,6 +17,10 @@ LEAST_SHARED = 0.5
 """Share of the box around a mask that must lie in the region's own box: else one of them is of other pixels."""
 
 
+class EmptyBoxError(ValueError):
+    """A box without any area."""
+
+
 def size_of(row: Mapping[str, Any], where: str) -> Size | None:
     """Height and width of the image that a row is about; None where it does not say them. Raises ValueError."""
     sides, mask = [_given(row.get(name)) for name in SIZE], row.get("mask")
@@ -107,7 +111,7 @@ def _box(row: Mapping[str, Any], where: str) -> Box | None:
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise ValueError(f"{where}: {named} has a side that is no finite number")
     if not (left < right and top < bottom):
-        raise ValueError(f"{where}: {named} is empty")
+        raise EmptyBoxError(f"{where}: {named} is empty")
     return left, top, right, bottom
 
 

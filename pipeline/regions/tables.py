@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from recast.pipeline import storage
 from recast.pipeline.input_errors import HeldError
-from recast.pipeline.regions.box_tables import rows_of
+from recast.pipeline.regions.box_tables import read_table
 from recast.pipeline.regions.coco import Size
 from recast.pipeline.regions.masks import MaskError
 from recast.pipeline.regions.region import Region, fitted
-from recast.pipeline.regions.region_rows import region_of, size_of
+from recast.pipeline.regions.region_rows import EmptyBoxError, region_of, size_of
 from recast.pipeline.sources.inputs import Input
 
 LEAST_SIDE_PX = 4
@@ -52,7 +52,9 @@ class RegionTable:
         BoxesError, StorageError: it can't be read, or a row makes no sense.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, without_empty: bool = False) -> None:
+        """`without_empty`: leave boxes without any area out and count them, as a training does; else they are refused,
+        for nobody knows what they should hide."""
         fs, path = storage.filesystem(url)
         with storage.faults_as_sentences(f"reading the boxes {url}"):
             try:
@@ -60,7 +62,8 @@ class RegionTable:
             except (FileNotFoundError, IsADirectoryError) as fault:
                 raise BoxesError(f"the boxes {url} can't be read: there is no such file") from fault
         try:
-            self._regions, self._sizes = _by_key(rows_of(data, url))
+            table = read_table(data, url)
+            self._regions, self._sizes, self.empty = _by_key(table.rows, without_empty=without_empty)
             _refuse_fractions(self._regions.values())
         except UNREADABLE as fault:
             reason = str(fault).partition("\n")[0]
@@ -68,6 +71,8 @@ class RegionTable:
         masked = any(region.mask is not None for regions in self._regions.values() for region in regions)
         self.name = f"{'regions' if masked or self._sizes else 'boxes'} {hashlib.sha256(data).hexdigest()[:12]}"
         """Stands for the file, and for how it is read: `boxes` are replaced as they were before there were masks."""
+        self.categories = table.categories
+        """What COCO's JSON says of its categories; nothing from other files."""
         self._named: dict[str, list[str]] = defaultdict(list)
         for key in self._regions:
             self._named[_plain(key)].append(key)
@@ -88,6 +93,14 @@ class RegionTable:
     def of(self, key: str) -> list[Region]:
         """The regions of an image."""
         return [region for known in self._keys(key) for region in self._regions[known]]
+
+    def every(self) -> Iterator[tuple[str, Region]]:
+        """All regions, each with the table's key of its image."""
+        return ((key, region) for key, regions in self._regions.items() for region in regions)
+
+    def size_of(self, key: str) -> Size | None:
+        """Height and width of the image that a key's regions were drawn for, where the table says them."""
+        return next((self._sizes[known] for known in self._keys(key) if known in self._sizes), None)
 
     def fitted(self, key: str, height: int, width: int) -> list[Region]:
         """The regions of an image of this size, their boxes holding all of their masks.
@@ -162,22 +175,32 @@ def _plain(key: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(key.replace("\\", "/")))
 
 
-def _by_key(rows: list[dict[str, Any]]) -> tuple[dict[str, list[Region]], dict[str, Size]]:
-    """The regions of each key, and the sizes of the images that they were drawn for, where the rows say them."""
+def _by_key(
+    rows: list[dict[str, Any]], *, without_empty: bool
+) -> tuple[dict[str, list[Region]], dict[str, Size], list[str]]:
+    """The regions of each key, the sizes of the images that they were drawn for, where the rows say them, and where
+    boxes without any area were left out."""
     regions: dict[str, list[Region]] = defaultdict(list)
     sizes: dict[str, Size] = {}
+    empty: list[str] = []
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or row.get("key") is None:
             raise ValueError(f"row {number} has no key")
         key = str(row["key"])
-        where, of_key = f"row {number}, {key}", regions[key]
+        where, of_key = row.get("where") or f"row {number}, {key}", regions[key]
         size = size_of(row, where)
         if size is not None and sizes.setdefault(key, size) != size:
             raise ValueError(f"{where}: its image is {_named(size)} here and {_named(sizes[key])} in another row")
-        region = region_of(row, size, where)
+        try:
+            region = region_of(row, size, where)
+        except EmptyBoxError as fault:
+            if not without_empty:
+                raise
+            empty.append(str(fault))
+            continue
         if region is not None:
             of_key.append(region)
-    return dict(regions), sizes
+    return dict(regions), sizes, empty
 
 
 def _named(size: Size) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from recast.models import foreign
 from recast.models.digests import short_digest
 from recast.models.recipes.recipe import Exported, RecipeAssets
+from recast.models.recipes.truth import Things
 from recast.pipeline import bundles, storage
 from recast.pipeline.bundles import Packed
 from recast.pipeline.images.bounds import OWN_MAX_PIXELS
@@ -42,15 +44,25 @@ class TrainingAssets:
             raise TrainingError(f"can't start from {self.start_from.url}: {reason}") from fault
 
 
-def fetched(plan: TrainingSpec, classes: tuple[str, ...], *, faces: str = "") -> TrainingAssets:
-    """Everything that a plan names; `faces` is what its table of faces calls itself.
+def fetched(
+    plan: TrainingSpec,
+    classes: tuple[str, ...],
+    *,
+    annotations: Mapping[str, str] = MappingProxyType({}),
+    things: Things | None = None,
+) -> TrainingAssets:
+    """Everything that a plan names.
+
+    Args:
+        annotations: what the table of faces or things calls itself, by what it is of.
+        things: what annotations of things can tell of.
 
     Raises:
         BundleError: the loss network or the bundle to start from can't be used.
         StorageError: a place can't be read.
         TrainingError: the style image is none.
     """
-    digests = {"faces": faces} if faces else {}
+    digests = dict(annotations)
     loss_network, style_image, start_from = None, None, None
     if plan.loss_network:
         loss_network, digests["loss_network"] = loss_network_weights(plan.loss_network)
@@ -61,7 +73,7 @@ def fetched(plan: TrainingSpec, classes: tuple[str, ...], *, faces: str = "") ->
         digests["start_from"] = start_from.unpack()[0].digest
     if classes:
         digests["classes"] = ", ".join(classes)
-    assets = RecipeAssets(loss_network=loss_network, style_image=style_image, classes=classes)
+    assets = RecipeAssets(loss_network=loss_network, style_image=style_image, classes=classes, things=things)
     return TrainingAssets(assets=assets, start_from=start_from, digests=digests)
 
 

@@ -26,6 +26,7 @@ from recast.pipeline.training import layouts
 from recast.pipeline.training.layouts import Example, classes
 from recast.pipeline.training.settings import TrainingError
 from recast.pipeline.training.strays import Strays, images_among
+from recast.pipeline.training.things import within
 
 AROUND = 3.0
 """Side of the square around a face that is kept as an example, in longer sides of the face's box."""
@@ -70,7 +71,7 @@ def listed(
         TrainingError: there are no images, the pairs don't match, or it isn't clear what belongs together.
     """
     strays = Strays()
-    inputs = _images(url, output, strays)
+    inputs = images_at(url, output, strays)
     layout = layouts.laid_out(inputs, url, images_per_example, paired=paired, labelled=labelled)
     said = list(layout.said)
     if images_per_example == 2 and (single := [e for e in layout.examples if len(e.inputs) == 1]):
@@ -85,7 +86,7 @@ def of_two(a: str, b: str, *, paired: bool = True, output: str = "") -> Listing:
     """
     strays, inputs = Strays(), list[Input]()
     for side, url in (("A", a), ("B", b)):
-        found = _images(url, output, strays)
+        found = images_at(url, output, strays)
         inputs += [dataclasses.replace(item, key=f"{side}/{item.key}") for item in found]
     layout = layouts.laid_out(inputs, f"{a} (A) and {b} (B)", 2, paired=paired, labelled=False)
     return Listing(examples=layout.examples, said=(f"A is {a}, and B is {b}", *layout.said, *strays.said()))
@@ -102,7 +103,7 @@ def paired_with(url: str, place: str, *, output: str = "") -> Listing:
         TrainingError: there are no images, or no A side for any.
     """
     strays = Strays()
-    inputs = _images(url, output, strays)
+    inputs = images_at(url, output, strays)
     layout = layouts.targets(inputs, url)
     a_side = provider(A_SIDE, place)
     by_path = a_side.of([example.inputs[0].key for example in layout.examples])
@@ -121,7 +122,7 @@ def paired_with(url: str, place: str, *, output: str = "") -> Listing:
     return Listing(examples=examples, said=(*layout.said, said, *strays.said()))
 
 
-def _images(url: str, output: str, strays: Strays) -> list[Input]:
+def images_at(url: str, output: str, strays: Strays) -> list[Input]:
     inputs = images_among(
         list(inventory.inventory(inventory.Source(urls=(url,)), PassedOver(by_name=False))), url, output, strays
     )
@@ -173,16 +174,21 @@ def annotated(url: str, table: RegionTable, *, each: bool, labelled: bool = Fals
         TrainingError: the table and the images have no key in common, or an identity is missing.
     """
     strays = Strays()
-    inputs = _images(url, output, strays)
+    inputs = images_at(url, output, strays)
     if not any(table.of(item.key) for item in inputs):
         raise TrainingError(f"no face of the table belongs to an image at {url}; its keys are paths relative to that")
     if not each:
-        whole = [Example(key=item.key, inputs=(item,), regions=tuple(table.of(item.key))) for item in inputs]
-        known = sum(len(example.regions or ()) for example in whole)
+        whole = [Example(key=item.key, inputs=(item,), regions=region_rows(table.of(item.key))) for item in inputs]
+        known = sum(len(table.of(item.key)) for item in inputs)
         said = f"{plural(len(whole), 'image')} with {plural(known, 'face')}"
         return Listing(examples=whole, said=(said, *strays.said()))
     found = [
-        Example(key=f"{item.key} ({n})" if n else item.key, inputs=(item,), label=face.identity, regions=(face,))
+        Example(
+            key=f"{item.key} ({n})" if n else item.key,
+            inputs=(item,),
+            label=face.identity,
+            regions=region_rows([face]),
+        )
         for item in inputs
         for n, face in enumerate(table.of(item.key))
     ]
@@ -204,7 +210,8 @@ def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "key": e.key,
             "label": labels[e.label],
             "inputs": [dataclasses.asdict(item) for item in e.inputs],
-            "regions": region_rows(e.regions or ()).tobytes(),
+            "regions": b"" if e.regions is None else e.regions.tobytes(),
+            "things": [] if e.drawn_for is None or e.regions is None else [e.regions.shape[1], *e.drawn_for],
         }
         for e in examples
     ]
@@ -223,12 +230,15 @@ def read_row(row: dict[str, Any], images_per_example: int, each_region: bool = F
         height, width = images[0].shape[:2]
         unfit = "" if shows_two(height, width) else f"{row['key']} ({width}x{height})"
         images = _halves(images[0])
-    regions = np.frombuffer(row["regions"], np.float32).reshape(-1, FACE_COLUMNS)
+    regions, problem = np.frombuffer(row["regions"], np.float32), ""
     if each_region:
-        images[0], regions = _around(images[0], regions)
+        images[0], regions = _around(images[0], regions.reshape(-1, FACE_COLUMNS))
+    if len(row["things"]):
+        columns, *declared = row["things"]
+        regions, problem, notes = within(regions.reshape(-1, columns), declared, images[0].shape, notes)
     shapes = [list(image.shape) for image in images]
     pixels = b"".join(image.tobytes() for image in images)
-    made = {"regions": regions.tobytes(), "shapes": shapes, "pixels": pixels, "problem": ""}
+    made = {"regions": regions.tobytes(), "shapes": shapes, "pixels": pixels, "problem": problem}
     return {**_named(row), **made, "notes": notes, "unfit": unfit}
 
 

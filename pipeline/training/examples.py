@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recast.models.faces import FACE_COLUMNS
 from recast.models.recipes.phases import Batch
 from recast.models.recipes.recipe import RawExample, Recipe
 from recast.pipeline.ahead import ahead
@@ -45,11 +44,12 @@ class ExampleCache:
         rows: Iterable[dict[str, Any]],
         cache_bytes: int,
         *,
-        with_regions: bool = False,
+        region_columns: int = 0,
         with_labels: bool = False,
     ) -> None:
-        """`with_regions`: images have annotations, float32 [N, FACE_COLUMNS]; `with_labels`: examples have classes."""
-        self._regions: list[np.ndarray] | None = [] if with_regions else None
+        """`region_columns`: numbers that annotations say of each region, 0 without any; `with_labels`: examples have
+        classes."""
+        self._regions: list[np.ndarray] | None = [] if region_columns else None
         self._labels: list[int] | None = [] if with_labels else None
         self.keys: list[str] = []
         self.unreadable: list[str] = []
@@ -71,7 +71,7 @@ class ExampleCache:
             if self._labels is not None:
                 self._labels.append(int(row["label"]))
             if self._regions is not None:
-                self._regions.append(np.frombuffer(row["regions"], np.float32).reshape(-1, FACE_COLUMNS))
+                self._regions.append(np.frombuffer(row["regions"], np.float32).reshape(-1, region_columns))
             shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
             held += len(row["pixels"])
             if held <= cache_bytes:

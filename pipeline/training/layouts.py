@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from recast.pipeline.reasons import plural
-from recast.pipeline.regions.region import Region
 from recast.pipeline.sources import parquet
 from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.sources.inputs import Input
@@ -39,8 +40,11 @@ class Example:
     inputs: tuple[Input, ...]
     label: str = ""
     """Its class, where examples have classes."""
-    regions: tuple[Region, ...] | None = None
-    """What annotations say of its image; None without any."""
+    regions: np.ndarray | None = field(default=None, compare=False)
+    """What annotations say of its image, as `RawExample.regions`; None without any."""
+    drawn_for: tuple[int, int] | None = None
+    """Height and width that its image must have, where annotations of things say them; (0, 0) where they don't. None:
+    its annotations are not of things."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 from recast.models import recipes
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig
+from recast.models.recipes.truth import Things
 from recast.pipeline import storage
 from recast.pipeline.reasons import plural
 from recast.pipeline.regions.tables import RegionTable
@@ -14,8 +15,16 @@ from recast.pipeline.training.assets import TrainingAssets, fetched
 from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.example_files import A_SIDE, Listing
 from recast.pipeline.training.layouts import Example, classes
+from recast.pipeline.training.listed_things import listed_things
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
 from recast.pipeline.training.spec import Start, placed, resolved, same_data, same_provisions, started
+from recast.pipeline.training.things import things_of
+
+WANTED = {
+    **dict.fromkeys(("each", "all"), "a table of the faces in the images"),
+    "things": "COCO's JSON or a table of the things in the images",
+}
+"""What annotations must be, by the `regions` of recipes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +71,14 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     if start.finished:
         return start
     recipe = recipes.RECIPES[plan.recipe].recipe
-    listing, table = _listed(plan, config)
-    listing, held_out = _held_out(plan, config, listing)
+    table = _annotations(plan)
+    things = things_of(table, plan.annotations or "") if table is not None and recipe.regions == "things" else None
+    listing = _listed(plan, config, table, things)
+    listing, held_out = _held_out(plan, config, listing, table, things)
     start = same_data(start, plan, listing)
     labels = classes(listing.examples) if recipe.labelled else ()
-    assets = fetched(plan, labels, faces=table.name if table else "")
+    annotations = {"things" if recipe.regions == "things" else "faces": table.name} if table is not None else {}
+    assets = fetched(plan, labels, annotations=annotations, things=things)
     start = same_provisions(start, plan, assets.digests)
     built = _built(plan, config, assets)
     if start.changes:
@@ -103,7 +115,7 @@ def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
             raise SettingError(f"{plan.recipe} does not take --{name.replace('_', '-')}")
     if bool(recipe.regions) != bool(plan.annotations):
         raise SettingError(
-            f"{plan.recipe} needs --annotations, a table of the faces in the images"
+            f"{plan.recipe} needs --annotations, {WANTED[recipe.regions]}"
             if recipe.regions
             else f"{plan.recipe} does not take --annotations"
         )
@@ -112,35 +124,44 @@ def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
         raise SettingError(f"{plan.recipe} needs --{missing[0].replace('_', '-')}")
 
 
-def _listed(plan: TrainingSpec, config: RecipeConfig) -> tuple[Listing, RegionTable | None]:
-    """The examples, and the annotations where they come with some."""
+def _annotations(plan: TrainingSpec) -> RegionTable | None:
+    """What a recipe of annotated images is given; boxes without any area are no things, and refused of faces."""
+    regions = recipes.RECIPES[plan.recipe].recipe.regions
+    return RegionTable(plan.annotations or "", without_empty=regions == "things") if regions else None
+
+
+def _listed(plan: TrainingSpec, config: RecipeConfig, table: RegionTable | None, things: Things | None) -> Listing:
+    """The examples, with what annotations say of them where they come with some."""
     recipe = recipes.RECIPES[plan.recipe].recipe
     if plan.data is None:
         assert plan.data_a, "a plan without data has both"
         assert plan.data_b, "a plan without data has both"
-        return example_files.of_two(plan.data_a, plan.data_b, paired=recipe.paired, output=plan.output), None
-    if not recipe.regions:
+        return example_files.of_two(plan.data_a, plan.data_b, paired=recipe.paired, output=plan.output)
+    if table is None:
         images = recipe.images_in(config)
         if plan.inputs:
             _refuse_inputs(plan, images if recipe.paired else 1)
-            return example_files.paired_with(plan.data, plan.inputs[A_SIDE.name], output=plan.output), None
-        listing = example_files.listed(
+            return example_files.paired_with(plan.data, plan.inputs[A_SIDE.name], output=plan.output)
+        return example_files.listed(
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
-        return listing, None
-    table, each = RegionTable(plan.annotations or ""), recipe.regions == "each"
-    listing = example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
-    return listing, table
+    if things is not None:
+        return listed_things(plan.data, table, things, output=plan.output)
+    each = recipe.regions == "each"
+    return example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
 
 
-def _held_out(plan: TrainingSpec, config: RecipeConfig, listing: Listing) -> tuple[Listing, tuple[Example, ...]]:
+def _held_out(
+    plan: TrainingSpec, config: RecipeConfig, listing: Listing, table: RegionTable | None, things: Things | None
+) -> tuple[Listing, tuple[Example, ...]]:
     """The examples to train on, and those to validate on."""
     if plan.validate is None:
         return listing, ()
     if (share := plan.validation_share) is not None:
         kept, held = validation.split(listing.examples, share)
     else:
-        held = _listed(replace(plan, data=plan.validate, data_a=None, data_b=None), config)[0].examples
+        elsewhere = replace(plan, data=plan.validate, data_a=None, data_b=None)
+        held = _listed(elsewhere, config, table, things).examples
         kept = validation.apart(listing.examples, held)
     few = validation.few_of(held)
     among = f" of {len(held):,} held out" if len(few) < len(held) else ""

@@ -164,7 +164,7 @@ class Worker:
             shard = ExampleCache(
                 self.given.rows,
                 self.plan.cache_bytes,
-                with_regions=bool(self.recipe.regions),
+                region_columns=self.assets.assets.columns(type(self.recipe)),
                 with_labels=self.recipe.labelled,
             )
             shard.try_out(self.recipe)

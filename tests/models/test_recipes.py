@@ -9,6 +9,7 @@ from PIL import Image
 
 from recast.models import recipes
 from recast.models.draws import Rows
+from recast.models.looks import Category
 from recast.models.networks import NETWORKS
 from recast.models.networks.vgg import VGG
 from recast.models.preview import sample_grid
@@ -19,6 +20,11 @@ from recast.models.recipes.pix2pix import Pix2Pix
 from recast.models.recipes.recipe import RawExample, RecipeAssets
 from recast.models.recipes.srresnet import TINY as SRRESNET
 from recast.models.recipes.srresnet import SRResNet
+from recast.models.recipes.truth import Things
+
+THINGS = Things(
+    categories=(Category(id=1, name="person"), Category(id=3, name="car")), points=("nose", "left_eye", "right_eye")
+)
 
 
 def supplies_for(name, classes=3):
@@ -26,8 +32,18 @@ def supplies_for(name, classes=3):
     torch.manual_seed(7)
     network = VGG(blocks=[[4], [8], [8]], classes=classes)
     return RecipeAssets(
-        loss_network=network.state_dict(), style_image=photograph(seed=9), classes=tuple("abcdefgh"[:classes])
+        loss_network=network.state_dict(),
+        style_image=photograph(seed=9),
+        classes=tuple("abcdefgh"[:classes]),
+        things=THINGS,
     )
+
+
+def region_of(recipe, lower=0.0):
+    """A row of annotations as a recipe takes it: a face, or a thing with two visible keypoints."""
+    box, points = [30, 30, 80, 90 - lower], np.linspace(40, 80, 10)
+    thing = [*box, 1, 40, 42, 2, 70, 44, 1, 0, 0, 0]
+    return np.array([thing if recipe.regions == "things" else [*box, *points]], np.float32)
 
 
 def built(name, **overrides):
@@ -119,7 +135,7 @@ def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
-    raw = RawExample(images, np.array([[30, 30, 80, 90, *np.linspace(40, 80, 10)]], np.float32), label=2)
+    raw = RawExample(images, region_of(recipe), label=2)
     one, same, other = (recipe.example(raw, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[k].nan_to_num(), same[k].nan_to_num()) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one if k != "faces")

@@ -86,7 +86,7 @@ def test_sixteen_bits_of_a_style_image_and_of_faces(tmp_path):
     table = RegionTable(str(tmp_path / "faces.json"))
     found = example_files.annotated(str(tmp_path / "data"), table, each=True)
     row = example_files.read_row(example_files.rows(found.examples)[0], 1, each_region=True)
-    (part,) = ExampleCache([row], 1 << 20, with_regions=True)[0].images
+    (part,) = ExampleCache([row], 1 << 20, region_columns=14)[0].images
     assert (part == 156).all()
 
 

@@ -15,7 +15,7 @@ from recast.models import recipes
 from recast.models.recipes.recipe import RawExample
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
-from tests.models.test_recipes import photograph, smallest, supplies_for
+from tests.models.test_recipes import photograph, region_of, smallest, supplies_for
 
 STEPS = 2
 EPSILON = 1e-6
@@ -30,6 +30,7 @@ CASES = {
     "pix2pix, dropout": ("pix2pix", {"dropout": 0.5}),
     "gan, batch norm": ("gan", {"norm": "batch"}),
     "pix2pix, batch norm": ("pix2pix", {"norm": "batch"}),
+    "centernet, keypoints": ("centernet", {"keypoints": True}),
     "srgan, batch norm": ("srgan", {"network": "srresnet", "d_norm": "batch"}),
 }
 ALONE, JOINED, UNSYNCHRONISED = "one worker", "two workers", "two workers, without sync batch norm"
@@ -61,8 +62,7 @@ def batch_of(recipe, seed):
     examples = []
     for n in range(recipe.config.batch_size):
         images = (photograph(seed=n), photograph(seed=n + 9))[: recipe.images_in(recipe.config)]
-        face = np.array([[30, 30, 80, 90 - 3 * n, *np.linspace(40, 80, 10)]], np.float32)
-        regions = face[: 0 if n == 1 and recipe.regions == "all" else 1]
+        regions = region_of(recipe, lower=3 * n)[: 0 if n == 1 and recipe.regions in ("all", "things") else 1]
         examples.append(recipe.example(RawExample(images, regions, n % 3), np.random.default_rng([seed, n])))
     return {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
 

@@ -36,7 +36,8 @@ def write_images(folder, names, size=(64, 48)):
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     found = example_files.listed(str(url), images_per_example).examples
     rows = [
-        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "regions": b""} for e in found
+        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "regions": b"", "things": []}
+        for e in found
     ]
     return ExampleCache((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
 
@@ -324,10 +325,10 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
     def read(examples, each_face):
         rows = [
             {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs],
-             "regions": example_files.region_rows(e.regions).tobytes()}
+             "regions": e.regions.tobytes(), "things": []}
             for e in examples
         ]  # fmt: skip
-        return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, with_regions=True)
+        return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, region_columns=14)
 
     (whole,), faces, _label = read(every, False)[0]
     assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))

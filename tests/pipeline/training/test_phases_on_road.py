@@ -116,6 +116,7 @@ MIXING = {
     "gan": "batch norm in G and D",
     "cgan": "batch norm in G and D",
     "retinaface": "batch norm in F",
+    "centernet": "batch norm in F",
     "recognizer": "batch norm in R",
     "deidentify": "the spread of the batch's latent codes",
     "passcode": "the spread of the batch's latent codes",
