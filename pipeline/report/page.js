@@ -35,18 +35,26 @@ function fit() {
 fit();
 addEventListener("resize", fit);
 
-/* The slider: drag anywhere on the picture, or use the arrow keys. */
+/* The slider: drag anywhere on the picture, or use the arrow keys. What is zoomed follows, so that the place under the
+   pointer is that of the whole picture; side by side, dragging does this alone. */
 for (const stage of all(".pair.both .stage")) {
   const range = stage.querySelector("input");
-  const show = () => stage.style.setProperty("--at", `${range.value}%`);
+  const share = (at, from, length) => Math.min(1, Math.max(0, (at - from) / length));
+  let box = null; // of what is dragged over
+  const show = () => {
+    stage.style.setProperty("--at", `${range.value}%`);
+    stage.style.setProperty("--across", range.value / 100);
+  };
   const follow = (event) => {
-    const box = stage.getBoundingClientRect();
-    range.value = ((event.clientX - box.left) / box.width) * 100;
+    range.value = share(event.clientX, box.left, box.width) * 100;
+    stage.style.setProperty("--down", share(event.clientY, box.top, box.height));
     show();
   };
   range.addEventListener("input", show);
   stage.addEventListener("pointerdown", (event) => {
-    if (document.documentElement.dataset.view !== "slider" || event.button) return;
+    const { view, zoom } = document.documentElement.dataset;
+    if (event.button || (view !== "slider" && zoom === "1")) return;
+    box = (view === "slider" ? stage : (event.target.closest(".pane") ?? stage)).getBoundingClientRect();
     event.preventDefault();
     range.focus({ preventScroll: true, focusVisible: false });
     stage.setPointerCapture(event.pointerId);
