@@ -13,7 +13,7 @@ from recast.models.networks.hourglass import StackedHourglass
 from recast.models.networks.pyramid import FeaturePyramid
 from recast.models.networks.resnet import STRIDES, ResNet
 from recast.models.perception.boxes import clipped
-from recast.models.perception.findings import Findings
+from recast.models.perception.findings import Findings, finite
 from recast.models.perception.heatmaps import peaks
 
 STRIDE = 4
@@ -86,8 +86,14 @@ class CenterNet(nn.Module):
         return [Maps(*(self.get_submodule(f"{name}.{n}")(x) for name in self._heads)) for n, x in enumerate(features)]
 
     def found(self, images: Tensor, floor: float) -> list[Findings]:
-        """The things in each image, without any suppression: a peak is one thing (section 4). See `Looking`."""
-        return decoded(self(images)[-1], floor)
+        """The things in each image, without any suppression: a peak is one thing (section 4). See `Looking`.
+
+        Raises:
+            FloatingPointError: the maps are not finite.
+        """
+        maps = self(images)[-1]
+        finite(*(each for each in maps if each is not None))
+        return decoded(maps, floor)
 
 
 def decoded(maps: Maps, floor: float) -> list[Findings]:

@@ -24,7 +24,8 @@ LEAST_INSIDE = 0.5
 """Share of a box that must lie in the image; a box with less was meant for other pixels."""
 MASK_OUTSIDE_PX = 1
 """How far a mask may reach out of its box: boxes are rounded. A mask that is unpacked with a wrong height is torn."""
-
+LARGEST_BYTES = 1 << 30
+"""A larger table is refused; read as a whole it would take many times as much memory."""
 
 UNREADABLE = (
     pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
@@ -58,6 +59,8 @@ class RegionTable:
         fs, path = storage.filesystem(url)
         with storage.faults_as_sentences(f"reading the boxes {url}"):
             try:
+                if (size := fs.size(path) or 0) > LARGEST_BYTES:
+                    raise BoxesError(f"the boxes {url} can't be read: it has {size:,} bytes, and 1 GiB is the most")
                 data = storage.read_bytes(fs, path)
             except (FileNotFoundError, IsADirectoryError) as fault:
                 raise BoxesError(f"the boxes {url} can't be read: there is no such file") from fault

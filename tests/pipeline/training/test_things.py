@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
+from recast.models.networks.centernet import CenterNet
 from recast.pipeline import bundles
-from recast.pipeline.regions.tables import BoxesError
+from recast.pipeline.regions.looking import LookingDetector
+from recast.pipeline.regions.tables import BoxesError, RegionTable
 from recast.pipeline.training import example_files
 from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.road import train
@@ -134,4 +137,20 @@ def test_a_training_from_the_file_to_a_bundle_that_says_what_it_finds(trainer_he
     looks = bundle.descriptor.looks
     assert [(c.id, c.name) for c in looks.categories] == [(3, "person"), (9, "car")]
     assert (looks.points, looks.limbs, bundle.descriptor.task) == (("left_eye", "right_eye"), ((0, 1),), "annotate")
-    assert type(network).__name__ == "CenterNet"
+    assert isinstance(network, CenterNet)
+    image = np.asarray(Image.open(place / "data/0.png"))
+    (regions,) = LookingDetector(bundles.fetch(str(place / "out/bundle")), "cpu")([image])
+    assert {region.kind for region in regions} <= {"person", "car"}
+    assert all(region.score >= looks.score_floor and len(region.points) == 6 for region in regions)
+    with torch.no_grad():
+        network.hm[0][1].bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError):
+        network.found(torch.zeros(1, 3, 64, 64), 0.05)
+
+
+def test_a_file_of_more_than_a_gibibyte_is_refused_with_its_size(place):
+    asked(place, {})
+    with open(place / "truth.json", "r+b") as file:
+        file.truncate((1 << 30) + 5)
+    with pytest.raises(BoxesError, match="it has 1,073,741,829 bytes, and 1 GiB is the most"):
+        RegionTable(str(place / "truth.json"))
