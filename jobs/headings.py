@@ -45,7 +45,7 @@ PLACEHOLDERS = {
     "new_passcode_file": "FILE", "output": "URL", "overrides": "KEY=VALUE", "passcode_env": "VARIABLE",
     "passcode_file": "FILE", "preset": "NAME", "recognizer": "BUNDLE", "restored": "OUTPUT", "restored_wrong": "OUTPUT",
     "scales": "FACTOR", "schemes": "KIND", "shard_bytes": "SIZE", "signed_off_by": "NAME", "source": "SOURCE",
-    "start_from": "BUNDLE", "style_image": "IMAGE", "to": "FILE",
+    "start_from": "BUNDLE", "style_image": "IMAGE", "to": "FILE", "truth": "FILE",
     "validate": "SHARE|URL",
 }  # fmt: skip
 """What stands for the value of an option, by its field; for others the kind of value does, such as INT."""

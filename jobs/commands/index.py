@@ -1,10 +1,13 @@
 """`recast index`: look into an output, check it, take images out of it, tidy it."""
 
+from typing import Annotated, Literal
+
 import pydantic
+from cyclopts import Parameter
 
 from recast.jobs.app import Commands
 from recast.jobs.arguments import BulkOutput, Json
-from recast.jobs.existing import new_file
+from recast.jobs.existing import new_file, new_folder
 from recast.jobs.headings import RESULTS
 from recast.jobs.specs import SpecError, place
 
@@ -95,3 +98,39 @@ def index_extract(output: BulkOutput, folder: str, *, replace: bool = False) -> 
     from recast.jobs import index
 
     return index.extract(place(output), place(folder), replace=replace)
+
+
+@index_app.command(name="export")
+def index_export(
+    output: BulkOutput,
+    file: Annotated[
+        str, Parameter(help="The file to write, local or at any fsspec URL; with --to yolo, the folder to write.")
+    ],
+    *,
+    to: Literal["coco", "csv", "yolo"],
+    truth: str | None = None,
+    replace: bool = False,
+) -> int:
+    """Write what was found in the images of OUTPUT, in a format of other programs.
+
+    Failed and held images are left out, and counted. `--boxes` reads the files of coco and csv.
+
+    Example: `recast index export annotated/ annotated.json --to coco`
+
+    Parameters
+    ----------
+    to
+        coco: JSON with images, categories and annotations; csv: a row for each region; yolo: a folder with a file of
+        boxes for each image, without scores and masks.
+    truth
+        A COCO file, whose ids of images and categories the result takes: it is COCO's list of results then, by which
+        pycocotools measures it. For --to coco.
+    replace
+        Overwrite the file if it exists, or write into a folder that holds files.
+    """
+    from recast.jobs import export
+
+    if truth and to != "coco":
+        raise SpecError(f"--truth is for --to coco, whose results have the truth's ids; it is not for {to}")
+    (new_folder if to == "yolo" else new_file)(place(file), replace=replace)
+    return export.export(place(output), place(file), to, place(truth) if truth else None)

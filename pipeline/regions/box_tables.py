@@ -42,7 +42,7 @@ def read_table(data: bytes, url: str) -> Table:
     if url.endswith((".parquet", ".pq")):
         table = pq.ParquetFile(io.BytesIO(data), pre_buffer=False).read(use_threads=False)
     elif url.endswith(".csv"):
-        texts = dict.fromkeys(("key", "mask", "points", "track"), pa.string())
+        texts = dict.fromkeys(("key", "kind", "mask", "points", "track"), pa.string())
         options = pyarrow.csv.ConvertOptions(column_types=texts)
         table = pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
     else:

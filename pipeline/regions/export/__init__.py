@@ -1,0 +1,1 @@
+"""Regions of an output as files for other programs: COCO's JSON, CSV, YOLO's labels."""
