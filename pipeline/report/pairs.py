@@ -60,6 +60,8 @@ class Pair:
     before_size: tuple[int, int] | None = None
     smooth: Embedded | None = None
     """The before enlarged to the result's size with bicubic interpolation, where the sizes differ."""
+    imageless: bool = False
+    """Whether the result is none: what the index says of the input is all."""
 
     @property
     def cropped(self) -> bool:
@@ -136,7 +138,8 @@ def _seen(row: Mapping[str, Any]) -> Pair:
     kinds = Counter(region["kind"] for region in row["regions"] or ())
     said = [f"{kind}: {count:,}" for kind, count in kinds.most_common()]
     said += [f"{score['name']}: {score['value']:.4g}" for score in row["scores"] or ()]
-    return Pair(key=row["key"], note=f"The result is no image; {', '.join(said) or 'nothing was found'}.")
+    note = f"The result is no image; {', '.join(said) or 'nothing was found'}."
+    return Pair(key=row["key"], note=note, imageless=True)
 
 
 def _opened(data: bytes | None) -> Image.Image | None:

@@ -131,3 +131,4 @@ def test_results_that_are_no_images_say_what_was_seen(tmp_path):
         assert f"The result is no image; {said}" in page.text
     assert "4 results" in page.text
     assert "None" not in page.text
+    assert "missing" not in page.values("class")
