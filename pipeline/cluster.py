@@ -151,9 +151,13 @@ def demand(workers: int, cpus: float, gpus: float, what: str) -> None:
     have = ray.cluster_resources()
     for name, each in (("CPU", cpus), ("GPU", gpus)):
         if each and workers * each > have.get(name, 0) + 1e-6:
-            raise ClusterError(
-                f"{what} needs {workers} x {each:g} {name}, and the cluster has {have.get(name, 0):g}; "
+            advice = (
                 f"ask for fewer workers, or for less {name} for each"
+                if have.get(name)
+                else "add nodes that have some first, for a job counts those that are there when it starts"
+            )
+            raise ClusterError(
+                f"{what} needs {workers} x {each:g} {name}, and the cluster has {have.get(name, 0):g}; {advice}"
             )
     alive = [n["Resources"] for n in ray.nodes() if n["Alive"]]
     if not any(n.get("CPU", 0) >= cpus and n.get("GPU", 0) >= gpus for n in alive):

@@ -1,7 +1,7 @@
 """`recast schedule`: the same job, recurring."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import cyclopts
@@ -53,8 +53,8 @@ def render(
     namespace: str = "default",
     passcode_secret: str = "",
     storage_secret: str = "",
-    cpu_workers: str = "0:4",
-    gpu_workers: str = "0:0",
+    cpu_workers: str = "4",
+    gpu_workers: str = "0",
     replace: bool = False,
 ) -> int:
     """Write the files that put a job on a schedule elsewhere; the options of `render` itself come before the job.
@@ -81,21 +81,23 @@ def render(
     storage_secret
         A Secret whose key `credentials` is an AWS credentials file for the job and its workers.
     cpu_workers
-        The smallest and largest number of nodes with 8 CPUs, as in 0:4.
+        How many nodes with 8 CPUs; for a training that takes in nodes that come and go a range, as in 2:4.
     gpu_workers
-        The smallest and largest number of nodes with 8 CPUs and a GPU, as in 0:2.
+        How many nodes with 8 CPUs and a GPU, likewise.
     replace
         Overwrite files of FOLDER that say something else.
     """
     from recast.jobs.schedules.render import RENDERERS, Place
-    from recast.jobs.schedules.schedule import Schedule, named_after
+    from recast.jobs.schedules.schedule import Schedule, ScheduleError, named_after
 
     command = _checked(command, here=to == "systemd")
     schedule = Schedule(name=name or named_after(command), cron=cron, command=command)
     place = Place(
         image=image, namespace=namespace, passcode_secret=passcode_secret, storage_secret=storage_secret,
-        cpu_workers=_range(cpu_workers), gpu_workers=_range(gpu_workers),
+        cpu_workers=_nodes("cpu", cpu_workers, command), gpu_workers=_nodes("gpu", gpu_workers, command),
     )  # fmt: skip
+    if to in ("kubernetes", "raycronjob", "rayjob") and not (place.cpu_workers[0] or place.gpu_workers[0]):
+        raise ScheduleError("the cluster would begin without a node to work on: --cpu-workers 4, or --gpu-workers 4")
     files = RENDERERS[to](schedule, place)
     if folder is not None:
         return _written(files, folder, replace=replace)
@@ -249,10 +251,17 @@ def fire(
     return fire(manifest)
 
 
-def _range(text: str) -> tuple[int, int]:
+def _nodes(kind: str, text: str, command: Sequence[str]) -> tuple[int, int]:
+    """The least and the greatest number of a kind of nodes. Raises ScheduleError."""
     from recast.jobs.schedules.schedule import ScheduleError
 
     least, colon, most = text.partition(":")
     if not (least.isdecimal() and (most.isdecimal() if colon else True)):
         raise ScheduleError(f"{text!r} is no number of nodes; it must be so many, or least:most")
-    return int(least), int(most if colon else least)
+    found = int(least), int(most if colon else least)
+    if found[0] != found[1] and command[0] != "train":
+        raise ScheduleError(
+            f"--{kind}-workers {text}: `recast {command[0]}` makes its workers for the nodes that are there when it "
+            f"starts, and none for those that come later; say how many, as in {found[1]}"
+        )
+    return found

@@ -30,7 +30,7 @@ class Place:
     """A Secret whose key `passcode` is mounted as a file: give the job `--passcode-file` with that path."""
     storage_secret: str = ""
     """A Secret whose key `credentials` is an AWS credentials file, mounted for the job and its workers."""
-    cpu_workers: tuple[int, int] = (0, 4)
+    cpu_workers: tuple[int, int] = (4, 4)
     """Least and most nodes of 8 CPUs that the autoscaler may have."""
     gpu_workers: tuple[int, int] = (0, 0)
     """Least and most nodes of 8 CPUs and a GPU."""

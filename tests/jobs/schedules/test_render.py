@@ -186,3 +186,23 @@ def test_a_command_that_makes_no_sense_is_refused_before_it_is_scheduled(capsys)
         assert "Traceback" not in capsys.readouterr().err
     assert cli._status(["schedule", "render", "--to", "rayjob", "--cpu-workers", "x", "upscale", "a", "b"]) == 1
     assert json.dumps("no number of nodes")[1:-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("nodes", "job", "why"),
+    [
+        (["--gpu-workers", "0:4"], "upscale a b", "makes its workers for the nodes that are there when it starts"),
+        (["--cpu-workers", "0"], "upscale a b", "the cluster would begin without a node"),
+        (["--cpu-workers", "0", "--gpu-workers", "0:2"], "train gan --data d --output o", "would begin without a node"),
+    ],
+)
+def test_a_cluster_has_its_nodes_when_the_job_counts_them(nodes, job, why, capsys):
+    """A bulk job counts the nodes once; an empty cluster would be refused by every job, every night."""
+    assert cli._status(["schedule", "render", "--to", "rayjob", *nodes, *job.split()]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_a_rendered_cluster_begins_with_all_of_its_nodes(capsys):
+    assert cli._status(["schedule", "render", "--to", "rayjob", "upscale", "s3://b/a", "s3://b/b"]) == 0
+    (group,) = yaml.safe_load(capsys.readouterr().out)["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (4, 4, 4)
