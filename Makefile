@@ -9,7 +9,7 @@ TORCH :=
 BEFORE := $(shell cat $(STAMP) 2>/dev/null)
 CHOICE := $(or $(TORCH),$(BEFORE),auto)
 
-.PHONY: setup demo test check docs pictures bench clean again
+.PHONY: setup demo test learned check docs pictures bench clean again
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+learned: setup
+	$(BIN)/pytest -q -s tests/learned
 
 check: setup
 	$(BIN)/ruff check .
