@@ -1,5 +1,6 @@
-"""Networks of other programs that find things: Pytorch_Retinaface's, and torchvision's Mask and Keypoint R-CNN."""
+"""Networks of other programs that find things: Pytorch_Retinaface's, torchvision's Mask R-CNN, CenterNet's own."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -11,6 +12,11 @@ from recast.models.networks.resnet import DEPTHS, FIRST_BOTTLENECK, NORM_EPS
 
 SHORT_PX, LONG_PX = 800, 1333
 """Sides that torchvision's detectors bring images to: the shorter one, and the most that the longer may be."""
+
+NAMES = "; what its categories are called is for you to say: --categories"
+CENTERNET_PX, HOURGLASS_MULTIPLE = 512, 128
+HEADS = ("hm.", "wh.", "reg.", "hps.", "hm_hp.", "hp_offset.")
+"""What the names of CenterNet's heads begin with; all others are its trunk's."""
 
 
 def retinaface(state: State) -> Recognised | None:
@@ -56,6 +62,27 @@ def mask_rcnn(state: State) -> Recognised | None:
     )  # fmt: skip
 
 
+def centernet(state: State) -> Recognised | None:
+    """CenterNet's hourglasses (`ctdet_coco_hg`, `multi_pose_hg`), and what was fine-tuned from them."""
+    if "hm.0.0.conv.weight" not in state or "kps.0.up1.0.conv1.weight" not in state:
+        return None
+    state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+    count = state["hm.0.1.weight"].shape[0]
+    points = state["hm_hp.0.1.weight"].shape[0] if "hm_hp.0.1.weight" in state else 0
+    known = (count, points) in ((len(coco_names.THINGS), 0), (1, len(coco_names.POINTS)))
+    state["pre.0.conv.weight"] = state["pre.0.conv.weight"].flip(1)  # it takes blue first
+    return Recognised(
+        family=f"CenterNet ({'poses' if points else 'boxes'}, Hourglass-104; MIT)", network="centernet",
+        arguments={"categories": count, "points": points, "trunk": "hourglass"},
+        state=renamed(state, lambda key: key if key.startswith(HEADS) else f"trunk.{key}"),
+        descriptor=Descriptor(
+            task="annotate", size_multiple=HOURGLASS_MULTIPLE, min_size_px=HOURGLASS_MULTIPLE,
+            looks=dataclasses.replace(_looks(count, points), size_px=CENTERNET_PX, short_px=None),
+        ),
+        note=f"images are brought to {CENTERNET_PX} px, at which it was trained" + ("" if known else NAMES),
+    )  # fmt: skip
+
+
 def _since_0_13(key: str) -> str:
     """Names of before torchvision 0.13 as they are since."""
     key = re.sub(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", key)
@@ -88,5 +115,4 @@ def _left_open(count: int) -> str:
         f"its batch norms are taken to add {NORM_EPS:g} to variances; torchvision's add 0 where training began from "
         "its public weights"
     )
-    names = "; what its categories are called is for you to say: --categories"
-    return said if count == coco_names.LARGEST else said + names
+    return said if count == coco_names.LARGEST else said + NAMES

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recast.models.description import BundleError
-from recast.models.foreign.detection import mask_rcnn, retinaface
+from recast.models.foreign.detection import centernet, mask_rcnn, retinaface
 from recast.models.foreign.files import AVERAGED, Nested, entries, flat
 from recast.models.foreign.states import COUNTER, Recognised, State
 from recast.models.foreign.translation import resnet_generator, transform_net, unet
@@ -17,7 +17,7 @@ from recast.models.outline import OutlineError, misfits, outline
 
 RECOGNISERS: tuple[Callable[[State], Recognised | None], ...] = (
     resnet_generator, unet, msrresnet, rrdb, srvgg, transform_net, retinaface,
-    mask_rcnn,
+    mask_rcnn, centernet,
 )  # fmt: skip
 PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 """What DataParallel and torch.compile put before all names."""
@@ -110,8 +110,8 @@ def recognise(state: State, name: str) -> Recognised:
     raise BundleError(
         f"{name} holds no generator that is known here; its parameters begin with {some or 'nothing'}. Known are the "
         f"ResNet and U-Net of pytorch-CycleGAN-and-pix2pix, MSRResNet, RRDBNet and SRVGGNetCompact of BasicSR and "
-        f"Real-ESRGAN, fast neural style's transform network, Pytorch_Retinaface's detectors, and torchvision's Mask, "
-        f"Keypoint and Faster R-CNN"
+        f"Real-ESRGAN, fast neural style's transform network, Pytorch_Retinaface's detectors, torchvision's Mask, "
+        f"Keypoint and Faster R-CNN, and CenterNet's hourglasses"
     )
 
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from recast.models import recipes
+from recast.models import foreign, recipes
 from recast.models.losses.centernet import Targets, joint_losses, thing_losses
 from recast.models.networks.centernet import LEAST_JOINT, CenterNet, Maps, decoded
 from recast.models.networks.hourglass import StackedHourglass
@@ -247,3 +248,74 @@ def test_a_bundle_says_what_the_network_finds():
     assert looks.points == ("nose", "left_eye", "right_eye")
     assert (looks.size_px, looks.fit) == (64, "keep")
     assert built("centernet").exported.descriptor.looks.points == ()
+
+
+def plain_hourglass(state, x):
+    """The public network, from its parameters by name alone: convolutions, norms, residual blocks and two stacks."""
+
+    def conv(name, x, stride=1):
+        kernel = state[f"{name}.weight"].shape[-1]
+        return F.conv2d(x, state[f"{name}.weight"], None, stride, kernel // 2)
+
+    def norm(name, x):
+        mean, var, weight, bias = (
+            state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, var, weight, bias)
+
+    def residual(name, x, stride):
+        made = F.relu(norm(f"{name}.bn1", conv(f"{name}.conv1", x, stride)))
+        made = norm(f"{name}.bn2", conv(f"{name}.conv2", made))
+        beside = norm(f"{name}.skip.1", conv(f"{name}.skip.0", x, stride)) if f"{name}.skip.0.weight" in state else x
+        return F.relu(made + beside)
+
+    def blocks(name, x, stride=1):
+        number = 0
+        while f"{name}.{number}.conv1.weight" in state:
+            x, number = residual(f"{name}.{number}", x, 1 if number else stride), number + 1
+        return x
+
+    def level(name, x):
+        low = blocks(f"{name}.low1", x, 2)
+        inner = f"{name}.low2"
+        low = blocks(inner, low) if f"{inner}.0.conv1.weight" in state else level(inner, low)
+        low = blocks(f"{name}.low3", low)
+        return blocks(f"{name}.up1", x) + low.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    x = residual("pre.1", F.relu(norm("pre.0.bn", conv("pre.0.conv", x, 2))), 2)
+    found = []
+    for stack in range(2):
+        last = F.relu(norm(f"cnvs.{stack}.bn", conv(f"cnvs.{stack}.conv", level(f"kps.{stack}", x))))
+        found.append(last)
+        if stack == 0:
+            joined = norm("inters_.0.1", conv("inters_.0.0", x)) + norm("cnvs_.0.1", conv("cnvs_.0.0", last))
+            x = residual("inters.0", F.relu(joined), 1)
+    return found
+
+
+def test_the_hourglass_computes_what_its_names_say():
+    torch.manual_seed(1)
+    hourglass = StackedHourglass(widths=(4, 6, 8), blocks=(1, 2, 3)).eval()
+    for module in hourglass.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.8, 1.2)
+    x = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        for ours, theirs in zip(hourglass(x), plain_hourglass(hourglass.state_dict(), x), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("categories", "points"), [(80, 0), (1, 17)])
+def test_a_public_file_is_recognised_by_its_names(categories, points):
+    """`ctdet_coco_hg` and `multi_pose_hg`: COCO's numbers, names and keypoints; blue first becomes red first."""
+    with torch.device("meta"):
+        network = CenterNet(categories=categories, points=points, trunk="hourglass")
+    state = {f"module.{key.removeprefix('trunk.')}": value for key, value in network.state_dict().items()}
+    first = torch.rand(128, 3, 7, 7)
+    found = foreign.recognise(state | {"module.pre.0.conv.weight": first}, "ctdet_coco_hg.pth")
+    assert found.arguments == {"categories": categories, "points": points, "trunk": "hourglass"}
+    assert torch.equal(found.state["trunk.pre.0.conv.weight"], first[:, [2, 1, 0]])
+    looks = found.descriptor.looks
+    assert (looks.categories[-1].name, looks.categories[-1].id) == (("person", 1) if points else ("toothbrush", 90))
+    assert (len(looks.points), looks.size_px, looks.short_px) == (points, 512, None)
