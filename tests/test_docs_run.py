@@ -36,7 +36,7 @@ PAGES = [p for p in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CLUSTER = "<!-- needs a cluster -->"
 TRAININGS = bool(os.environ.get("RECAST_TEST_TRAININGS"))
 JOBS = sorted((ROOT / "docs/jobs").glob("*.yaml"))
-WRITERS = ("upscale", "translate", "deidentify", "restore")
+WRITERS = ("upscale", "translate", "deidentify", "restore", "annotate")
 BUCKET = "s3://bucket"
 
 

@@ -36,12 +36,13 @@ def drawn(kind: Drawing, image: np.ndarray, regions: Sequence[Region], limbs: Se
 
     Args:
         image: uint8 or uint16 [H, W, C], what they were found in.
+        regions: the best first, as a row has them; the best is drawn last.
         limbs: pairs of keypoints that a stick figure joins.
 
     Raises:
         InputError: `too-many`: more things than the drawing has numbers for.
     """
-    return _PAINTERS[kind](image, sorted(regions, key=lambda region: region.score), limbs)
+    return _PAINTERS[kind](image, regions[::-1], limbs)
 
 
 def _labels(image: np.ndarray, regions: Sequence[Region], _limbs: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The images of an output that somebody looked at, with their regions, a few fragments of the index at a time."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class AnnotatedImages:
         with storage.faults_as_sentences(f"reading {url}"):
             view = current(self._fs, self._path, ["key", "status", *SIZE, STEM], whole=True)
         self.kinds: set[Kind] = set()
-        """All that was found in them."""
+        """All that was found in them, and what else the models look for."""
         self.left_out: Counter[str] = Counter(view["status"].to_pylist())
         """Rows that are not among the images: failed and held ones, and unexamined ones, that nobody looked at."""
         done = view.filter(pc.equal(view["status"], "ok"))
@@ -78,7 +79,7 @@ class AnnotatedImages:
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         self.spoilt = 0
-        for members, rows in self._fragments(self.images):
+        for members, rows, _ in self._fragments(self.images):
             about = {row["key"]: row for row in members.to_pylist()}
             for batch in rows.select(["key", "regions"]).to_batches(max_chunksize=ROWS_AT_ONCE):
                 for row in batch.to_pylist():
@@ -101,13 +102,15 @@ class AnnotatedImages:
     def _survey(self, done: pa.Table) -> set[str]:
         """Keys of images that nobody looked at; notes what was found in the others."""
         unseen: set[str] = set()
-        for _, rows in self._fragments(done):
+        for _, rows, settings in self._fragments(done):
+            self.kinds |= _categories(settings)
             unseen.update(rows.filter(pc.is_null(rows["regions"]))["key"].to_pylist())
             self.kinds |= _kinds(rows["regions"])
         return unseen
 
-    def _fragments(self, images: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Some images of each fragment: their rows of that table, and their columns `key` and `regions`."""
+    def _fragments(self, images: pa.Table) -> Iterator[tuple[pa.Table, pa.Table, str]]:
+        """Some images of each fragment: their rows of that table, their columns `key` and `regions`, and the settings
+        that they were made with, as JSON."""
         members = _by_fragment(images)
         stems = list(members)
         for first in range(0, len(stems), FRAGMENTS_AT_ONCE):
@@ -115,11 +118,12 @@ class AnnotatedImages:
             with storage.faults_as_sentences(f"reading {self.url}"):
                 found = {each.name: each for each in fragments(self._fs, self._path, ["key", "regions"], names)}
             for name in names:
-                rows = found.pop(name)
-                if rows.rows is None:
-                    raise storage.StorageError(f"{self.url}: {name} is damaged ({rows.damage})")
+                fragment = found.pop(name)
+                if fragment.rows is None:
+                    raise storage.StorageError(f"{self.url}: {name} is damaged ({fragment.damage})")
                 own = members[name.removesuffix(".parquet")]
-                yield own, rows.rows.filter(pc.is_in(rows.rows["key"], own["key"].combine_chunks()))
+                rows = fragment.rows.filter(pc.is_in(fragment.rows["key"], own["key"].combine_chunks()))
+                yield own, rows, fragment.about.get("recast.settings") or "{}"
 
     def said(self) -> str:
         """What was left out, in words; "" for nothing."""
@@ -150,3 +154,11 @@ def _kinds(regions: pa.ChunkedArray) -> set[Kind]:
     numbers = pc.struct_field(flat, "category") if "category" in known else pa.nulls(len(flat), pa.int32())
     pairs = pa.table({"kind": kinds, "category": numbers}).group_by(["kind", "category"]).aggregate([])
     return {(row["kind"] or "region", row["category"]) for row in pairs.to_pylist()}
+
+
+def _categories(settings: str) -> set[Kind]:
+    """What the models of an annotation look for, by its settings; nothing where they do not say it in numbers."""
+    try:
+        return {(str(name), int(number)) for number, name in json.loads(settings).get("categories") or ()}
+    except (ValueError, TypeError, AttributeError):
+        return set()

@@ -97,12 +97,12 @@ def write_results(images: AnnotatedImages, file: IO[str], truth: Truth) -> str:
     """COCO's list of results, for the images of a truth file; returns what the truth does not know, in words.
 
     Raises:
-        ExportError: the truth lists none of the images, or none of the kinds that were found.
+        ExportError: the truth lists none of the images, or none of the kinds that were looked for.
     """
-    found, matched = {name for name, _ in images.kinds}, _Matched()
-    if found and not found & set(truth.categories):
+    kinds, matched = {name for name, _ in images.kinds}, _Matched()
+    if kinds and not kinds & set(truth.categories):
         raise ExportError(
-            f"none of the kinds that were found ({_some(found)}) is a category of {truth.url} "
+            f"none of the kinds that were looked for ({_some(kinds)}) is a category of {truth.url} "
             f"({_some(truth.categories)})"
         )
     file.write("[")

@@ -17,6 +17,8 @@ from recast.models.networks.mask_rcnn import MaskRCNN
 from recast.pipeline import storage
 from recast.pipeline.output.index import current
 from recast.pipeline.output.view import OutputFileSystem
+from recast.pipeline.perception.drawing import drawn
+from recast.pipeline.regions.region import Region
 
 pytestmark = pytest.mark.usefixtures("worker_here")
 
@@ -130,6 +132,16 @@ def test_labels_and_instances_have_the_numbers_of_what_is_there(photos, model, t
     assert np.array_equal(numbers[things], labels)
     assert things.any()
     assert rows(tmp_path / "labels")["coffee.png"]["regions"] == rows(tmp_path / "things")["coffee.png"]["regions"]
+
+
+def test_things_of_one_score_keep_the_numbers_of_their_rows():
+    boxes = [(0.0, 0.0, 4.0, 4.0), (8.0, 0.0, 12.0, 4.0), (16.0, 0.0, 20.0, 4.0)]
+    regions = [Region(kind="plate", box=box, score=0.5, detector="d", category=3) for box in boxes]
+    numbers = drawn("instances", np.zeros((4, 20, 3), np.uint8), regions, ())
+    assert numbers[0, ::8, 0].tolist() == [1, 2, 3]
+    labels = drawn("labels", np.zeros((4, 20, 3), np.uint8), regions, ())
+    assert np.array_equal(labels > 0, numbers > 0)
+    assert set(np.unique(labels)) == {0, 3}
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,14 @@ def face(**more) -> dict:
 FOUND = {"b.jpg": [person(), face()], "a/ö, 1.png": [], "c.jpg": [person(40.1, 0.4), person(5.0, 0.9)]}
 
 
-def output(tmp_path, found=FOUND, bad=(), per_fragment=2) -> str:
-    """An output whose fragments hold a few rows each."""
+def output(tmp_path, found=FOUND, bad=(), per_fragment=2, categories=()) -> str:
+    """An output whose fragments hold a few rows each, and say what was looked for."""
     fs, root = storage.filesystem(str(tmp_path / "out"))
     sides = {"source_width": WIDTH, "source_height": HEIGHT}
     settled = [*(row(key, f"s/{key}", regions=regions, **sides) for key, regions in found.items()), *bad]
+    about = {"recast.settings": json.dumps({"categories": categories})}
     for n in range(0, len(settled), per_fragment):
-        index.write_fragment(fs, root, f"{n:020x}-1-000.tar", rows.table(settled[n : n + per_fragment], {}))
+        index.write_fragment(fs, root, f"{n:020x}-1-000.tar", rows.table(settled[n : n + per_fragment], about))
     return str(tmp_path / "out")
 
 
@@ -75,12 +76,14 @@ def test_what_is_exported_is_read_back_the_same(tmp_path, to):
 
 
 def test_coco_numbers_images_by_their_keys_and_kinds_by_their_categories(tmp_path):
-    """A kind without a number gets a free one; each annotation has what programs count on."""
-    loaded = json.loads(exported(tmp_path, output(tmp_path), "coco").read_text())
+    """Also those of which nothing was found; a kind without a number gets a free one; each annotation has what programs
+    count on."""
+    made = output(tmp_path, categories=[[1, "person"], [3, "plate"]])
+    loaded = json.loads(exported(tmp_path, made, "coco").read_text())
     assert set(loaded) == {"images", "categories", "annotations"}
     sides = {"width": WIDTH, "height": HEIGHT}
     assert loaded["images"] == [{"id": n, "file_name": key, **sides} for n, key in enumerate(sorted(FOUND), 1)]
-    assert loaded["categories"] == [{"id": 1, "name": "person"}, {"id": 2, "name": "face"}]
+    assert loaded["categories"] == [{"id": n, "name": name} for n, name in enumerate(("person", "face", "plate"), 1)]
     first = next(each for each in loaded["annotations"] if each["image_id"] == 2 and each["category_id"] == 1)
     assert (first["area"], first["iscrowd"], first["num_keypoints"]) == (30 * 11, 0, 1)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -142,7 +145,7 @@ def test_failed_and_unexamined_images_are_left_out_and_said(tmp_path, capsys):
         ({"a\nb.jpg": []}, ["--to", "csv"], "has a line break"),
         (FOUND, ["--to", "csv", "--truth", "t.json"], "--truth is for --to coco"),
         (FOUND, ["--to", "coco", "--truth", "other.json"], "none of the keys is an image of"),
-        (FOUND, ["--to", "coco", "--truth", "kinds.json"], "none of the kinds that were found (face, person)"),
+        (FOUND, ["--to", "coco", "--truth", "kinds.json"], "none of the kinds that were looked for (face, person)"),
         (FOUND, ["--to", "coco", "--truth", "twice.json"], "2 images are called a.jpg"),
         (FOUND, ["--to", "coco", "--truth", "boxes.json"], "it is not COCO's"),
     ],
