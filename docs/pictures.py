@@ -32,12 +32,12 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "--preset", "tiny", "--steps", "800",
         "--data", "faces/scenes/train", "--annotations", "faces/scenes/train.parquet",
     ),
-    "deidentify": ("--preset", "tiny", "--steps", "900", *PEOPLE),
-    "passcode": ("--preset", "tiny", "--steps", "600", *PEOPLE),
-    "recognizer": ("--preset", "tiny", "--steps", "600", *PEOPLE),
-    "classifier": ("--preset", "small", "--steps", "900", "--data", "shapes"),
+    "deidentify": ("--preset", "tiny", "--steps", "600", *PEOPLE),
+    "passcode": ("--preset", "tiny", "--steps", "300", *PEOPLE),
+    "recognizer": ("--preset", "tiny", "--steps", "400", *PEOPLE),
+    "classifier": ("--preset", "small", "--steps", "600", "--data", "shapes"),
     "cyclegan": (
-        "--preset", "small", "--steps", "600", "--data-a", "labels", "--data-b", "fronts",
+        "--preset", "small", "--steps", "400", "--data-a", "labels", "--data-b", "fronts",
         *(word for size in ("size_px=64", "load_px=72", "blocks=3", "ngf=16", "ndf=16") for word in ("--set", size)),
     ),
 }  # fmt: skip
@@ -229,8 +229,8 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "recipe-retinaface": preview("retinaface", rows=2),
     "recipe-deidentify": preview("deidentify", enlarged=2),
     "recipe-passcode": preview("passcode", enlarged=2),
-    "recipe-recognizer": preview("recognizer", columns=2, blocks=4, rows=2, enlarged=2),
-    "recipe-classifier": preview("classifier", columns=2, blocks=4, rows=2, enlarged=2),
+    "recipe-recognizer": preview("recognizer", columns=2, enlarged=2),
+    "recipe-classifier": preview("classifier", columns=2, enlarged=2),
     "recipe-cgan": preview("cgan", rows=6, columns=6, blocks=1, enlarged=2),
 }
 """The pictures by their names in docs/images."""
