@@ -17,6 +17,7 @@ from recast.pipeline.storage import StorageError
 INNER = {
     "BadPageError": "a Parquet row that can't be read becomes a row",
     "BadZipError": "a zip directory that can't be read on becomes a row",
+    "EmptyBoxError": "a box without area in a table is a BoxesError, or counted",
     "HeaderFaultError": "a tar that can't be read on becomes a row",
     "NotAFileError": "a pipe or a device in place of an image becomes a row",
     "NotFiniteError": "tells the generator's caller to make a row of it",
