@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from recast.jobs.app import Commands
-from recast.jobs.arguments import DeidentifiedOutput, Json, SourceImages
+from recast.jobs.arguments import BulkOutput, DeidentifiedOutput, Json, SourceImages
 from recast.jobs.exit_status import DONE
 from recast.jobs.headings import RESULTS
 from recast.jobs.specs import SpecError, place
@@ -120,6 +120,22 @@ def deidentify(
     except ValueError as fault:
         raise SpecError(str(fault)) from fault
     return _say(found.to_json(), as_json)
+
+
+@evaluate_app.command
+def annotations(output: BulkOutput, *, truth: str, as_json: Json = False) -> int:
+    """Measure the regions of OUTPUT against what is there: COCO's average precision of boxes, masks and keypoints.
+
+    Example: `recast evaluate annotations found/ --truth instances.json`
+
+    Parameters
+    ----------
+    truth
+        COCO's JSON, whose `file_name` is the image's key; categories are matched by name.
+    """
+    from recast.pipeline.evaluation.annotations import judged
+
+    return _say(judged(place(output), place(truth)), as_json)
 
 
 def _lpips(loss_network: str | None, lpips_weights: str | None) -> Any:

@@ -49,7 +49,12 @@ class _Matched:
 
 
 def read_truth(url: str) -> Truth:
-    """The ids that a COCO file gives to images and categories.
+    """The ids that a COCO file gives to images and categories. Raises as `load_truth`."""
+    return load_truth(url)[0]
+
+
+def load_truth(url: str) -> tuple[Truth, dict[str, Any]]:
+    """The ids that a COCO file gives to images and categories; and all that it says.
 
     Raises:
         TruthError: it can't be read, or is not COCO's; the message says why.
@@ -65,7 +70,7 @@ def read_truth(url: str) -> Truth:
         if not isinstance(loaded, dict) or not is_coco(loaded) or not loaded.get("categories"):
             raise ValueError("it is not COCO's: it needs images with a file_name, annotations, and categories")
         images = _by_name(loaded["images"], "file_name", "images")
-        return Truth(url=url, images=images, categories=_by_name(loaded["categories"], "name", "categories"))
+        return Truth(url=url, images=images, categories=_by_name(loaded["categories"], "name", "categories")), loaded
     except UNREADABLE as fault:
         raise TruthError(f"the truth {url} can't be used: {words(fault)}") from fault
 
