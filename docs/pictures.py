@@ -25,6 +25,16 @@ CELL_GAP_PX = 4
 CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 PEOPLE = ("--data", "faces/people/train", "--annotations", "faces/people/train.parquet")
+CYCLEGAN = (
+    "size_px=64",
+    "load_px=72",
+    "blocks=2",
+    "ngf=16",
+    "ndf=16",
+    "batch_size=1",
+    "learning_rate=5e-4",
+    "ema_decay=0.98",
+)
 TRAININGS: dict[str, tuple[str, ...]] = {
     "pix2pix": ("--preset", "demo", "--data", "facades/train"),
     "cgan": ("--preset", "small", "--steps", "1000", "--data", "shapes"),
@@ -32,13 +42,13 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "--preset", "tiny", "--steps", "800",
         "--data", "faces/scenes/train", "--annotations", "faces/scenes/train.parquet",
     ),
-    "deidentify": ("--preset", "tiny", "--steps", "600", *PEOPLE),
-    "passcode": ("--preset", "tiny", "--steps", "300", *PEOPLE),
+    "deidentify": ("--preset", "tiny", "--steps", "300", *PEOPLE),
+    "passcode": ("--preset", "tiny", "--steps", "150", *PEOPLE),
     "recognizer": ("--preset", "tiny", "--steps", "400", *PEOPLE),
     "classifier": ("--preset", "small", "--steps", "600", "--data", "shapes"),
     "cyclegan": (
-        "--preset", "small", "--steps", "400", "--data-a", "labels", "--data-b", "fronts",
-        *(word for size in ("size_px=64", "load_px=72", "blocks=3", "ngf=16", "ndf=16") for word in ("--set", size)),
+        "--preset", "small", "--steps", "300", "--data-a", "labels", "--data-b", "fronts",
+        *(word for setting in CYCLEGAN for word in ("--set", setting)),
     ),
 }  # fmt: skip
 """What `recast train` is asked for, by recipe: fewer steps than the presets have where the captions say so."""
@@ -198,6 +208,14 @@ def audit() -> Image.Image:
     return screenshot("faceless/audit.html", 1280, 1900)
 
 
+def annotated(*scenes: int) -> Image.Image:
+    """What the detector that `retinaface` trains sees in some drawn scenes."""
+    bundle = trained("retinaface")
+    words = ("--model", bundle, "--draw", "overlay")
+    names = [f"scene-{n:05}.png" for n in scenes]
+    return beside([made("annotate", f"faces/scenes/test/{name}", f"seen-{name}", *words) for name in names])
+
+
 def preview(
     recipe: str, rows: int = 3, columns: int = 3, blocks: int = 2, enlarged: int = 1
 ) -> Callable[[], Image.Image]:
@@ -224,6 +242,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "report-training": report_of_training,
     "preview": preview_of_faces,
     "audit": audit,
+    "annotated": lambda: annotated(0, 1, 3, 7),
     "recipe-pix2pix": preview("pix2pix"),
     "recipe-cyclegan": preview("cyclegan", enlarged=2),
     "recipe-retinaface": preview("retinaface", rows=2),
