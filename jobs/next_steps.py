@@ -35,6 +35,8 @@ def after_bulk(job: str, output: str, *, packed: bool = True) -> str:
     place = typed(output)
     audit = f"`recast audit {place}` to judge what was found, " if job == "deidentify" else ""
     files = f", `recast index extract {place} FOLDER` for files" if packed else ""
+    if job == "annotate":
+        files = f", `recast index export {place} FILE --to coco` for other programs"
     return f"{audit}`recast report {place}` for a page to look at{files}"
 
 

@@ -19,6 +19,9 @@ from recast.pipeline.regions.tables import UNREADABLE
 MOST_TRUTH_BYTES = 1 << 30
 """A truth file is read whole; a larger one would take many times its size of memory."""
 
+SIDE_DIGITS = 7
+"""Decimals of a side of a box: fewer would move the box's end by what the index tells apart."""
+
 
 class TruthError(Exception):
     """A truth file that can't be used, in a sentence."""
@@ -158,7 +161,8 @@ def _results(images: AnnotatedImages, truth: Truth, matched: _Matched) -> Iterat
 def _told(image: AnnotatedImage, region: Region) -> dict[str, Any]:
     """What annotations and results say alike of a region."""
     left, top, right, bottom = shortened(region.box)
-    told: dict[str, Any] = {"bbox": [left, top, right - left, bottom - top], "score": shortest(region.score)}
+    sides = [round(side, SIDE_DIGITS) for side in (right - left, bottom - top)]
+    told: dict[str, Any] = {"bbox": [left, top, *sides], "score": shortest(region.score)}
     if region.mask is not None and image.size is not None:
         told["segmentation"] = {"size": list(image.size), "counts": region.mask}
     if region.points:

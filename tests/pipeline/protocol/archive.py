@@ -20,6 +20,10 @@ from recast.pipeline.deidentify.secrets.seal import Secret
 from recast.pipeline.deidentify.settings import Deidentification
 from recast.pipeline.images.pictures import Picture
 from recast.pipeline.input_errors import InputError
+from recast.pipeline.perception.annotator import Annotator
+from recast.pipeline.perception.drawing import Drawing
+from recast.pipeline.regions.detectors import FACE
+from recast.pipeline.regions.region import Region
 from recast.pipeline.sources.inputs import Input
 from recast.pipeline.sources.inventory import Source
 from tests.pipeline.protocol.store import PROTOCOL, Bucket
@@ -101,6 +105,36 @@ def deidentification(*, hidden: bool = False, **changes: object) -> tuple[BulkJo
     asked = Deidentification(detectors=("none",), boxes=BOXES, seal=True, names="hmac" if hidden else "plain")
     made = dataclasses.replace(job(job="deidentify", **changes), making=asked.deciding())
     return made, deidentifying(asked, OUTPUT, PASSCODE)
+
+
+class Sums:
+    """A detector whose box and score follow from all values of an image; it finds nothing in one of three."""
+
+    name, kinds = "sums", (FACE,)
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+        return [self._found(int(image.astype(np.int64).sum())) for image in images]
+
+    def _found(self, total: int) -> list[Region]:
+        box = (1.0, 2.0, 3.0 + total % 7, 9.0)
+        found = Region(kind=FACE, box=box, score=total % 11 / 11, detector=self.name)
+        return [found] if total % 3 else []
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What annotates by that detector."""
+
+    draw: Drawing | None
+
+    def operator(self, settings: WorkerSettings) -> Annotator:
+        return Annotator(detectors=(Sums(),), draw=self.draw)
+
+
+def annotation(draw: Drawing | None = None, **changes: object) -> tuple[BulkJob, Operation]:
+    """A job whose results are rows; with pictures, where they are asked for."""
+    made = dataclasses.replace(job(job="annotate", **changes), making={"draw": draw})
+    return made, Operation("sums", "sha256:5fb0e2c1d4a39678", "", lambda: Watcher(draw))
 
 
 def restoration(passcode: Secret = PASSCODE) -> tuple[BulkJob, Operation]:

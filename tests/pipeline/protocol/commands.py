@@ -19,8 +19,17 @@ from recast.pipeline.deidentify.secrets.seal import SealError, opened_lock, relo
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.storage import StorageError
 from tests.pipeline.protocol import archive
-from tests.pipeline.protocol.archive import deidentification, image, job, put_source, restoration, shading
-from tests.pipeline.protocol.expected import ALL, Amiss, in_order, one_passcode_opens, restorable, restored, sound
+from tests.pipeline.protocol.archive import annotation, deidentification, image, job, put_source, restoration, shading
+from tests.pipeline.protocol.expected import (
+    ALL,
+    Amiss,
+    annotated,
+    in_order,
+    one_passcode_opens,
+    restorable,
+    restored,
+    sound,
+)
 from tests.pipeline.protocol.invocation import at, output, run
 from tests.pipeline.protocol.simulation import OneWorker
 from tests.pipeline.protocol.store import Bucket, Crash, Trouble
@@ -295,6 +304,16 @@ COMMANDS = (
     Command(
         name="rekey", prepare=lambda b: begun(b, _seal), run=_rekey, meanwhile=one_passcode_opens,
         after=restorable(passcode=archive.OTHER_PASSCODE),
+    ),
+    Command(name="annotate", prepare=put_source, run=lambda: run(*annotation()), after=annotated()),
+    Command(
+        name="annotate over changes",
+        prepare=lambda b: (begun(b, lambda: run(*annotation())), change(b, "b.png"))[0],
+        run=lambda: run(*annotation()), after=annotated(changed=("b.png",)),
+    ),
+    Command(
+        name="annotate with drawings", prepare=put_source, run=lambda: run(*annotation("instances")),
+        after=annotated(drawn=True),
     ),
     Command(name="restore", prepare=lambda b: begun(b, _seal), run=lambda: run(*restoration()), after=restored),
 )  # fmt: skip

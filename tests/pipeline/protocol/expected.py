@@ -35,6 +35,30 @@ def pixels(reading: reader.Reading, row: Mapping[str, Any]) -> np.ndarray | None
         return None
 
 
+def annotated(*, drawn: bool = False, changed: tuple[str, ...] = ()) -> Amiss:
+    """Exactly all keys, each with the regions of its own image, an empty list where nothing was found; with bytes only
+    where there are drawings."""
+
+    def amiss(bucket: Bucket) -> Iterator[str]:
+        reading = output(bucket)
+        yield from reader.unsound(reading)
+        rows = reading.current()
+        yield from (f"{key} should {'not ' * (key in rows)}be there" for key in set(rows) ^ set(ALL))
+        for key, row in rows.items():
+            if (row["status"] == "ok") == (key == "broken.png"):
+                yield f"{key} is {row['status']}"
+            elif row["status"] == "ok":
+                data = image(f"{key} changed") if key in changed else image(key.removeprefix("p.tar/"))
+                found = archive.Sums()([np.asarray(Image.open(io.BytesIO(data)))])[0]
+                if row["regions"] is None or [tuple(each["box"]) for each in row["regions"]] != [r.box for r in found]:
+                    yield f"{key} has other regions than those of its image"
+                if (row["length"] is not None) != drawn:
+                    yield f"{key} has {'no ' * drawn}bytes"
+        yield from verified(bucket)
+
+    return amiss
+
+
 def sound(
     keys: tuple[str, ...] = ALL, *, by: int = 0, changed: tuple[str, ...] = (), tidy: bool = False,
     failed: tuple[str, ...] = ("broken.png",),
