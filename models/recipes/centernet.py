@@ -54,6 +54,8 @@ class CenterNetConfig(RecipeConfig):
     """Largest side of a random square, in longer sides of the image."""
     most_things: Count = 128
     """Things of a square that count; the others, the smallest, are left out."""
+    mirror: bool = True
+    """Whether half of the squares are mirrored; keypoints called left_… and right_… are swapped then."""
     colour_jitter: Share = 0.4
     """How far brightness, contrast and saturation are changed at random."""
     overlap: Annotated[float, Within(0, 1, open=True)] = 0.7
@@ -109,7 +111,7 @@ class ThingDetection(Recipe):
             frame = frame_of(height, width, rng, least=c.least_scale, most=c.most_scale)
         pixels = cut(image, frame, c.size_px)
         rows = moved(raw.regions, (frame.left, frame.top), c.size_px / frame.side)
-        if augment and rng.random() < 0.5:
+        if augment and c.mirror and rng.random() < 0.5:
             pixels, rows = pixels[:, ::-1], mirrored(rows, c.size_px, self.things.mirrored_points)
         x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {

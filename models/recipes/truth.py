@@ -1,5 +1,6 @@
 """What annotations tell recipes of things in images: their categories, boxes and keypoints, as rows of numbers."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ THING_COLUMNS = 5
 """Columns of a row before its keypoints: left, top, right, bottom in pixels, and the place of its category."""
 SIDES = {"left": "right", "right": "left"}
 """Words of keypoints' names that change in a mirror."""
+SIDE = re.compile(r"(?<![a-zA-Z])(left|right)(?![a-zA-Z])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Things:
     @property
     def mirrored_points(self) -> list[int]:
         """Which keypoint each becomes in a mirror: `left_eye` is `right_eye` there, and others stay what they are."""
-        other = ["_".join(SIDES.get(word, word) for word in name.split("_")) for name in self.points]
+        other = [SIDE.sub(lambda word: SIDES[word[0]], name) for name in self.points]
         return [self.points.index(name) if name in self.points else place for place, name in enumerate(other)]
 
 

@@ -319,3 +319,14 @@ def test_a_public_file_is_recognised_by_its_names(categories, points):
     looks = found.descriptor.looks
     assert (looks.categories[-1].name, looks.categories[-1].id) == (("person", 1) if points else ("toothbrush", 90))
     assert (len(looks.points), looks.size_px, looks.short_px) == (points, 512, None)
+
+
+def test_a_mirror_swaps_the_names_that_have_a_side():
+    """As words of a name, however they are joined; what has no partner stays what it is."""
+    points = ("nose", "left_eye", "right_eye", "rear left wheel", "rear right wheel", "left_horn", "brightness")
+    assert Things(categories=THINGS.categories, points=points).mirrored_points == [0, 2, 1, 4, 3, 5, 6]
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :20] = 255
+    recipe = built("centernet", mirror=False, least_scale=1.0, most_scale=1.0, colour_jitter=0.0)
+    raw = RawExample((image,), region_of(recipe)[:0])
+    assert {int(recipe.example(raw, np.random.default_rng(n))["x"][0, 0, 0]) for n in range(8)} == {255}
