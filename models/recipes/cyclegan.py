@@ -70,6 +70,7 @@ class CycleGAN(Recipe):
     """G*, F* = arg min_{G,F} max_{D_X,D_Y} L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) (equations 3 and 4)."""
 
     images_per_example = 2
+    has_like = True
     channels_last = False  # torch's instance norm is slow to differentiate so
     paired = False
     columns = ("Input", "Output", "Reconstruction")
@@ -155,7 +156,8 @@ class CycleGAN(Recipe):
         x = to_range(batch["x"], *SIGNED)
         made = generator(x)
         back = self.networks["F"](made)
-        return Preview(to_unit(x, *SIGNED), to_unit(made, *SIGNED), to_unit(back, *SIGNED))
+        seen = to_unit(x, *SIGNED), to_unit(made, *SIGNED), to_unit(back, *SIGNED)
+        return Preview(*seen, like=to_range(batch["y"], 0, 1))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {name: torch.stack(pool.images).cpu() for name, pool in self.pools.items() if pool.images}

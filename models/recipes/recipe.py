@@ -77,6 +77,8 @@ class Preview(NamedTuple):
     output: Tensor
     target: Tensor | None
     """None where there is none."""
+    like: Tensor | None = None
+    """Real images of what the output should be like, though not one by one; None where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ class Recipe(ABC):
     """Whether its steps are faster with activations pixel by pixel on a CPU, too; on an accelerator they always are."""
     has_target: ClassVar[bool] = False
     """Whether the third image of a preview is what its second should be, so that both can be compared."""
+    has_like: ClassVar[bool] = False
+    """Whether a preview gives real images that its second should be like."""
     columns: ClassVar[tuple[str, ...]] = ("Input", "Output", "Target")
     """What the columns of a preview show; none where it is nothing but made images."""
     needs: ClassVar[frozenset[str]] = frozenset()

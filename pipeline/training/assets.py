@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recast.models import foreign
 from recast.models.digests import short_digest
+from recast.models.recipes import RECIPES
 from recast.models.recipes.recipe import Exported, RecipeAssets
 from recast.models.recipes.truth import Things
 from recast.pipeline import bundles, storage
@@ -29,6 +30,8 @@ class TrainingAssets:
     """The bundle whose weights the exported network begins with."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Digests of the contents, by name: another style image makes another training."""
+    judge: str = ""
+    """Digest of the loss network, in whose features --validate measures."""
 
     def begin(self, network: nn.Module, exported: Exported) -> None:
         """Give a fresh network the weights to start from, if there are any. Raises TrainingError if they don't fit."""
@@ -63,9 +66,11 @@ def fetched(
         TrainingError: the style image is none.
     """
     digests = dict(annotations)
-    loss_network, style_image, start_from = None, None, None
+    loss_network, style_image, start_from, judge = None, None, None, ""
     if plan.loss_network:
-        loss_network, digests["loss_network"] = loss_network_weights(plan.loss_network)
+        loss_network, judge = loss_network_weights(plan.loss_network)
+        if "loss_network" in RECIPES[plan.recipe].recipe.needs:  # elsewhere it measures, and decides nothing
+            digests["loss_network"] = judge
     if plan.style_image:
         style_image, digests["style_image"] = _image(plan.style_image)
     if plan.start_from:
@@ -74,7 +79,7 @@ def fetched(
     if classes:
         digests["classes"] = ", ".join(classes)
     assets = RecipeAssets(loss_network=loss_network, style_image=style_image, classes=classes, things=things)
-    return TrainingAssets(assets=assets, start_from=start_from, digests=digests)
+    return TrainingAssets(assets=assets, start_from=start_from, digests=digests, judge=judge)
 
 
 def loss_network_weights(url: str) -> tuple[Mapping[str, Tensor], str]:

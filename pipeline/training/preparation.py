@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from recast.models import recipes
+from recast.models.networks.vgg import vgg_of
 from recast.models.recipes.ranges import SettingError
 from recast.models.recipes.recipe import Recipe, RecipeConfig
 from recast.models.recipes.truth import Things
@@ -79,6 +80,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     labels = classes(listing.examples) if recipe.labelled else ()
     annotations = {"things" if recipe.regions == "things" else "faces": table.name} if table is not None else {}
     assets = fetched(plan, labels, annotations=annotations, things=things)
+    _check_judge(plan, assets)
     start = same_provisions(start, plan, assets.digests)
     built = _built(plan, config, assets)
     if start.changes:
@@ -98,6 +100,15 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     )
 
 
+def _check_judge(plan: TrainingSpec, assets: TrainingAssets) -> None:
+    """Raises SettingError for a loss network that --validate can't measure with."""
+    if plan.validate is not None and assets.assets.loss_network is not None:
+        try:
+            vgg_of(assets.assets.loss_network)
+        except ValueError as fault:
+            raise SettingError(f"--loss-network {plan.loss_network}: {fault}") from fault
+
+
 def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
     """Raises SettingError for what the recipe does not take, and for annotations that are missing."""
     recipe = recipes.RECIPES[plan.recipe].recipe
@@ -108,10 +119,16 @@ def _refuse_useless(plan: TrainingSpec, config: RecipeConfig) -> None:
         raise SettingError(f"{one}: give --data in place of --data-a and --data-b")
     if plan.data_a and plan.data_b and plan.data_a.rstrip("/") == plan.data_b.rstrip("/"):
         raise SettingError(f"--data-a and --data-b are one place, {plan.data_a}; A and B must be different images")
-    if plan.validate is not None and not recipe.has_target:
+    if plan.validate is not None and not (recipe.has_target or recipe.has_like):
         raise SettingError(f"{plan.recipe} has no targets that --validate could compare its images with")
+    if plan.validate is not None and not recipe.has_target and not plan.loss_network:
+        raise SettingError(
+            f"{plan.recipe} has no targets: --validate measures in the features of a --loss-network how like the "
+            "images of B those are that it makes; give one"
+        )
     for name in ("loss_network", "style_image"):
-        if getattr(plan, name) and name not in recipe.needs:
+        judges = name == "loss_network" and plan.validate is not None
+        if getattr(plan, name) and name not in recipe.needs and not judges:
             raise SettingError(f"{plan.recipe} does not take --{name.replace('_', '-')}")
     if bool(recipe.regions) != bool(plan.annotations):
         raise SettingError(
@@ -159,6 +176,7 @@ def _held_out(
         return listing, ()
     if (share := plan.validation_share) is not None:
         kept, held = validation.split(listing.examples, share)
+        kept = validation.apart(kept, held)  # an image of the smaller domain is in several examples
     else:
         elsewhere = replace(plan, data=plan.validate, data_a=None, data_b=None)
         held = _listed(elsewhere, config, table, things).examples

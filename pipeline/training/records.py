@@ -23,7 +23,7 @@ from recast.pipeline.training.checkpoints import Checkpoints
 from recast.pipeline.training.log import TrainingLog
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
-from recast.pipeline.training.validation import PSNR, Validation
+from recast.pipeline.training.validation import Validation
 
 
 class Records:
@@ -68,7 +68,7 @@ class Records:
         if self._validation is None:
             return {}
         scores = self._validation.measured(copy.deepcopy(self._road.generator).eval(), self._road.device)
-        self._validation.standing.note(scores[PSNR])
+        self._validation.standing.note(scores)
         return scores
 
     def checkpoint(self, step: int, facts: Mapping[str, Any]) -> None:

@@ -54,8 +54,9 @@ class TrainingSettings:
     data_b: Place | None = None
     """The images of B, in any folder: what A is translated into."""
     validate: Place | None = None
-    """Images that are never trained on and measured at each checkpoint (PSNR, SSIM), for recipes with targets: a share
-    of the examples such as 0.1, or a folder of others. The best network so far is in bundle/best."""
+    """Images that are never trained on and measured at each checkpoint: a share of the examples such as 0.1, or a
+    folder of others. PSNR and SSIM for recipes with targets, with --loss-network also LPIPS; for cyclegan KID. The best
+    network so far, by PSNR or by KID, is in bundle/best."""
     stop_after: Count | None = None
     """Stop when so many checkpoints in a row have not been better than the best before them, as --validate measures."""
     preset: str | None = None
@@ -80,8 +81,8 @@ class TrainingSettings:
     bundle_precision: Literal["fp32", "fp16"] = "fp32"
     """Number format of the weights in the bundle."""
     loss_network: str | None = None
-    """For srgan and style_transfer: VGG16 or VGG19 as published (.pth, .safetensors), or a bundle of the classifier
-    recipe."""
+    """For srgan and style_transfer, and for what --validate measures: VGG16 or VGG19 as published (.pth, .safetensors),
+    or a bundle of the classifier recipe."""
     style_image: str | None = None
     """For style_transfer: the image whose style is to be learned."""
     annotations: str | None = None

@@ -16,6 +16,8 @@ from structlog.typing import FilteringBoundLogger
 from torch import Tensor
 
 from recast.models import recipes
+from recast.models.metrics.lpips import LPIPS
+from recast.models.networks.vgg import vgg_of
 from recast.models.recipes.recipe import RecipeConfig
 from recast.pipeline import storage
 from recast.pipeline.output.lease import Claim, LeaseError, confirm
@@ -111,7 +113,7 @@ class Worker:
         self.seconds = 0.0
         self.newest = 0
         """The step of the newest checkpoint; 0: none yet."""
-        self.standing = Standing.after(job.held_out, {})
+        self.standing = self._standing({})
         self.teller = Teller(given.watch if self.rank == 0 else None, given.log)
 
     def run(self) -> None:
@@ -155,7 +157,12 @@ class Worker:
         if shard.unreadable:
             few = plural(len(shard.unreadable), "validation example")
             self.teller.warn("validation", 0, f"{few} left out, which can't be read: {shard.unreadable[0]}")
-        return Validation(self.recipe, shard, self.standing)
+        weights = self.assets.assets.loss_network
+        return Validation(self.recipe, shard, self.standing, LPIPS(vgg_of(weights)) if weights else None)
+
+    def _standing(self, kept: Mapping[str, Any]) -> Standing:
+        """How the checkpoints have done so far, by what one of them kept."""
+        return Standing.after(self.job.held_out, kept, by="" if self.recipe.has_target else self.assets.judge)
 
     def _draw(self) -> ExampleSampler | None:
         """This worker's examples; none if any worker can't use its own, which the driver is told."""
@@ -210,7 +217,7 @@ class Worker:
             state = self.checkpoints.load(start)
             self.road.load(state)
             self.seconds = state["seconds"]
-            self.standing = Standing.after(self.job.held_out, state.get("validation", {}))
+            self.standing = self._standing(state.get("validation", {}))
             before, recipe_states = state["workers"], state["recipes"]
             if before == self.world:
                 self.recipe.load_state_dict(recipe_states[self.rank], self.road.device)

@@ -69,7 +69,8 @@ STYLE = "style_transfer --data single --preset tiny --style-image style.png --lo
         ("pix2pix --data-a pairs --data-b pairs/ --preset tiny", "--data-a and --data-b are one place"),
         ("pix2pix --data pairs --stop-after 3 --preset tiny", "--stop-after goes by what --validate measures"),
         ("pix2pix --data pairs --validate 1.5 --preset tiny", "--validate 1.5: a share must be above 0 and below 1"),
-        ("cyclegan --data pairs --validate 0.1 --preset tiny", "cyclegan has no targets that --validate could"),
+        ("cyclegan --data pairs --validate 0.1 --preset tiny", "cyclegan has no targets: --validate measures in the"),
+        ("style_transfer --data single --validate 0.1 --preset tiny", "style_transfer has no targets that --validate"),
         ("pix2pix --preset tiny", "from --data, or A from --data-a and B"),
     ],
 )

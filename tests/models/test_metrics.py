@@ -7,6 +7,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from recast.models.metrics.fid import Moments, frechet_distance
+from recast.models.metrics.kid import kernel_distance
 from recast.models.metrics.lpips import LPIPS
 from recast.models.metrics.ssim import ssim
 from recast.models.networks.vgg import VGG
@@ -78,3 +79,18 @@ def test_lpips_is_the_papers():
     assert LPIPS(network)(x, x).abs().max() < 1e-6
     with pytest.raises(ValueError, match=r"no weights of LPIPS .*lin1\.model\.1\.weight"):
         LPIPS(network, {"lin0.model.1.weight": torch.rand(1, 4, 1, 1)})
+
+
+def test_kernel_distance_is_the_sums_of_its_equation_and_has_no_bias():
+    """Equation 4 of Binkowski et al. 2018, term by term; near 0 for sets of one distribution, far for others."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 4)), rng.normal(0.5, size=(7, 4))
+    k = lambda a, b: (a @ b / 4 + 1) ** 3  # noqa: E731
+    xx = sum(k(x[i], x[j]) for i in range(5) for j in range(5) if i != j) / 20
+    yy = sum(k(y[i], y[j]) for i in range(7) for j in range(7) if i != j) / 42
+    xy = sum(k(a, b) for a in x for b in y) / 35
+    assert kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy, rel=1e-12)
+    same = [kernel_distance(rng.normal(size=(20, 8)), rng.normal(size=(20, 8))) for _ in range(200)]
+    assert abs(np.mean(same)) < 0.05 < kernel_distance(rng.normal(size=(20, 8)), rng.normal(2, size=(20, 8)))
+    with pytest.raises(ValueError, match="at least two images"):
+        kernel_distance(x[:1], y)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from recast.models.metrics.psnr import psnr_db
+from recast.models.recipes.ranges import SettingError
 from recast.pipeline import bundles
 from recast.pipeline.progress import Silent
 from recast.pipeline.training import example_files, validation
@@ -19,6 +20,7 @@ from recast.pipeline.training.log import write_run
 from recast.pipeline.training.preparation import Prepared, prepared
 from recast.pipeline.training.road import train
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
+from tests.pipeline.bulk.bundle_operation import begun
 from tests.pipeline.training.states import flattened
 
 
@@ -141,12 +143,13 @@ def test_a_folder_in_the_data_is_not_trained_on_and_what_can_not_be_read_there_i
 def test_scores_of_other_examples_are_not_compared():
     """A best that was measured on others is nobody's to beat."""
     one = validation.Standing.after([{"key": "a.png"}], {})
-    one.note(7.0)
-    one.note(6.0)
+    one.note({validation.PSNR: 7.0})
+    one.note({validation.PSNR: 6.0})
     kept = dataclasses.asdict(one)
     assert validation.Standing.after([{"key": "a.png"}], kept) == one
     assert (one.best, one.since_best) == (7.0, 1)
     assert validation.Standing.after([{"key": "b.png"}], kept).best == -math.inf
+    assert validation.Standing.after([{"key": "a.png"}], kept, by="another network").best == -math.inf
 
 
 def test_a_training_that_gets_no_better_stops_by_choice(trainer_here, pairs, monkeypatch):
@@ -180,3 +183,47 @@ class Told(Silent):
 
     def says(self, sentence: str) -> None:
         self.sentences.append(sentence)
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """An untrained classifier's bundle: its features are as good as any for a test."""
+    return begun("classifier", tmp_path_factory.mktemp("judge"))
+
+
+def test_lpips_is_measured_in_the_features_of_a_loss_network(trainer_here, pairs, judge):
+    """It decides nothing: not the weights, and not whether a training may be gone on with."""
+    train(plan(pairs, loss_network=judge, steps=4))
+    train(plan(pairs, steps=6))
+    train(plan(pairs, "without"))
+    apart = scores(pairs.parent / "out", validation.LPIPS_NAME)
+    assert list(apart) == [2, 4]
+    assert all(0 < value < 10 for value in apart.values())
+    one, other = (flattened(Checkpoints(str(pairs.parent / name)).load(6)["networks"]) for name in ("out", "without"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(SettingError, match="--loss-network .*: the loss network must be a VGG"):
+        train(plan(pairs, "none", loss_network=begun("srresnet", pairs.parent / "no-judge")))
+
+
+def test_cyclegan_is_measured_by_how_like_the_held_out_images_of_b_its_own_are(trainer_here, pairs, judge):
+    """The least distance is the best, and no held-out image of either domain is trained on."""
+    a, b = (pairs.parent / name for name in ("a", "b"))
+    for folder, count in ((a, 12), (b, 8)):
+        folder.mkdir()
+        for number in range(count):
+            shutil.copy(pairs / f"{number}.png", folder / f"{number}.png")
+    overrides = {"batch_size": 2}
+    asked = plan(pairs, recipe="cyclegan", data=None, data_a=str(a), data_b=str(b), loss_network=judge, validate="0.3",
+                 overrides=overrides)  # fmt: skip
+    found = prepared(asked)
+    assert isinstance(found, Prepared)
+    held, kept = (
+        {item.source for each in some for item in each.inputs} for some in (found.held_out, found.listing.examples)
+    )
+    assert not held & kept
+    train(asked)
+    output = pairs.parent / "out"
+    distances = scores(output, validation.KID)
+    assert list(distances) == [2, 4, 6]
+    best = min(distances, key=distances.__getitem__)
+    assert bundles.describe(str(output / "bundle/best")).training["step"] == best
