@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from recast.pipeline.output import index
 from recast.pipeline.output.rows import SCHEMA
+from recast.pipeline.report.found import Found, found_in
 from recast.pipeline.report.output import Output, text
 from recast.pipeline.report.pairs import WHOLE_PX, Pair, choose, read_pairs
 from recast.pipeline.report.provenance import is_secretive, own_sources
@@ -21,7 +22,7 @@ COLUMNS = (
     *("key", "status", "error", "format", "length", "width", "height", "source_width", "source_height"),
     *("model", "spec", "finished_at"),
 )
-MOST_KINDS = 20
+MOST_KINDS = MOST_FOUND = 20
 MOST_SIZES = 8
 EXAMPLES = 3
 LONGEST = {"kind": 60, "sentence": 400}
@@ -64,6 +65,10 @@ class BulkFacts:
     pairs: tuple[Pair, ...]
     befores_withheld: bool
     """Whether originals are left out since a de-identification had a part in the output."""
+    found: tuple[Found, ...]
+    """What an annotation found, most of it first; empty for other jobs."""
+    found_left_out: int
+    """Regions of rarer kinds."""
     sources_unknown: bool
     """Whether they are left out since nobody says that its sources may be opened."""
     formats: tuple[Mapping[str, Any], ...]
@@ -105,6 +110,7 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
     kinds = counted(bad, "status", "kind")
     images = good.filter(pc.is_valid(good["format"]))  # a row may be ok and have no image
     sizes = counted(images, "source_width", "source_height", "width", "height")
+    found = found_in(output) if job == "annotate" else ()
     chosen = good["key"].take(pa.array(choose(len(good)), pa.int64())).to_pylist()
     return BulkFacts(
         url=address(output, runs),
@@ -123,6 +129,8 @@ def gather(output: Output, source: str | None = None) -> BulkFacts:
         kinds=tuple(kind_of(bad, kind) for kind in kinds[:MOST_KINDS]),
         kinds_left_out=sum(kind["count"] for kind in kinds[MOST_KINDS:]),
         pairs=read_pairs(output, chosen, places),
+        found=found[:MOST_FOUND],
+        found_left_out=sum(each.regions for each in found[MOST_FOUND:]),
         sources_unknown=not withheld and not places,
         befores_withheld=withheld,
         formats=tuple(_formats(images)),

@@ -15,6 +15,7 @@ from recast.pipeline.output.index import STEM, current, fragments
 from recast.pipeline.reasons import plural
 from recast.pipeline.regions.region import Region
 from recast.pipeline.regions.region_rows import region_of
+from recast.pipeline.storage import FileSystem
 
 Kind = tuple[str, int | None]
 """What a region is called, and the number of that, where its detector has one."""
@@ -109,21 +110,8 @@ class AnnotatedImages:
         return unseen
 
     def _fragments(self, images: pa.Table) -> Iterator[tuple[pa.Table, pa.Table, str]]:
-        """Some images of each fragment: their rows of that table, their columns `key` and `regions`, and the settings
-        that they were made with, as JSON."""
-        members = _by_fragment(images)
-        stems = list(members)
-        for first in range(0, len(stems), FRAGMENTS_AT_ONCE):
-            names = [f"{stem}.parquet" for stem in stems[first : first + FRAGMENTS_AT_ONCE]]
-            with storage.faults_as_sentences(f"reading {self.url}"):
-                found = {each.name: each for each in fragments(self._fs, self._path, ["key", "regions"], names)}
-            for name in names:
-                fragment = found.pop(name)
-                if fragment.rows is None:
-                    raise storage.StorageError(f"{self.url}: {name} is damaged ({fragment.damage})")
-                own = members[name.removesuffix(".parquet")]
-                rows = fragment.rows.filter(pc.is_in(fragment.rows["key"], own["key"].combine_chunks()))
-                yield own, rows, fragment.about.get("recast.settings") or "{}"
+        with storage.faults_as_sentences(f"reading {self.url}"):
+            yield from regions_by_fragment(self._fs, self._path, images)
 
     def said(self) -> str:
         """What was left out, in words; "" for nothing."""
@@ -131,6 +119,30 @@ class AnnotatedImages:
         if self.spoilt:
             parts.append(f"{plural(self.spoilt, 'region')} that no program could read ({self._spoilt_first})")
         return ", ".join(parts)
+
+
+def regions_by_fragment(fs: FileSystem, output: str, images: pa.Table) -> Iterator[tuple[pa.Table, pa.Table, str]]:
+    """Some images of an output, a fragment after the other: their rows of `images`, their columns `key` and `regions`,
+    and the settings that they were made with, as JSON.
+
+    Args:
+        images: current rows with the columns `key` and `STEM`.
+
+    Raises:
+        StorageError: a fragment is damaged.
+    """
+    members = _by_fragment(images)
+    stems = list(members)
+    for first in range(0, len(stems), FRAGMENTS_AT_ONCE):
+        names = [f"{stem}.parquet" for stem in stems[first : first + FRAGMENTS_AT_ONCE]]
+        found = {each.name: each for each in fragments(fs, output, ["key", "regions"], names)}
+        for name in names:
+            fragment = found.pop(name)
+            if fragment.rows is None:
+                raise storage.StorageError(f"{name} of the index is damaged ({fragment.damage})")
+            own = members[name.removesuffix(".parquet")]
+            rows = fragment.rows.filter(pc.is_in(fragment.rows["key"], own["key"].combine_chunks()))
+            yield own, rows, fragment.about.get("recast.settings") or "{}"
 
 
 def _by_fragment(images: pa.Table) -> dict[str, pa.Table]:

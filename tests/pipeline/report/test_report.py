@@ -129,6 +129,28 @@ def test_what_a_damaged_fragment_tells_of_is_said_to_be_missing(upscaled: Path) 
     assert "Inputs 17 Done 14" in text
 
 
+def test_what_an_annotation_found_is_counted_by_kind_and_score(tmp_path: Path) -> None:
+    """Of current rows alone; other jobs' pages are without it."""
+    fs, root = storage.filesystem(str(tmp_path / "out"))
+    kinds = {"a.jpg": [("cat", 0.42), ("cat", 1.0), ("<b>", 0.1)], "b.jpg": [("cat", 0.44)], "c.jpg": []}
+    for epoch, more in ((1, [("old", 0.5)]), (2, [])):
+        settled = [
+            row(key, f"s/{key}", epoch=epoch, regions=[
+                {"kind": kind, "box": [0, 0, 5, 5], "score": score} for kind, score in [*found, *more]
+            ])
+            for key, found in kinds.items()
+        ]  # fmt: skip
+        index.write_fragment(fs, root, f"{'0' * 20}-{epoch}-000.tar", rows.table(settled, {}))
+    manifest(tmp_path / "out", job="annotate")
+    html = report.render(str(tmp_path / "out"))
+    page = Page(html)
+    assert "What was found cat 3 in 2 images, by score from 0 to 1 <b> 1 in 1 image" in page.text
+    assert "cat by score: 0.4 to 0.45: 2; 0.95 to 1: 1" in page.values("aria-label")
+    assert "old" not in page.text
+    manifest(tmp_path / "out", job="upscale")
+    assert "What was found" not in report.render(str(tmp_path / "out"))
+
+
 def test_rare_kinds_of_failures_are_folded(tmp_path: Path) -> None:
     """Three are open; twenty of them would be screens of what nobody asked for."""
     bad = [failed(f"{kind}/{n}.jpg", f"{kind}: why") for kind in range(6) for n in range(9 - kind)]
