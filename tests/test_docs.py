@@ -1,5 +1,6 @@
 """What the documentation shows works as it says, and its links lead somewhere."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -92,3 +93,15 @@ def test_make_pictures_knows_every_picture():
 def test_the_readme_opens_with_pictures_and_shows_the_page():
     names = [image.name for image in images_of(ROOT / "README.md")]
     assert names[:3] == ["upscaled.webp", "deidentified.webp", "report.webp"]
+
+
+def test_the_tips_on_training_name_options_and_settings_that_exist():
+    """Advice that the next command refuses would be worse than none."""
+    text = (ROOT / "docs/training-tips.md").read_text()
+    options = {flag for each in app["train"].assemble_argument_collection() for flag in each.names}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - options <= {"--logdir", "--help"}
+    presets = [preset for entry in RECIPES.values() for preset in entry.presets.values()]
+    settings = {field.name for preset in presets for field in dataclasses.fields(preset)}
+    named = set(re.findall(r"`(?:--set )?([a-z][a-z0-9_]+)(?:=[^`]*)?`", text))
+    assert {"lambda_l1", "adversarial_weight", "ndf", "learning_rate"} <= named & settings
+    assert named - settings - set(RECIPES) <= {"diversity"}
