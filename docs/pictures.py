@@ -1,6 +1,6 @@
 """Makes every picture of the README and of docs/ again, by Recast's own commands.
 
-    make pictures                                # all of them: some two hours on two CPU cores, most of it trainings
+    make pictures                                # all of them: an hour or two on a CPU, most of it trainings
     python docs/pictures.py upscaled faces-three # some, by their names
 
 Sources are scikit-image's photographs and Recast's own drawings, so nothing is downloaded and nobody's data are shown.
@@ -9,6 +9,7 @@ Pictures of trainings are the `preview.png` of their bundles.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -26,15 +27,10 @@ CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-s
 
 PEOPLE = ("--data", "faces/people/train", "--annotations", "faces/people/train.parquet")
 CYCLEGAN = (
-    "size_px=64",
-    "load_px=72",
-    "blocks=2",
-    "ngf=16",
-    "ndf=16",
-    "batch_size=1",
-    "learning_rate=5e-4",
-    "ema_decay=0.98",
-)
+    "size_px=64", "load_px=72", "blocks=2", "ngf=16", "ndf=16",
+    "batch_size=1", "learning_rate=5e-4", "ema_decay=0.98",
+)  # fmt: skip
+"""Settings that show something within minutes."""
 TRAININGS: dict[str, tuple[str, ...]] = {
     "pix2pix": ("--preset", "demo", "--data", "facades/train"),
     "cgan": ("--preset", "small", "--steps", "1000", "--data", "shapes"),
@@ -119,6 +115,8 @@ def beside(pictures: Sequence[Image.Image]) -> Image.Image:
 
 def screenshot(page: str, width: int, height: int) -> Image.Image:
     """The top of a page below WORK, as a window of so many pixels shows it."""
+    if not shutil.which(CHROMIUM[0]):
+        raise SystemExit("pictures of pages are taken by Chromium: apt install chromium")
     target, size = WORK / "page.png", f"--window-size={width},{height}"
     command = [*CHROMIUM, size, f"--screenshot={target}", (WORK / page).as_uri()]
     subprocess.run(command, check=True, capture_output=True)
