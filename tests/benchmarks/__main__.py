@@ -10,13 +10,14 @@ from tests.benchmarks import (
     bulk_road,
     bulk_variants,
     deidentify_road,
+    perception_blocks,
     training_road,
     training_step,
 )
 
 ALL = (
     bulk_road, bulk_peers, bulk_variants, bulk_growth, bulk_planning, bulk_large_image, deidentify_road, training_step,
-    training_road,
+    training_road, perception_blocks,
 )  # fmt: skip
 
 if __name__ == "__main__":
