@@ -64,7 +64,7 @@ class LookingDetector:
 
     def _fitted(self, image: np.ndarray, given: tuple[int, int]) -> Tensor:
         """The image at the size that the network is given it, padded at the right and at the bottom: [1, 3, h, w]."""
-        x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(self._device)
+        x = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None].to(self._device)
         x = to_range(x, *self._descriptor.value_range)
         if given != image.shape[:2]:
             x = F.interpolate(x, size=given, mode="bilinear", align_corners=False, antialias=True)

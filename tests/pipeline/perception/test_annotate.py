@@ -19,6 +19,7 @@ from recast.pipeline.output.index import current
 from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.perception.drawing import drawn
 from recast.pipeline.regions.region import Region
+from tests.pipeline.bulk.bundle_operation import begun
 
 pytestmark = pytest.mark.usefixtures("worker_here")
 
@@ -104,6 +105,29 @@ def test_every_image_gets_a_row_with_what_all_models_find_and_no_bytes(photos, m
     ]
     assert annotate(*alone) == 0
     assert rows(tmp_path / "alone")["astronaut.png"]["regions"] == astronaut["regions"]
+
+
+def test_a_trained_detector_of_faces_annotates_faces(photos, tmp_path, capsys):
+    """A bundle of `recast train retinaface`; no other kind can be asked of it."""
+    faces = begun("retinaface", tmp_path / "faces")
+    assert annotate(f"{photos}/astronaut.png", tmp_path / "out", "--model", faces) == 0
+    regions = rows(tmp_path / "out")["astronaut.png"]["regions"]
+    assert {(region["kind"], region["category"], region["mask"]) for region in regions} == {("face", None, None)}
+    hidden = ["deidentify", photos, str(tmp_path / "hidden"), "--detector", faces, "--kinds", "plate"]
+    assert cli._status(hidden) != 0
+    assert "--kinds: nothing here finds 'plate'; what is found is face" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
+def test_images_of_one_row_grey_ones_and_deep_ones_are_looked_at(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    values = np.random.default_rng(0).integers(0, 255, (1, 300, 3), np.uint8)
+    for name, pixels in (("row", values), ("dot", values[:, :1]), ("grey", np.full((9, 9), 7, np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / f"in/{name}.png")
+    Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30) * 72).save(tmp_path / "in/deep.png")
+    assert annotate(tmp_path / "in", tmp_path / "out", "--model", model, "--draw", "instances") == 0
+    assert {(row["status"], row["regions"] is None) for row in rows(tmp_path / "out").values()} == {("ok", False)}
+    assert picture(tmp_path / "out", "row.png").shape == (1, 300)
 
 
 def test_values_that_are_no_numbers_are_a_failed_row(photos, tmp_path):
