@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from recast.jobs.samples import street_panoptic
 from recast.jobs.samples.street_people import KEYPOINTS
 from recast.jobs.samples.street_scene import CATEGORIES, Scene, Thing, draw_scene
 from recast.pipeline import storage
@@ -26,17 +27,20 @@ BONES = (
 
 
 def write_street(target: str, *, count: int, seed: int = 0, size_px: int = 256) -> dict[str, int]:
-    """Draw `count` scenes in `train/` and a fifth as many in `test/`; returns counts by folder."""
+    """Draw `count` scenes in `train/` and a fifth as many in `test/`, and below `panoptic/` what each of their pixels
+    shows; returns counts by folder."""
     fs, root = storage.filesystem(target)
     counts = {"train": count, "test": max(1, round(count * HELD_OUT_SHARE))}
     with storage.faults_as_sentences(f"writing {target}"):
         for part, (folder, wanted) in enumerate(counts.items()):
-            _write(fs, storage.join(root, folder), [seed, part], wanted, size_px)
+            _write(fs, root, folder, [seed, part], wanted, size_px)
     return counts
 
 
-def _write(fs: FileSystem, folder: str, seeds: list[int], count: int, side: int) -> None:
+def _write(fs: FileSystem, root: str, part: str, seeds: list[int], count: int, side: int) -> None:
+    folder, panoptic = storage.join(root, part), storage.join(root, "panoptic")
     images: list[dict[str, Any]] = []
+    segmented: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for n in range(count):
@@ -44,6 +48,9 @@ def _write(fs: FileSystem, folder: str, seeds: list[int], count: int, side: int)
         Image.fromarray(scene.pixels).save(buffer, "PNG", compress_level=3)
         storage.write_bytes(fs, storage.join(folder, key), buffer.getvalue())
         images.append({"id": n + 1, "file_name": key, "width": side, "height": side})
+        ids, segments = street_panoptic.segments(scene)
+        storage.write_bytes(fs, storage.join(panoptic, part, key), street_panoptic.png_of(ids))
+        segmented.append({"image_id": n + 1, "file_name": key, "segments_info": segments})
         for thing in scene.things:
             found = _annotation(scene, thing)
             if found is not None:
@@ -52,6 +59,8 @@ def _write(fs: FileSystem, folder: str, seeds: list[int], count: int, side: int)
                 rows.append({"key": key, "box": [left, top, left + width, top + height], "kind": thing.category})
     coco = {"images": images, "categories": _categories(), "annotations": annotations}
     storage.write_bytes(fs, storage.join(folder, "instances.json"), json.dumps(coco).encode())
+    whole = {"images": images, "categories": street_panoptic.categories(), "annotations": segmented}
+    storage.write_bytes(fs, storage.join(panoptic, f"{part}.json"), json.dumps(whole).encode())
     table = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), table)
     storage.write_bytes(fs, storage.join(folder, "boxes.parquet"), table.getvalue())

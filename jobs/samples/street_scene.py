@@ -8,6 +8,9 @@ from recast.jobs.samples.street_canvas import Canvas, Colour
 from recast.jobs.samples.street_people import Figure, Joint, draw_figure
 
 CATEGORIES = ("person", "car", "plate")
+STUFF = ("sky", "building", "pavement", "road")
+"""What the ground is; `Scene.parts` has their numbers, from 1, where no thing is."""
+SKY, BUILDING, PAVEMENT, ROAD = range(1, len(STUFF) + 1)
 GLASS, TYRE, PLATE, INK = (120, 150, 170), (28, 28, 30), (238, 238, 228), (30, 34, 60)
 HORIZON = (0.42, 0.52)
 """Where the pavement meets the buildings, as a share of the picture's height."""
@@ -25,7 +28,8 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, uint8 [S, S, 3], and which thing (uint16 [S, S]) and part (uint8 [S, S]) each pixel shows."""
+    """A picture, uint8 [S, S, 3], and which thing (uint16 [S, S]) and part of it, or of the ground (uint8 [S, S]), each
+    pixel shows."""
 
     pixels: np.ndarray
     ids: np.ndarray
@@ -65,33 +69,33 @@ def _backdrop(canvas: Canvas, random: np.random.Generator, horizon: float) -> No
     side, sky = canvas.side, random.integers((90, 140, 190), (170, 205, 250))
     for n in range(32):
         shade = _tint(sky + n * 2)
-        canvas.rectangle((0, horizon * n / 32, side, horizon * (n + 1) / 32), shade)
+        canvas.rectangle((0, horizon * n / 32, side, horizon * (n + 1) / 32), shade, part=SKY)
     left = 0.0
     while left < side:
         width = float(random.uniform(0.14, 0.32)) * side
         _building(canvas, random, (left, float(random.uniform(0.05, 0.6)) * horizon, left + width, horizon))
         left += width
     road = int(random.integers(70, 105))
-    canvas.rectangle((0, horizon, side, side), (road + 70, road + 66, road + 60))
+    canvas.rectangle((0, horizon, side, side), (road + 70, road + 66, road + 60), part=PAVEMENT)
     kerb = horizon + 0.12 * (side - horizon)
-    canvas.rectangle((0, kerb, side, side), (road, road, road + 4))
-    canvas.rectangle((0, kerb, side, kerb + 0.008 * side), (road + 100,) * 3)
+    canvas.rectangle((0, kerb, side, side), (road, road, road + 4), part=ROAD)
+    canvas.rectangle((0, kerb, side, kerb + 0.008 * side), (road + 100,) * 3, part=PAVEMENT)
     middle = horizon + 0.55 * (side - horizon)
     for start in np.arange(float(random.uniform(-0.2, 0)), 1, 0.2) * side:
-        canvas.rectangle((start, middle, start + 0.1 * side, middle + 0.014 * side), (225, 222, 205))
+        canvas.rectangle((start, middle, start + 0.1 * side, middle + 0.014 * side), (225, 222, 205), part=ROAD)
 
 
 def _building(canvas: Canvas, random: np.random.Generator, box: tuple[float, float, float, float]) -> None:
     wall, (left, top, right, bottom) = random.integers(70, 205, 3), box
-    canvas.rectangle(box, _tint(wall))
-    canvas.rectangle((left, top, right, top + 0.012 * canvas.side), _tint(wall - 35))
+    canvas.rectangle(box, _tint(wall), part=BUILDING)
+    canvas.rectangle((left, top, right, top + 0.012 * canvas.side), _tint(wall - 35), part=BUILDING)
     columns, step = int(random.integers(2, 5)), 0.085 * canvas.side
     across = (right - left) / columns
     for y in np.arange(top + 0.4 * step, bottom - step, step):
         for x in left + across * np.arange(columns):
             lit = random.random() < 0.2
             glass = (240, 215, 140) if lit else _tint(wall * 0.3 + 40)
-            canvas.rectangle((x + 0.25 * across, y, x + 0.75 * across, y + 0.6 * step), glass)
+            canvas.rectangle((x + 0.25 * across, y, x + 0.75 * across, y + 0.6 * step), glass, part=BUILDING)
 
 
 def _draw_car(canvas: Canvas, random: np.random.Generator, x: float, y: float, height: float, thing: int) -> None:
