@@ -39,7 +39,6 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "--data", "faces/scenes/train", "--annotations", "faces/scenes/train.parquet",
     ),
     "deidentify": ("--preset", "tiny", "--steps", "300", *PEOPLE),
-    "passcode": ("--preset", "tiny", "--steps", "150", *PEOPLE),
     "recognizer": ("--preset", "tiny", "--steps", "400", *PEOPLE),
     "classifier": ("--preset", "small", "--steps", "600", "--data", "shapes"),
     "cyclegan": (
@@ -245,7 +244,6 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "recipe-cyclegan": preview("cyclegan", enlarged=2),
     "recipe-retinaface": preview("retinaface", rows=2),
     "recipe-deidentify": preview("deidentify", enlarged=2),
-    "recipe-passcode": preview("passcode", enlarged=2),
     "recipe-recognizer": preview("recognizer", columns=2, enlarged=2),
     "recipe-classifier": preview("classifier", columns=2, enlarged=2),
     "recipe-cgan": preview("cgan", rows=6, columns=6, blocks=1, enlarged=2),
