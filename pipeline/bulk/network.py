@@ -72,15 +72,14 @@ def _payload(model: str, inputs: int) -> BundlePayload:
 
 
 def _further(job: BulkJob, descriptor: Descriptor) -> dict[str, Provider]:
-    """What gives each input of a network but its first, which SOURCE gives, and noise, which is drawn.
+    """What gives each input of a network but its first, which SOURCE gives, and other noise, which is drawn.
 
     Raises:
         BundleError: the network takes what nothing gives, or something is given that it doesn't take.
         InputsError, StorageError: a place that can't give what is wanted of it.
     """
-    first, *others = descriptor.takes
-    odd = [*([first] if first.kind == "noise" else []), *(each for each in descriptor.takes if each.kind == "previous")]
-    if odd:
+    others = descriptor.takes[1:]
+    if odd := [each for each in descriptor.takes if each.kind == "previous"]:
         raise BundleError(f"{job.model} takes the input {wanted(odd[0])}, which `recast {job.job}` can't give")
     needed = {each.name: each for each in others if each.kind != "noise"}
     for name in job.inputs:

@@ -29,7 +29,7 @@ NO_PICTURE = Picture(pixels=np.empty((0, 0, 3), np.uint8))
 
 
 def values_of(picture: Picture, descriptor: Descriptor, key: str) -> Given:
-    """What a network takes: the picture, what goes with it, and noise, which the key decides.
+    """What a network takes: the picture, what goes with it, and noise, which the key decides but where SOURCE gives it.
 
     Raises:
         InputError: `unfit-input`: a class that the network doesn't know.
@@ -37,7 +37,7 @@ def values_of(picture: Picture, descriptor: Descriptor, key: str) -> Given:
     left = iter(picture.further)
 
     def values(place: int, each: NetworkInput) -> np.ndarray:
-        if each.kind == "noise":
+        if each.kind == "noise" and place:
             return _noise(each, key)
         return _values(picture if place == descriptor.picture else next(left), each, picture)
 

@@ -1,5 +1,6 @@
 """SOURCE may be codes or points, where the network takes them first: each row of a table or an output is an input."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from PIL import Image
 
 from recast.jobs import cli
-from recast.models.descriptor import NetworkInput
+from recast.models.descriptor import Descriptor, NetworkInput
 from recast.pipeline import bundles, storage
 from recast.pipeline.bulk import road
+from recast.pipeline.bulk.network_values import NO_PICTURE, values_of
 from recast.pipeline.output.index import current
 from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.progress import Silent
@@ -26,6 +28,8 @@ CODE = NetworkInput(name="code", kind="code", channels=3, value_range=(-2.0, 2.0
 POINTS = NetworkInput(name="points", kind="points", channels=2, value_range=(-1.0, 1.0))
 IMAGE = NetworkInput(name="image", kind="image")
 CODES = {"a": [0.5, 1.0, -1.0], "b.png": [1.0, -2.0, 0.0], "c": [0.0, 0.0, 0.0]}
+
+NOISE = NetworkInput(name="z", kind="noise", channels=3, value_range=(-9.0, 9.0))
 
 
 def codes(path: Path, found: dict) -> str:
@@ -123,20 +127,36 @@ class TestRuns:
         assert cli._status(["report", str(tmp_path / "out")]) == 0
         assert "no image" in (tmp_path / "out/report.html").read_text()
 
+    def test_noise_that_comes_first_is_what_the_source_gives_and_other_noise_is_drawn(self, tmp_path):
+        """The network's own for the numbers of each row, whatever the key; a second noise follows from the key."""
+        table = tmp_path / "noise.parquet"
+        pq.write_table(pa.table({"key": list("abc"), "z": [[0.5, -1.0, 2.0]] * 2 + [[99.0, 0.0, 0.0]]}), table)
+        alone = drawing(tmp_path / "alone", NOISE)
+        summary = road.run(job(table, tmp_path / "out", alone, job="translate"), Silent())
+        assert (summary.ok, summary.failures) == (2, {"unfit-input": 1})
+        network = bundles.fetch(alone).unpack()[1]
+        wanted = (network(torch.tensor([[0.5, -1.0, 2.0]]))[0].permute(1, 2, 0) + 1) / 2 * 255
+        for key in "ab":
+            assert np.abs(made(tmp_path / "out", key) - wanted.numpy()).max() <= 1
+        two = Descriptor(task="translate", inputs=(NOISE, dataclasses.replace(NOISE, name="w")))
+        given = dataclasses.replace(NO_PICTURE, further=(np.ones(3, np.float32),))
+        (one, drawn), (same, other) = (values_of(given, two, key) for key in "ab")
+        assert np.array_equal(one, same)
+        assert not np.array_equal(drawn, other)
+
     def test_sources_that_give_no_numbers_are_refused_before_work_starts(self, tmp_path, capsys):
         image(tmp_path / "photos/0.png")
         texts = tmp_path / "texts.parquet"
         pq.write_table(pa.table({"key": ["a"], "code": ["x"]}), texts)
         model = drawing(tmp_path / "bundle", CODE)
-        noise = drawing(tmp_path / "noise", NetworkInput(name="z", kind="noise", channels=3, value_range=(-9.0, 9.0)))
         for source, bundle, why in (
             (tmp_path / "photos", model, "can't give code (code): it is neither an output nor a table"),
             (output_of(tmp_path / "looked", {"key": "a"}), model, "is an output, which has no code (code)"),
             (texts, model, "holds string, which is no code (code)"),
             (
                 codes(tmp_path / "codes.parquet", CODES),
-                noise,
-                "takes the input z (noise), which `recast",
+                drawing(tmp_path / "noise", NOISE),
+                "needs the columns key and z",
             ),
         ):
             assert cli._status(["translate", str(source), str(tmp_path / "out"), "--model", bundle]) == 2
