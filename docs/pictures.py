@@ -41,6 +41,9 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "deidentify": ("--preset", "tiny", "--steps", "300", *PEOPLE),
     "recognizer": ("--preset", "tiny", "--steps", "400", *PEOPLE),
     "classifier": ("--preset", "small", "--steps", "600", "--data", "shapes"),
+    "centernet": (
+        "--preset", "tiny", "--data", "street/train", "--annotations", "street/train/instances.json",
+    ),
     "cyclegan": (
         "--preset", "small", "--steps", "300", "--data-a", "labels", "--data-b", "fronts",
         *(word for setting in CYCLEGAN for word in ("--set", setting)),
@@ -53,6 +56,7 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "facades": ("--count", "240", "--size", "128"),
     "faces": ("--count", "300"),
     "shapes": ("--count", "1400", "--size", "64"),
+    "street": ("--count", "400"),
 }
 """What `recast sample` is asked for, by kind."""
 
@@ -213,6 +217,13 @@ def annotated(*scenes: int) -> Image.Image:
     return beside([made("annotate", f"faces/scenes/test/{name}", f"seen-{name}", *words) for name in names])
 
 
+def streets(*scenes: int) -> Image.Image:
+    """What the detector that `centernet` trains sees in some drawn streets that it never saw."""
+    bundle = trained("centernet")
+    words = ("--model", bundle, "--draw", "overlay")
+    return beside([made("annotate", f"street/test/{n:05}.png", f"seen-street-{n:05}.png", *words) for n in scenes])
+
+
 def preview(
     recipe: str, rows: int = 3, columns: int = 3, blocks: int = 2, enlarged: int = 1
 ) -> Callable[[], Image.Image]:
@@ -242,6 +253,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "annotated": lambda: annotated(0, 1, 3, 7),
     "recipe-pix2pix": preview("pix2pix"),
     "recipe-cyclegan": preview("cyclegan", enlarged=2),
+    "recipe-centernet": lambda: streets(0, 1, 2, 5),
     "recipe-retinaface": preview("retinaface", rows=2),
     "recipe-deidentify": preview("deidentify", enlarged=2),
     "recipe-recognizer": preview("recognizer", columns=2, enlarged=2),

@@ -17,7 +17,7 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     Group("Replacement", sort_key=3): ("method", "shape", "margin", "strength", "consistent_by"),
     Group("Policy", sort_key=4): ("threshold", "doubt", "most_regions", "without", "sample_share"),
     Group("Secrets", sort_key=5): ("seal", "names", "passcode_file", "passcode_env"),
-    Group("Model", sort_key=6): ("model", "models", "draw", "scale", "size", "noise"),
+    Group("Model", sort_key=6): ("model", "models", "draw", "draw_above", "scale", "size", "noise"),
     Group("Input", sort_key=7): (
         "data", "data_a", "data_b", "validate", "annotations", "faces", "inputs", "style_image", "also", "include",
         "exclude", "schemes", "limit", "max_pixels", "max_input_bytes",

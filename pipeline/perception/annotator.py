@@ -20,6 +20,8 @@ class Annotator(Operator):
 
     detectors: Sequence[Detector]
     draw: Drawing | None = None
+    draw_above: float = 0.0
+    """Lowest score of what is drawn."""
     limbs: Sequence[tuple[int, int]] = ()
     """Pairs of keypoints that a drawing joins."""
 
@@ -38,7 +40,8 @@ class Annotator(Operator):
         if self.draw is None:
             return Result(regions=rows)
         try:
-            pixels = drawn(self.draw, seen, regions, self.limbs)
+            certain = [region for region in regions if region.score >= self.draw_above]
+            pixels = drawn(self.draw, seen, certain, self.limbs)
         except InputError as fault:
             return fault
         return Result(picture=Picture(pixels=pixels, notes=picture.notes), regions=rows)

@@ -31,6 +31,8 @@ class Annotation:
     """Also write a picture of what was found, under the image's key. labels: 8-bit grey, the category's number, 0 for
     nothing; instances: 16-bit grey, the number of the thing from 1; both fill boxes where a model gives no masks;
     pose: stick figures on black; overlay: the image with what was found, for people."""
+    draw_above: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Lowest score of what is drawn. Rows have what scores less, too, down to what the model reports."""
 
     def deciding(self) -> dict[str, Any]:
         """As settings of the job, in JSON's types, without places; the categories go with the rows for their readers.
@@ -40,7 +42,7 @@ class Annotation:
         """
         looks = (described(name).descriptor.looks for name in self.models if name not in PROVIDERS)
         categories = {category.id: category.name for each in looks if each for category in each.categories}
-        drawing = {"draw": self.draw, "drawing": RULES} if self.draw else {}
+        drawing = {"draw": self.draw, "draw_above": self.draw_above, "drawing": RULES} if self.draw else {}
         return {"categories": [[number, name] for number, name in sorted(categories.items())], **drawing}
 
 
@@ -84,4 +86,4 @@ class AnnotatorPayload:
         from recast.pipeline.perception.annotator import Annotator  # torch: a run with nothing to do does without it
 
         detectors = built_detectors(self.asked.models, self.packed, device=settings.device)
-        return Annotator(detectors=detectors, draw=self.asked.draw, limbs=self.limbs)
+        return Annotator(detectors=detectors, draw=self.asked.draw, draw_above=self.asked.draw_above, limbs=self.limbs)

@@ -154,6 +154,11 @@ def test_labels_and_instances_have_the_numbers_of_what_is_there(photos, model, t
     assert (labels.dtype, labels.shape, things.max() <= len(regions)) == (np.uint8, (80, 96), True)
     numbers = np.array([0, *(region["category"] for region in regions)])
     assert np.array_equal(numbers[things], labels)
+    above = regions[0]["score"]
+    assert annotate(photos, tmp_path / "few", "--model", model, "--draw", "instances", "--draw-above", above) == 0
+    few = picture(tmp_path / "few", "coffee.png")
+    assert np.array_equal(few, np.where(things == 1, 1, 0)), "the best alone"
+    assert rows(tmp_path / "few")["coffee.png"]["regions"] == regions
     assert things.any()
     assert rows(tmp_path / "labels")["coffee.png"]["regions"] == rows(tmp_path / "things")["coffee.png"]["regions"]
 
