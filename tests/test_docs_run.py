@@ -141,7 +141,7 @@ def fitted(words: list[str], bucket: str) -> list[str]:
     if words[:2] == ["schedule", "install"]:  # the store's keys are in this test's environment, where cron has none
         return [*words[:2], "--no-check", "--replace", *words[2:]]
     # Other pages were here before.
-    if job in ("sample", "audit") or words[:2] in (["models", "import"], ["models", "export"]):
+    if job in ("sample", "audit") or words[:2] in (["models", "import"], ["models", "export"], ["index", "export"]):
         return [*words, "--replace"]
     return [*words, *(["--actors", "1"] if job in WRITERS else [])]
 

@@ -80,7 +80,7 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     labels = classes(listing.examples) if recipe.labelled else ()
     annotations = {"things" if recipe.regions == "things" else "faces": table.name} if table is not None else {}
     assets = fetched(plan, labels, annotations=annotations, things=things)
-    _check_judge(plan, assets)
+    _check_judge(plan, assets, len(held_out))
     start = same_provisions(start, plan, assets.digests)
     built = _built(plan, config, assets)
     if start.changes:
@@ -100,8 +100,17 @@ def prepared(plan: TrainingSpec) -> Prepared | Start:
     )
 
 
-def _check_judge(plan: TrainingSpec, assets: TrainingAssets) -> None:
-    """Raises SettingError for a loss network that --validate can't measure with."""
+LEAST_LIKE = 2
+"""Held-out examples without which no kernel distance is defined."""
+
+
+def _check_judge(plan: TrainingSpec, assets: TrainingAssets, held_out: int) -> None:
+    """Raises SettingError for a loss network that --validate can't measure with, or too few examples for that."""
+    if plan.validate is not None and not recipes.RECIPES[plan.recipe].recipe.has_target and held_out < LEAST_LIKE:
+        raise SettingError(
+            f"--validate {plan.validate} is {plural(held_out, 'example')}; how like others images are takes "
+            f"{LEAST_LIKE} or more"
+        )
     if plan.validate is not None and assets.assets.loss_network is not None:
         try:
             vgg_of(assets.assets.loss_network)

@@ -225,5 +225,11 @@ def test_cyclegan_is_measured_by_how_like_the_held_out_images_of_b_its_own_are(t
     output = pairs.parent / "out"
     distances = scores(output, validation.KID)
     assert list(distances) == [2, 4, 6]
+    few = dataclasses.replace(asked, validate=str(pairs.parent / "one"), output=str(pairs.parent / "few"))
+    for side in ("A", "B"):
+        (pairs.parent / "one" / f"train{side}").mkdir(parents=True)
+        shutil.copy(pairs / "0.png", pairs.parent / "one" / f"train{side}/only.png")
+    with pytest.raises(SettingError, match="is 1 example; how like others images are takes 2 or more"):
+        prepared(few)
     best = min(distances, key=distances.__getitem__)
     assert bundles.describe(str(output / "bundle/best")).training["step"] == best
