@@ -16,6 +16,7 @@ os.environ.pop("RAY_ADDRESS", None)  # tests bring their own clusters
 
 import ray
 from ray.cluster_utils import Cluster
+from xdist.scheduler import LoadFileScheduling
 
 from recast.jobs.object_store import ObjectStore, local_object_store
 from recast.pipeline import cluster
@@ -25,13 +26,14 @@ from recast.pipeline.bulk.worker import UnitWorker
 from recast.pipeline.training import road
 
 OBJECT_STORE_BYTES = 200 << 20
+CLUSTERS = ("training/test_road.py", "bulk/test_chaos.py", "training/test_groups.py", "jobs/test_submission.py")
+"""Files whose tests start most clusters. Side by side they take two to four times as long, since each start is work
+for all cores: one of the two processes of `make test` gets them all."""
 SLOWEST = (
-    "training/test_road.py", "tests/test_docs_run.py", "jobs/test_deidentify_learned.py", "jobs/test_deidentify.py",
-    "bulk/test_chaos.py", "jobs/test_least_privilege.py", "jobs/test_signals.py", "training/test_groups.py",
-    "bulk/test_storage_faults.py", "jobs/test_submission.py", "bulk/test_road.py",
+    *CLUSTERS, "tests/test_docs_run.py", "jobs/test_deidentify_learned.py", "jobs/test_deidentify.py",
+    "jobs/test_signals.py", "jobs/test_least_privilege.py", "bulk/test_storage_faults.py", "bulk/test_road.py",
 )  # fmt: skip
-"""Files that take longest, begun first, so that two processes that share the files (`make test`) end together. Those
-that kill nodes are not side by side at the beginning."""
+"""Files that take longest, begun first, so that both processes end together."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +41,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, name in enumerate(SLOWEST) if str(item.path).endswith(name)), len(SLOWEST))
 
     items.sort(key=place)
+
+
+class ClustersTogether(LoadFileScheduling):
+    """Each file to one process, and CLUSTERS as if they were one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "clusters" if file.endswith(CLUSTERS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ClustersTogether:
+    return ClustersTogether(config, log)
 
 
 @pytest.fixture(scope="session")
