@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+from html.parser import HTMLParser
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -178,3 +179,24 @@ def facade(seed: int, size_px: int, *, plain: bool) -> Image.Image:
         grain = Image.effect_noise(image.size, 22).convert("RGB")
         image = Image.blend(image, grain, 0.14)
     return image
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its words, its elements' attributes, its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.attributes, self.elements = "", [], []
+        self.feed(html.replace("/<wbr>", "/"))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1] not in ("style", "script"):
+            self.text += data + " "
+
+    def values(self, *names: str) -> list[str]:
+        return [value for _, name, value in self.attributes if name in names]
