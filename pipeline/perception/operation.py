@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
-from recast.models.description import BundleError, read_description
+from recast.models.description import Bundle, BundleError
 from recast.models.digests import short_digest
+from recast.models.looks import Looks
 from recast.pipeline import bundles
 from recast.pipeline.bulk.operation import Operation, Operator
 from recast.pipeline.bulk.worker_settings import WorkerSettings
 from recast.pipeline.bundles import Packed
-from recast.pipeline.bundles import describe as described
 from recast.pipeline.checked import CHECKED, documented
 from recast.pipeline.perception.drawing import IDS, RULES, Drawing, refused
-from recast.pipeline.regions.registry import PROVIDERS, built_detectors
+from recast.pipeline.regions.registry import PROVIDERS, built_detectors, named
 
 
 @documented
@@ -34,44 +34,51 @@ class Annotation:
     draw_above: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Lowest score of what is drawn. Rows have what scores less, too, down to what the model reports."""
 
-    def deciding(self) -> dict[str, Any]:
+    def deciding(self, known: Sequence[Bundle | None]) -> dict[str, Any]:
         """As settings of the job, in JSON's types, without places; the categories go with the rows for their readers.
 
-        Raises:
-            BundleError, StorageError: a bundle can't be read.
+        Args:
+            known: as `described` gives it.
         """
-        looks = (described(name).descriptor.looks for name in self.models if name not in PROVIDERS)
-        categories = {category.id: category.name for each in looks if each for category in each.categories}
+        categories = {category.id: category.name for each in _looks(known) if each for category in each.categories}
         drawing = {"draw": self.draw, "draw_above": self.draw_above, "drawing": RULES} if self.draw else {}
         return {"categories": [[number, name] for number, name in sorted(categories.items())], **drawing}
 
 
-def annotating(asked: Annotation, *, format: str) -> Operation:
-    """An annotation whose pictures, if any, are written in that format.
+def described(asked: Annotation) -> list[Bundle | None]:
+    """What each model's bundle says of itself; None for a detector without one. Raises BundleError, StorageError."""
+    return [None if name in PROVIDERS else bundles.describe(name) for name in asked.models]
+
+
+def annotating(asked: Annotation, known: Sequence[Bundle | None], *, format: str) -> Operation:
+    """An annotation whose pictures, if any, are written in that format. Networks are built only when there is work.
 
     Raises:
         DetectorMissingError: a detector's package is not installed.
         BundleError: a bundle that finds nothing, or that can't be drawn so.
-        StorageError: a place can't be read.
     """
-    packed = {name: bundles.fetch(name) for name in asked.models if name not in PROVIDERS}
-    detectors = built_detectors(asked.models, packed)
-    looks = [
-        read_description(packed[name].description).descriptor.looks if name in packed else None for name in asked.models
-    ]
     if asked.draw in IDS and format != "png":
         raise BundleError(f"--draw {asked.draw}: its values are numbers, which {format} would change; use --format png")
-    if asked.draw and (why := refused(asked.draw, looks)):
+    if asked.draw and (why := refused(asked.draw, _looks(known))):
         raise BundleError(f"--draw {asked.draw}: {why}")
-    names = [detector.name for detector in detectors]
-    limbs = tuple(limb for each in looks if each for limb in each.limbs)
+    names = list(dict.fromkeys(map(named, asked.models, known)))
+
+    def payload() -> AnnotatorPayload:
+        packed = {name: bundles.fetch(name) for name in asked.models if name not in PROVIDERS}
+        built_detectors(asked.models, packed)  # what can't be used is refused here, and not once in each worker
+        return AnnotatorPayload(asked, packed, tuple(limb for each in _looks(known) if each for limb in each.limbs))
+
     return Operation(
         " and ".join(names),
         short_digest("\n".join(names).encode()),
         "",
-        lambda: AnnotatorPayload(asked, packed, limbs),
+        payload,
         apart="a second output, joined by key, is the way to look with another model",
     )
+
+
+def _looks(known: Sequence[Bundle | None]) -> list[Looks | None]:
+    return [each.descriptor.looks if each else None for each in known]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from recast.pipeline.input_errors import raised_by_network
-from recast.pipeline.regions.detectors import FACE, DetectorSettings
-from recast.pipeline.regions.region import Region
+from recast.pipeline.regions.detectors import DetectorSettings
+from recast.pipeline.regions.region import FACE, Region
 
 STEP = 1.1
 """Ratio of one scale to the next."""

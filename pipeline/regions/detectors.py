@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from recast.models.description import Bundle
 from recast.models.faces import FACE_COLUMNS, mirrored
 from recast.pipeline.regions.masks import MaskError
-from recast.pipeline.regions.region import Region, fitted, suppressed, union
+from recast.pipeline.regions.region import FACE, Region, fitted, suppressed, union
 from recast.pipeline.regions.views import (
     CLOSE_ENOUGH_PX,
     SMALLEST_FACE_PX,
@@ -22,7 +23,6 @@ from recast.pipeline.regions.views import (
     tiles,
 )
 
-FACE = "face"
 LEAST_SCORE = 0.05
 """Lower ones are noise, whatever the policy."""
 LEAST_CANDIDATE = 0.005
@@ -60,6 +60,8 @@ class DetectorSettings:
     """Height in pixels of the smallest face that is to be found, where no scales are given."""
     device: str = "cpu"
     """Where networks run."""
+    least_score: float | None = None
+    """Networks of things tell all that they score so much or more, whatever floor a bundle states; None: its floor."""
 
 
 class OfKinds:
@@ -71,6 +73,11 @@ class OfKinds:
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         return [[region for region in found if region.kind in self.kinds] for found in self._detector(images)]
+
+
+def name_of(bundle: Bundle) -> str:
+    """What the detector that a bundle holds is called, and its regions say."""
+    return f"{bundle.network} {bundle.digest}"
 
 
 class DetectorMissingError(Exception):

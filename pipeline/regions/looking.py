@@ -17,8 +17,8 @@ from recast.models.sizes import rounded_up
 from recast.pipeline.bundles import Packed
 from recast.pipeline.input_errors import InputError, raised_by_network
 from recast.pipeline.regions import masks
-from recast.pipeline.regions.detectors import DetectorSettings, NotFiniteError, finite
-from recast.pipeline.regions.region import Region
+from recast.pipeline.regions.detectors import DetectorSettings, NotFiniteError, finite, name_of
+from recast.pipeline.regions.region import FACE, Region
 
 INSIDE = 0.5
 """From this value on a pixel of a mask is inside."""
@@ -27,15 +27,16 @@ INSIDE = 0.5
 class LookingDetector:
     """What a bundle's network finds."""
 
-    def __init__(self, packed: Packed, device: str) -> None:
-        """Raises BundleError for a bundle of a network that does not look."""
+    def __init__(self, packed: Packed, device: str, least_score: float | None = None) -> None:
+        """Raises BundleError for a bundle of a network that does not look. `least_score`: see `DetectorSettings`."""
         bundle, network = packed.unpack()
         looks = bundle.descriptor.looks
         if looks is None or not isinstance(network, Looking):
             raise BundleError(f"{packed.url} finds nothing in images: it is a bundle for {bundle.descriptor.task}")
         self._looks, self._descriptor = looks, bundle.descriptor
         self._network, self._device = network.to(device), device
-        self.name = f"{bundle.network} {bundle.digest}"
+        self._floor = looks.score_floor if least_score is None else min(looks.score_floor, least_score)
+        self.name = name_of(bundle)
         self.kinds = tuple(category.name for category in looks.categories)
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
@@ -49,7 +50,7 @@ class LookingDetector:
         x = self._fitted(image, given)
         try:
             with raised_by_network():
-                (found,) = self._network.found(x, self._looks.score_floor)
+                (found,) = self._network.found(x, self._floor)
         except InputError as fault:
             if isinstance(fault.__cause__, FloatingPointError):
                 raise NotFiniteError(f"{self.name}: {fault.sentence}") from fault
@@ -86,6 +87,7 @@ class LookingDetector:
             score=float(scores[n]),
             detector=self.name,
             category=category.id,
+            fills_box=category.name != FACE,
             mask=None if found.masks is None else pasted(found.masks[n], boxes[n], *size),
             points=() if points is None else tuple(map(float, points[n].ravel())),
         )
@@ -116,4 +118,4 @@ def pasted(mask: Tensor, box: np.ndarray, height: int, width: int) -> str:
 
 def build(packed: Packed, settings: DetectorSettings) -> LookingDetector:
     """The detector that a bundle holds. Raises BundleError."""
-    return LookingDetector(packed, settings.device)
+    return LookingDetector(packed, settings.device, settings.least_score)

@@ -8,6 +8,8 @@ import numpy as np
 
 from recast.pipeline.regions import masks
 
+FACE = "face"
+"""The kind of region that is a head's front, round within its box."""
 BROUGHT = "boxes"
 """The detector of regions that a user's table names."""
 
@@ -36,6 +38,8 @@ class Region:
     """What is one thing through the images of a sequence or the frames of a clip."""
     category: int | None = None
     """The number of its kind, where its detector or a user's table numbers them."""
+    fills_box: bool = False
+    """Whether it may reach into the corners of its box, as plates and cars do and faces do not."""
 
     @property
     def width(self) -> float:
@@ -148,4 +152,5 @@ def _joined(known: Region, region: Region) -> Region:
         points=known.points or region.points,
         track=region.track if known.track is None else known.track,
         category=region.category if known.category is None else known.category,
+        fills_box=known.fills_box or region.fills_box,
     )

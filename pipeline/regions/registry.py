@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from recast.models.description import BundleError, read_description
+from recast.models.description import Bundle, BundleError, read_description
 from recast.pipeline.regions import cascades, centerface
-from recast.pipeline.regions.detectors import Detector, DetectorSettings, OfKinds
+from recast.pipeline.regions.detectors import Detector, DetectorSettings, OfKinds, name_of
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def built_detectors(
     mirrored: bool = False,
     smallest_px: float = SMALLEST_FACE_PX,
     device: str = "cpu",
+    least_score: float | None = None,
 ) -> list[Detector]:
     """The detectors of those names; a name that is no provider's is the place of a bundle, fetched if not `packed`.
 
@@ -46,7 +47,9 @@ def built_detectors(
         DetectorMissingError: a detector's package is not installed.
         BundleError, StorageError: a bundle can't be used, or holds a network that no provider knows.
     """
-    settings = DetectorSettings(scales=tuple(scales), mirrored=mirrored, smallest_px=smallest_px, device=device)
+    settings = DetectorSettings(
+        scales=tuple(scales), mirrored=mirrored, smallest_px=smallest_px, device=device, least_score=least_score
+    )
     return [
         PROVIDERS[name](settings) if name in PROVIDERS else _of_bundle(name, packed, settings)
         for name in dict.fromkeys(names)
@@ -59,15 +62,31 @@ def _of_bundle(name: str, packed: "Mapping[str, Packed] | None", settings: Detec
     from recast.pipeline import bundles
 
     bundle = packed[name] if packed else bundles.fetch(name)
-    described = read_description(bundle.description)
+    detector: Detector = import_module(_module(name, read_description(bundle.description))).build(bundle, settings)
+    return detector
+
+
+def _module(name: str, described: Bundle) -> str:
+    """Where the detector of a bundle is built. Raises BundleError for one that is none."""
     module = NETWORKS.get(described.network, LOOKING if described.descriptor.looks else "")
     if not module:
         raise BundleError(
             f"{name} is not a detector: it holds the network {described.network}. Choose {', '.join(PROVIDERS)}, or a "
             f"bundle of {' or '.join(NETWORKS)}, or one that says what it looks for"
         )
-    detector: Detector = import_module(module).build(bundle, settings)
-    return detector
+    return module
+
+
+def named(name: str, described: Bundle | None) -> str:
+    """What a detector calls itself, without its network: a provider by its name, or the bundle that is at that place.
+
+    Raises:
+        DetectorMissingError, BundleError: as `built_detectors`.
+    """
+    if described is None:
+        return PROVIDERS[name](DetectorSettings()).name
+    _module(name, described)
+    return name_of(described)
 
 
 def of_kinds(detectors: Sequence[Detector], kinds: Sequence[str]) -> list[Detector]:

@@ -10,7 +10,7 @@ from recast.models.networks.retinaface import anchors, decoded
 from recast.models.perception.boxes import clipped
 from recast.pipeline.bundles import Packed
 from recast.pipeline.input_errors import raised_by_network
-from recast.pipeline.regions.detectors import LEAST_CANDIDATE, DetectorSettings, FaceNetwork, finite
+from recast.pipeline.regions.detectors import LEAST_CANDIDATE, DetectorSettings, FaceNetwork, finite, name_of
 from recast.pipeline.regions.views import SMALLEST_FACE_PX
 
 MOST_CANDIDATES = 750
@@ -34,7 +34,7 @@ class RetinaFaceDetector(FaceNetwork):
         if bundle.descriptor.task != "detect":
             raise BundleError(f"{packed.url} is a bundle for `recast {bundle.descriptor.task}`, not a detector")
         super().__init__("retinaface", scales, mirrored=mirrored, smallest_px=smallest_px)
-        self.name = f"retinaface {bundle.digest}"
+        self.name = name_of(bundle)
         self._network, self._device = network.to(device), device
 
     @torch.inference_mode()

@@ -62,7 +62,7 @@ def shape_of(region: Region, how: Replacement) -> str:
         return how.shape
     if region.mask is not None:
         return "mask"
-    return "box" if BROUGHT in region.detector.split("+") else "ellipse"
+    return "box" if region.fills_box or BROUGHT in region.detector.split("+") else "ellipse"
 
 
 def pixels_of(region: Region, how: Replacement, window: Box, shape: tuple[int, ...]) -> np.ndarray:
@@ -105,7 +105,7 @@ def _grown_mask(mask: str, box: Box, reach: tuple[int, int], height: int) -> str
 def covered_share(region: Region, by: Iterable[tuple[Region, Replacement]], shape: tuple[int, ...]) -> float:
     """How much of a region of an image [H, W, …] lies in what is replaced for others; all of it: 1.
 
-    What counts is the region's mask; without one the ellipse in its box, or all of the box if a user brought it. Among
+    What counts is the region's mask; without one the ellipse in its box, or all of the box if it may fill it. Among
     boxes it is found by sample points, where there is a mask by every pixel of the image.
     """
     others = list(by)

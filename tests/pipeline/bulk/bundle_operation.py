@@ -7,6 +7,7 @@ import torch
 from recast.models.bundle import write
 from recast.models.description import Bundle
 from recast.models.descriptor import Descriptor, NetworkInput
+from recast.models.looks import Category, Looks
 from recast.models.networks import NETWORKS
 from tests.models.test_recipes import built
 
@@ -67,4 +68,25 @@ def drawing(folder: Path, *inputs: NetworkInput, size_px: int = 16) -> str:
     for parameter in network.parameters():
         parameter.data *= 20  # fresh weights draw but grey
     write(Bundle(**described, descriptor=descriptor), network, folder)
+    return str(folder)
+
+
+def segmenter(folder: Path, *names: str, points: int = 0, **looks) -> str:
+    """An untrained network that finds many things everywhere, with masks that fill them. Returns its folder."""
+    torch.manual_seed(1)
+    small = {"layers": 10, "width": 4, "channels": 8, "hidden": 24}
+    arguments = {**small, "categories": len(names), "masks": not points, "points": points}
+    network = NETWORKS["mask_rcnn"](**arguments)
+    with torch.no_grad():
+        network.roi_heads.box_predictor.cls_score.weight.mul_(8)
+        network.rpn.head.cls_logits.weight.mul_(8)
+        if not points:
+            network.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(1)
+    categories = tuple(Category(id=n, name=name) for n, name in enumerate(names, 3))
+    joined = {"points": tuple(f"p{n}" for n in range(points)), "limbs": ((0, 1),) if points else ()}
+    descriptor = Descriptor(
+        task="annotate", looks=Looks(categories=categories, size_px=96, score_floor=0.3, **joined, **looks)
+    )
+    facts = {"name": "drawn", "recipe": "none", "network": "mask_rcnn", "arguments": arguments}
+    write(Bundle(**facts, descriptor=descriptor), network, folder)
     return str(folder)

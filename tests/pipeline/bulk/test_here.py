@@ -19,7 +19,7 @@ from recast.pipeline.bulk.here import CLUSTER_START_S, MOST_HERE_S, Here, Pace
 from recast.pipeline.evaluation.integrity import verify
 from recast.pipeline.output import in_hand
 from recast.pipeline.progress import Silent
-from tests.pipeline.bulk.bundle_operation import upscaler
+from tests.pipeline.bulk.bundle_operation import segmenter, upscaler
 from tests.pipeline.bulk.test_road import image, job, view
 from tests.pipeline.protocol.simulation import OneWorker
 
@@ -140,7 +140,7 @@ def test_a_note_that_says_nothing_is_a_note_still(text, tmp_path):
     assert in_hand.left_behind(*storage.filesystem(str(tmp_path))) == in_hand.UNKNOWN
 
 
-@pytest.mark.parametrize("job", ["upscale", "deidentify"])
+@pytest.mark.parametrize("job", ["upscale", "deidentify", "annotate"])
 def test_a_few_images_need_no_ray_and_nothing_to_do_needs_no_torch(job, source, model, tmp_path):
     """What is imported decides how soon a command answers; a module here, a second there."""
     looked = (
@@ -150,7 +150,8 @@ def test_a_few_images_need_no_ray_and_nothing_to_do_needs_no_torch(job, source, 
         "heavy = ('ray', 's3fs', 'botocore', 'duckdb', 'tensorboard', 'scipy', 'torch')\n"
         "print(json.dumps([status, [name for name in heavy if name in sys.modules]]))\n"
     )
-    settings = ["--model", model] if job == "upscale" else ["--method", "solid"]
+    looking = segmenter(tmp_path / "segmenter", "person") if job == "annotate" else model
+    settings = ["--method", "solid"] if job == "deidentify" else ["--model", looking]
     command = [sys.executable, "-c", looked, job, source, tmp_path / "out", *settings, "--max-failed", "1"]
     for expected in (["torch"], []):
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,5 +1,6 @@
 """Regions with masks: their pixels are replaced, grown by the margin, and nothing else; originals come back exactly."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -95,6 +96,14 @@ def test_a_mask_shaped_as_an_ellipse_grows_as_ellipses_do():
             pixels_of(one, Replacement(margin=margin), (0, 0, 80, 60), SHAPE) for one in (region(outline), plain)
         )
         assert (ours != theirs).sum() < 0.05 * theirs.sum()
+
+
+def test_what_may_fill_its_box_is_replaced_to_the_corners():
+    """A plate's letters reach into the corners that an ellipse leaves."""
+    plate = Region(kind="plate", box=(10, 10, 40, 20), score=0.9, detector="d", fills_box=True)
+    for region, corner in ((plate, True), (dataclasses.replace(plate, kind="face", fills_box=False), False)):
+        chosen = pixels_of(region, Replacement(margin=0), (10, 10, 40, 20), (30, 50))
+        assert (bool(chosen[0, 0]), bool(chosen[5, 15])) == (corner, True)
 
 
 @pytest.mark.parametrize("shape", ["auto", "ellipse", "box"])

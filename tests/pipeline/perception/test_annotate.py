@@ -5,45 +5,18 @@ import io
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from PIL import Image
 
 from recast.jobs import cli
 from recast.models.bundle import read, write
-from recast.models.description import Bundle
-from recast.models.descriptor import Descriptor
-from recast.models.looks import Category, Looks
-from recast.models.networks.mask_rcnn import MaskRCNN
 from recast.pipeline import storage
 from recast.pipeline.output.index import current
 from recast.pipeline.output.view import OutputFileSystem
 from recast.pipeline.perception.drawing import drawn
 from recast.pipeline.regions.region import Region
-from tests.pipeline.bulk.bundle_operation import begun
+from tests.pipeline.bulk.bundle_operation import begun, segmenter
 
 pytestmark = pytest.mark.usefixtures("worker_here")
-
-ARGUMENTS = {"layers": 10, "width": 4, "channels": 8, "hidden": 24}
-
-
-def segmenter(folder, *names, points=0, **looks):
-    """An untrained network that finds many things everywhere, with masks that fill them. Returns its folder."""
-    torch.manual_seed(1)
-    arguments = {**ARGUMENTS, "categories": len(names), "masks": not points, "points": points}
-    network = MaskRCNN(**arguments)
-    with torch.no_grad():
-        network.roi_heads.box_predictor.cls_score.weight.mul_(8)
-        network.rpn.head.cls_logits.weight.mul_(8)
-        if not points:
-            network.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(1)
-    categories = tuple(Category(id=n, name=name) for n, name in enumerate(names, 3))
-    joined = {"points": tuple(f"p{n}" for n in range(points)), "limbs": ((0, 1),) if points else ()}
-    descriptor = Descriptor(
-        task="annotate", looks=Looks(categories=categories, size_px=96, score_floor=0.3, **joined, **looks)
-    )
-    facts = {"name": "drawn", "recipe": "none", "network": "mask_rcnn", "arguments": arguments}
-    write(Bundle(**facts, descriptor=descriptor), network, folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

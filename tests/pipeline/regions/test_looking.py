@@ -30,11 +30,11 @@ class Fixed(torch.nn.Module):
         return [self.findings for _ in images]
 
 
-def detector(network, **changes):
+def detector(network, settings=None, **changes):
     descriptor = Descriptor(task="annotate", looks=LOOKS, **changes)
     bundle = SimpleNamespace(descriptor=descriptor, network="fixed", digest="sha256:1", task="annotate")
     packed = SimpleNamespace(url="fixed", unpack=lambda: (bundle, network))
-    return build(packed, DetectorSettings())
+    return build(packed, settings or DetectorSettings())
 
 
 def findings(**changes):
@@ -61,6 +61,7 @@ def test_an_image_is_fitted_in_and_what_is_found_comes_back_in_its_own_pixels():
     assert (plate.kind, plate.category, plate.box) == ("plate", 9, (10.0, 5.0, 50.0, 25.0))
     assert plate.points == pytest.approx((10.0, 5.0, 0.7, 0.0, 0.0, 0.1))
     assert (person.kind, person.box) == ("person", (75.0, 0.0, 100.0, 50.0))
+    assert plate.fills_box, "an ellipse would show its corners"
     assert plate.detector == "fixed sha256:1"
 
 
@@ -71,6 +72,14 @@ def test_values_that_are_no_numbers_are_an_error_and_not_nothing():
     ):
         with pytest.raises(NotFiniteError, match="not finite"):
             detector(Fixed(spoilt))([np.zeros((8, 8, 3), np.uint8)])
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 0.05), (0.15, 0.05), (0.01, 0.01)])
+def test_a_bundles_floor_hides_nothing_from_who_asks_for_less(asked, given):
+    """A policy that holds images from a score on must be told of all that scores so much."""
+    network = Fixed(findings())
+    detector(network, DetectorSettings(least_score=asked))([np.zeros((8, 8, 3), np.uint8)])
+    assert network.given[0][1] == given
 
 
 def test_a_bundle_that_finds_nothing_is_refused():
