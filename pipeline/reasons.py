@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 
 LONGEST = 600
 """Characters of it that go into a sentence."""
@@ -31,6 +32,11 @@ def words(fault: BaseException) -> str:
 def plural(number: int, noun: str) -> str:
     """`1 image`, `1,204 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are: `a, b and 12 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _begun_small(text: str) -> str:

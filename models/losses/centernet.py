@@ -101,7 +101,7 @@ def _joint_heat(pixel: Tensor, radii: Tensor, seen: Tensor, side: int) -> Tensor
 
 
 def thing_losses(maps: Maps, targets: Targets) -> Losses:
-    """Of the heat maps (equation 1), sizes (equation 3) and offsets (equation 2)."""
+    """The losses of the heat maps (equation 1), the sizes (equation 3) and the offsets (equation 2)."""
     size, offset = at(maps.size, targets.place), at(maps.offset, targets.place)
     there = targets.there[..., None]
     return (
@@ -112,7 +112,7 @@ def thing_losses(maps: Maps, targets: Targets) -> Losses:
 
 
 def joint_losses(maps: Maps, targets: Targets) -> Losses:
-    """Of the joints from their centres, the joints' heat maps, and the joints' offsets (section 4.2)."""
+    """The losses of the joints from their centres, the joints' heat maps and the joints' offsets (section 4.2)."""
     assert maps.joints is not None
     assert maps.joint_heat is not None
     assert maps.joint_offset is not None

@@ -115,7 +115,13 @@ class Curves:
 
 
 def curves(by_category: Sequence[Sequence[Matches]], *, ranges: int, most: Sequence[int]) -> Curves:
-    """Of what was matched in all images, those of each category in one order of the images, whoever matched them."""
+    """Precision and recall over all images.
+
+    Args:
+        by_category: what was matched, for each category in one order of the images, whoever matched them.
+        ranges: how many ranges of areas there are.
+        most: numbers of the best of an image that are looked at.
+    """
     thresholds, recalls = len(THRESHOLDS), len(RECALLS)
     precision = -np.ones((thresholds, recalls, len(by_category), ranges, len(most)))
     recall = -np.ones((thresholds, len(by_category), ranges, len(most)))

@@ -7,7 +7,7 @@ its estimate has no bias, so that a few dozen images tell something.
 import numpy as np
 
 DEGREE = 3
-"""Of the polynomial kernel (x y / d + 1) ** 3."""
+"""The exponent of the polynomial kernel (x y / d + 1) ** 3."""
 
 
 def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from recast.models.perception.rois import levels, roi_align
 from recast.models.sizes import rounded_up
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, which images are brought to."""
+"""ImageNet's, for red, green and blue: images are brought to 0 and 1 by them."""
 MULTIPLE = 32
 """Images are padded to sides of a multiple of this, with the mean's colour."""
 FINEST_ANCHOR_PX = 32
@@ -29,7 +29,7 @@ BOX_BINS, MASK_BINS = 7, 14
 """Rows and columns of the features of a region, for its box; and for its mask or keypoints."""
 VARIANCES = (0.1, 0.2)
 OVERLAP = 0.5
-"""Of two boxes of a category that overlap so much, the better one stays."""
+"""When two boxes of a category overlap so much, only the better one stays."""
 MOST_THINGS = 100
 LEAST_SIDE_PX = 1e-2
 POINT_WIDTH, POINT_LAYERS = 512, 8

@@ -55,19 +55,6 @@ class ResNet(nn.Module):
         return levels
 
 
-class _Block(nn.Module):
-    """A residual block: what `_made` gives is added to its input, brought to the same shape where that differs."""
-
-    expansion = 1
-    downsample: nn.Module | None
-
-    def _made(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self._made(x) + (x if self.downsample is None else self.downsample(x)))
-
-
 def _shortcut(before: int, after: int, stride: int, norm_eps: float) -> nn.Module | None:
     """What brings a block's input to the shape of its result; None where it has that already."""
     if stride == 1 and before == after:
@@ -75,8 +62,10 @@ def _shortcut(before: int, after: int, stride: int, norm_eps: float) -> nn.Modul
     return nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after, eps=norm_eps))
 
 
-class BasicBlock(_Block):
-    """Two 3 x 3 convolutions."""
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions, whose result is added to their input."""
+
+    expansion = 1
 
     def __init__(self, before: int, width: int, stride: int, norm_eps: float) -> None:
         super().__init__()
@@ -86,12 +75,13 @@ class BasicBlock(_Block):
         self.bn2 = nn.BatchNorm2d(width, eps=norm_eps)
         self.downsample = _shortcut(before, width, stride, norm_eps)
 
-    def _made(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(made + (x if self.downsample is None else self.downsample(x)))
 
 
-class Bottleneck(_Block):
-    """A 3 x 3 convolution between two of 1 x 1."""
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two of 1 x 1, whose result is added to their input."""
 
     expansion = EXPANSION
 
@@ -105,6 +95,7 @@ class Bottleneck(_Block):
         self.bn3 = nn.BatchNorm2d(EXPANSION * width, eps=norm_eps)
         self.downsample = _shortcut(before, EXPANSION * width, stride, norm_eps)
 
-    def _made(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        return self.bn3(self.conv3(F.relu(self.bn2(self.conv2(x)))))
+    def forward(self, x: Tensor) -> Tensor:
+        made = F.relu(self.bn1(self.conv1(x)))
+        made = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(made)))))
+        return F.relu(made + (x if self.downsample is None else self.downsample(x)))

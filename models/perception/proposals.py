@@ -1,4 +1,4 @@
-"""Where things may be: the anchors of a feature pyramid, and what a region proposal network makes of them.
+"""Anchors of a feature pyramid, and the proposals of where things may be that a network makes of them.
 
 Ren et al. 2015 (Faster R-CNN, arXiv:1506.01497), section 3, on the pyramid of Lin et al. 2017 (arXiv:1612.03144),
 section 4.1, with the settings of torchvision's public networks.
@@ -20,7 +20,7 @@ LEAST_SIDE_PX = 1e-3
 MOST_A_LEVEL = MOST_PROPOSALS = 1000
 """Before and after suppression, when a trained network looks."""
 OVERLAP = 0.7
-"""Of two proposals of a level that overlap so much, the better one stays."""
+"""When two proposals of a level overlap so much, only the better one stays."""
 
 
 def anchors(sizes: Sequence[tuple[int, int]], image: tuple[int, int], finest_px: int) -> list[Tensor]:

@@ -9,7 +9,7 @@ from recast.models.looks import Category
 
 BOX_COLUMNS = 4
 CATEGORY_COLUMN = 4
-"""Where a row has the place of its category."""
+"""The column of a row that has the place of its category."""
 THING_COLUMNS = 5
 """Columns of a row before its keypoints: left, top, right, bottom in pixels, and the place of its category."""
 SIDES = {"left": "right", "right": "left"}

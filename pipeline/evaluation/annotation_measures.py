@@ -49,7 +49,7 @@ class Measure:
     ranges: Sequence[str] = tuple(AREAS)
     most: Sequence[int] = MOST_BOXES
     by_category: dict[str, dict[int, Matches]] = field(default_factory=lambda: defaultdict(dict))
-    """By category, and by the truth's number of the image."""
+    """Matches by category, and by the number that the truth gives the image."""
     left_out: int = 0
     """Things found that it can't judge."""
 
@@ -71,7 +71,7 @@ class Measure:
         return True
 
     def alike(self, found: Sequence[Thing], true: Sequence[Thing]) -> Alike:
-        """By their boxes."""
+        """Compare things by their boxes."""
         seen, crowd = _boxes(found), np.array([thing.crowd for thing in true], bool)
         return box_overlaps(seen, _boxes(true), crowd), seen[:, 2] * seen[:, 3], np.zeros(len(true), bool)
 
@@ -97,7 +97,7 @@ class Measure:
 
 @dataclass(kw_only=True)
 class MaskMeasure(Measure):
-    """By their masks."""
+    """The measure by masks; what was found without one can't be judged."""
 
     def can_judge(self, thing: Thing) -> bool:
         return thing.mask is not None
@@ -118,7 +118,7 @@ class MaskMeasure(Measure):
 
 @dataclass(kw_only=True)
 class PointMeasure(Measure):
-    """By their keypoints."""
+    """The measure by keypoints; what was found with another number of them can't be judged."""
 
     ranges: Sequence[str] = ("all", "medium", "large")
     most: Sequence[int] = MOST_PEOPLE

@@ -6,7 +6,7 @@ from typing import Any
 
 from recast.models.metrics.average_precision import SIGMAS
 from recast.pipeline.evaluation.annotation_measures import SIGMA, MaskMeasure, Measure, PointMeasure, Thing
-from recast.pipeline.reasons import plural, words
+from recast.pipeline.reasons import plural, some, words
 from recast.pipeline.regions import masks
 from recast.pipeline.regions.coco import rows_of_coco
 from recast.pipeline.regions.export.annotated import AnnotatedImages
@@ -49,7 +49,7 @@ def judged(output: str, truth_url: str) -> dict[str, Any]:
     categories = [name for name, _ in sorted(truth.categories.items(), key=lambda item: item[1])]
     return {
         "images": len(truth.images),
-        "annotations": sum(len(some) for of in things.values() for some in of.values()),
+        "annotations": sum(len(each) for of in things.values() for each in of.values()),
         **{name: measure.numbers(categories) for name, measure in measures.items()},
         "notes": _notes(images, truth, measures, missing=sorted(truth.images.keys() - seen), unlisted=unlisted,
                         unknown=unknown, kinds={name for name, _ in images.kinds}),
@@ -131,15 +131,15 @@ def _notes(
     if missing:
         said.append(
             f"{plural(len(missing), 'image')} of the truth have no regions in the output and count as images in which "
-            f"nothing was found: {_some(missing)}"
+            f"nothing was found: {some(missing, NAMED)}"
         )
     if unlisted:
         said.append(f"{plural(unlisted, 'image')} of the output that the truth does not list are left out")
     if unknown:
-        parts = _some([f"{count:,} {kind}" for kind, count in sorted(unknown.items())])
+        parts = some([f"{count:,} {kind}" for kind, count in sorted(unknown.items())], NAMED)
         said.append(f"regions of kinds that the truth does not have are left out: {parts}")
     if never := [name for name in truth.categories if name not in kinds]:
-        said.append(f"categories that were never found: {_some(never)}")
+        said.append(f"categories that were neither found nor looked for: {some(never, NAMED)}")
     for name, measure in measures.items():
         if measure.left_out:
             said.append(f"{plural(measure.left_out, 'region')} without {_needed(name, measure)} are not in {name}")
@@ -150,7 +150,3 @@ def _notes(
 
 def _needed(name: str, measure: Measure) -> str:
     return f"{measure.points} keypoints" if isinstance(measure, PointMeasure) else f"a {name}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")

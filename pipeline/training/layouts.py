@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recast.pipeline.reasons import plural
+from recast.pipeline.reasons import plural, some
 from recast.pipeline.sources import parquet
 from recast.pipeline.sources.endings import without_ending
 from recast.pipeline.sources.inputs import Input
@@ -28,6 +28,8 @@ ACCEPTED = (
     "folders A and B (or a and b, trainA and trainB, train_A and train_B, input and target), with images of the same "
     "names, or there within train, val and test"
 )
+NAMED = 4
+"""Names that a sentence quotes."""
 ALIKE = 0.9
 """Share of the names of two folders that are the same, from which on they look like the two sides of pairs."""
 
@@ -76,7 +78,7 @@ def laid_out(inputs: Sequence[Input], url: str, recipe_images: int, *, paired: b
     inputs, said = _train_alone(inputs)
     if labelled:
         examples = _by_class(inputs, url)
-        said += (f"{plural(len(examples), 'image')} in classes: {_some(classes(examples))}",)
+        said += (f"{plural(len(examples), 'image')} in classes: {some(classes(examples), NAMED)}",)
         return Layout(examples=examples, said=said)
     if recipe_images == 1:
         return Layout(examples=_single(inputs), said=(*said, plural(len(inputs), "image")))
@@ -167,7 +169,7 @@ def _sides(inputs: Sequence[Input], url: str) -> _Sides | None:
         return None
     for above, (ours, theirs) in found.items():
         if len(ours) != 1 or len(theirs) != 1 or not _belong(*ours, *theirs):
-            names = _some([*sorted(ours), *sorted(theirs)])
+            names = some([*sorted(ours), *sorted(theirs)], NAMED)
             raise TrainingError(
                 f"it isn't clear what belongs to what in {'/'.join((url.rstrip('/'), *above))}, which has images in "
                 f"{names}; there must be two folders: {ACCEPTED}"
@@ -205,7 +207,7 @@ def _partners(sides: _Sides) -> list[Example]:
                 alone.append((exactly[0].get(name) or exactly[1][name]).key)
     if alone:
         more = f" (so are {len(alone) - 1:,} more)" if len(alone) > 1 else ""
-        both = " and ".join(_some(sorted(folders)) for folders in sides.folders)
+        both = " and ".join(some(sorted(folders), NAMED) for folders in sides.folders)
         raise TrainingError(f"{alone[0]} is in only one of the folders {both}{more}; each image needs a partner")
     return pairs
 
@@ -218,13 +220,13 @@ def _domains(sides: _Sides) -> list[Example]:
 
 
 def _said_of(sides: _Sides, count: int, *, paired: bool) -> tuple[str, ...]:
-    a, b = (_some([f"{name}/" for name in sorted(folders)]) for folders in sides.folders)
+    a, b = (some([f"{name}/" for name in sorted(folders)], NAMED) for folders in sides.folders)
     numbers = [sum(map(len, names.values())) for names in sides.names]
     taken = f"{plural(count, 'pair')}: A from {a}, B from {b}"
     if not paired:
         taken = f"two domains: {plural(numbers[0], 'image')} of A from {a}, {numbers[1]:,} of B from {b}"
     beside = f"left out {plural(len(sides.loose), 'image')} beside these folders: " if sides.loose else ""
-    said = (f"{beside}{_some([item.key for item in sides.loose])}",) if beside else ()
+    said = (f"{beside}{some([item.key for item in sides.loose], NAMED)}",) if beside else ()
     return (taken, *_left_for_tests(sides.held_out), *said)
 
 
@@ -272,7 +274,3 @@ def _refuse_likely_sides(inputs: Sequence[Input], url: str) -> None:
         if len(one & other) >= ALIKE * max(len(one), len(other)):
             names = " and ".join(name or url for name in folders)
             raise TrainingError(f"{names} have images of the same names: if they are pairs, put them into {ACCEPTED}")
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

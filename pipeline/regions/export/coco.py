@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from recast.pipeline import storage
-from recast.pipeline.reasons import plural, words
+from recast.pipeline.reasons import plural, some, words
 from recast.pipeline.regions import masks
 from recast.pipeline.regions.coco import is_coco
 from recast.pipeline.regions.export.annotated import AnnotatedImage, AnnotatedImages, ExportError
@@ -16,6 +16,8 @@ from recast.pipeline.regions.export.numbers import shortened, shortest
 from recast.pipeline.regions.region import Region
 from recast.pipeline.regions.tables import UNREADABLE
 
+NAMED = 5
+"""Names that a sentence quotes."""
 MOST_TRUTH_BYTES = 1 << 30
 """A truth file is read whole; a larger one would take many times its size of memory."""
 
@@ -110,8 +112,8 @@ def write_results(images: AnnotatedImages, file: IO[str], truth: Truth) -> str:
     kinds, matched = {name for name, _ in images.kinds}, _Matched()
     if kinds and not kinds & set(truth.categories):
         raise ExportError(
-            f"none of the kinds that were looked for ({_some(kinds)}) is a category of {truth.url} "
-            f"({_some(truth.categories)})"
+            f"none of the kinds that were looked for ({some(sorted(kinds), NAMED)}) is a category of {truth.url} "
+            f"({some(sorted(truth.categories), NAMED)})"
         )
     file.write("[")
     _write_list(file, _results(images, truth, matched))
@@ -173,11 +175,6 @@ def _told(image: AnnotatedImage, region: Region) -> dict[str, Any]:
 def _write_list(file: IO[str], entries: Iterator[dict[str, Any]]) -> None:
     for number, entry in enumerate(entries):
         file.write((",\n" if number else "\n") + json.dumps(entry))
-
-
-def _some(names: Iterable[str]) -> str:
-    first = sorted(set(names))
-    return ", ".join(first[:5]) + (", …" if len(first) > 5 else "")
 
 
 def _left_out(truth: Truth, matched: _Matched) -> str:

@@ -126,7 +126,7 @@ def test_what_could_not_be_compared_is_said(tmp_path, capsys):
         "1 image of the truth have no regions in the output and count as images in which nothing was found: 3.png",
         "1 image of the output that the truth does not list are left out",
         "regions of kinds that the truth does not have are left out: 1 tree",
-        "categories that were never found: cow",
+        "categories that were neither found nor looked for: cow",
     ):
         assert part in said.err
     assert "box AP50" in said.out
