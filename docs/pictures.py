@@ -44,6 +44,9 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "centernet": (
         "--preset", "tiny", "--data", "street/train", "--annotations", "street/train/instances.json",
     ),
+    "mask_rcnn": (
+        "--preset", "tiny", "--data", "street/train", "--annotations", "street/train/instances.json",
+    ),
     "cyclegan": (
         "--preset", "small", "--steps", "300", "--data-a", "labels", "--data-b", "fronts",
         *(word for setting in CYCLEGAN for word in ("--set", setting)),
@@ -217,11 +220,11 @@ def annotated(*scenes: int) -> Image.Image:
     return beside([made("annotate", f"faces/scenes/test/{name}", f"seen-{name}", *words) for name in names])
 
 
-def streets(*scenes: int) -> Image.Image:
-    """What the detector that `centernet` trains sees in some drawn streets that it never saw."""
-    bundle = trained("centernet")
-    words = ("--model", bundle, "--draw", "overlay")
-    return beside([made("annotate", f"street/test/{n:05}.png", f"seen-street-{n:05}.png", *words) for n in scenes])
+def streets(recipe: str, above: str, *scenes: int) -> Image.Image:
+    """What the network that a recipe trains sees in some drawn streets that it never saw."""
+    bundle = trained(recipe)
+    words = ("--model", bundle, "--draw", "overlay", "--draw-above", above)
+    return beside([made("annotate", f"street/test/{n:05}.png", f"{recipe}-{n:05}.png", *words) for n in scenes])
 
 
 def preview(
@@ -253,7 +256,8 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "annotated": lambda: annotated(0, 1, 3, 7),
     "recipe-pix2pix": preview("pix2pix"),
     "recipe-cyclegan": preview("cyclegan", enlarged=2),
-    "recipe-centernet": lambda: streets(0, 1, 2, 5),
+    "recipe-centernet": lambda: streets("centernet", "0.3", 0, 1, 2, 5),
+    "recipe-mask-rcnn": lambda: streets("mask_rcnn", "0.6", 0, 1, 2, 5),
     "recipe-retinaface": preview("retinaface", rows=2),
     "recipe-deidentify": preview("deidentify", enlarged=2),
     "recipe-recognizer": preview("recognizer", columns=2, enlarged=2),

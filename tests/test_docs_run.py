@@ -94,7 +94,8 @@ def place(tmp_path_factory) -> Path:
         ("pix2pix", "facades"), ("cyclegan", "zebras"), ("srgan", "srgan"), ("srresnet", "x4"),
         ("srresnet", "srresnet"),
         ("style_transfer", "mosaic"), ("deidentify", "deidentify"), ("passcode", "passcode"),
-        ("retinaface", "retinaface"), ("centernet", "centernet"), ("recognizer", "recognizer"),
+        ("retinaface", "retinaface"), ("centernet", "centernet"), ("mask_rcnn", "mask_rcnn"),
+        ("recognizer", "recognizer"),
     ):  # fmt: skip
         begun(recipe, folder / "runs" / name / "bundle")
     posed(folder / "runs/posed/bundle", NetworkInput(name="pose", kind="image", channels=1))

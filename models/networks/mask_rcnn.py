@@ -7,6 +7,7 @@ Mask R-CNN and Keypoint R-CNN, and the second version of Li et al. 2021 (arXiv:2
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from recast.models.networks.resnet import NORM_EPS, ResNet
 from recast.models.perception.boxes import clipped, decoded, nms
 from recast.models.perception.findings import Findings, finite
 from recast.models.perception.proposals import MOST_GROWTH, RATIOS, anchors, proposed
-from recast.models.perception.rois import levels, roi_align
+from recast.models.perception.rois import levels, roi_align, roi_pool
 from recast.models.sizes import rounded_up
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -25,6 +26,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MULTIPLE = 32
 """Images are padded to sides of a multiple of this, with the mean's colour."""
 FINEST_ANCHOR_PX = 32
+Pooling = Literal["align", "pool"]
 BOX_BINS, MASK_BINS = 7, 14
 """Rows and columns of the features of a region, for its box; and for its mask or keypoints."""
 VARIANCES = (0.1, 0.2)
@@ -46,6 +48,7 @@ class MaskRCNN(nn.Module):
     def __init__(
         self, *, categories: int, layers: int = 50, width: int = 64, channels: int = 256, hidden: int = 1024,
         version: int = 1, masks: bool = True, points: int = 0, norm_eps: float = NORM_EPS,
+        point_width: int = POINT_WIDTH, finest_anchor_px: int = FINEST_ANCHOR_PX, pooling: Pooling = "align",
     ) -> None:  # fmt: skip
         """
         Args:
@@ -56,6 +59,9 @@ class MaskRCNN(nn.Module):
             version: 2: batch norms and more convolutions after the trunk.
             masks: whether it gives masks.
             points: how many keypoints it gives for each thing; 0: none.
+            point_width: channels of the keypoint head.
+            finest_anchor_px: side of the finest level's anchors; it doubles from level to level.
+            pooling: how the features of a region are taken; `pool` is Fast R-CNN's, which rounds to whole pixels.
             norm_eps: of the trunk's batch norms; torchvision's first public networks were trained with 0.
 
         Raises:
@@ -64,9 +70,21 @@ class MaskRCNN(nn.Module):
         super().__init__()
         if version not in (1, 2):
             raise ValueError(f"version is {version}; it must be 1 or 2")
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling is {pooling!r}; it must be {' or '.join(get_args(Pooling))}")
+        self.finest_anchor_px = finest_anchor_px
         self.backbone = _Backbone(layers, width, channels, normed=version == 2, norm_eps=norm_eps)
         self.rpn = _Proposing(channels, version)
-        self.roi_heads = _Heads(categories + 1, channels, hidden, version, masks=masks, points=points)
+        self.roi_heads = _Heads(
+            categories + 1,
+            channels,
+            hidden,
+            version,
+            masks=masks,
+            points=points,
+            point_width=point_width,
+            pooling=pooling,
+        )
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         features = self.backbone(_normalised(images))
@@ -80,13 +98,16 @@ class MaskRCNN(nn.Module):
     def _found(self, image: Tensor, floor: float) -> Findings:
         features, logits, offsets = self(image)
         finite(*logits, *offsets)
-        high, wide = (rounded_up(side, MULTIPLE) for side in image.shape[2:])
-        placed = anchors([(level.shape[2], level.shape[3]) for level in features], (high, wide), FINEST_ANCHOR_PX)
         size = (image.shape[2], image.shape[3])
-        rois = proposed(
-            [level[0] for level in logits], [level[0] for level in offsets], [each.to(image) for each in placed], size
-        )
+        placed = self.anchors(features, size)
+        rois = proposed([level[0] for level in logits], [level[0] for level in offsets], placed, size)
         return self.roi_heads.found(features, rois, size, floor)
+
+    def anchors(self, features: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        """The anchors of each level, [A, 4], centres and sizes, for images of that height and width."""
+        high, wide = (rounded_up(side, MULTIPLE) for side in size)
+        levels = [(level.shape[2], level.shape[3]) for level in features]
+        return [each.to(features[0].device) for each in anchors(levels, (high, wide), self.finest_anchor_px)]
 
 
 def _normalised(images: Tensor) -> Tensor:
@@ -138,7 +159,18 @@ class _Proposing(nn.Module):
 class _Heads(nn.Module):
     """What a region is, where its box lies exactly, and its mask and keypoints."""
 
-    def __init__(self, classes: int, channels: int, hidden: int, version: int, *, masks: bool, points: int) -> None:
+    def __init__(
+        self,
+        classes: int,
+        channels: int,
+        hidden: int,
+        version: int,
+        *,
+        masks: bool,
+        points: int,
+        point_width: int,
+        pooling: Pooling,
+    ) -> None:
         super().__init__()
         normed = version == 2
         pooled = channels * BOX_BINS**2
@@ -153,26 +185,32 @@ class _Heads(nn.Module):
             self.mask_head = nn.Sequential(*(_conv(channels, channels, normed=normed) for _ in range(4)))
             self.mask_predictor = _MaskPredictor(channels, classes)
         if points:
-            widths = [channels] + [POINT_WIDTH] * POINT_LAYERS
+            widths = [channels] + [point_width] * POINT_LAYERS
             pairs = [(nn.Conv2d(a, b, 3, padding=1), nn.ReLU()) for a, b in itertools.pairwise(widths)]
             self.keypoint_head = nn.Sequential(*itertools.chain.from_iterable(pairs))
-            self.keypoint_predictor = _PointPredictor(points)
-        self.masks, self.points = masks, points
+            self.keypoint_predictor = _PointPredictor(point_width, points)
+        self.masks, self.points, self.pooling = masks, points, pooling
 
-    def boxes(self, features: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions [R, 4] of one image -> logits of the classes, background first, [R, K], and offsets [R, K, 4]."""
-        logits, offsets = self.box_predictor(self.box_head(pooled(features, rois, BOX_BINS)))
+    def boxes(self, features: Sequence[Tensor], rois: Tensor, images: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Regions [R, 4] -> logits of the classes, background first, [R, K], and offsets [R, K, 4].
+
+        `images`: which image each region is of, int64 [R]; None: there is one.
+        """
+        logits, offsets = self.box_predictor(self.box_head(self._pooled(features, rois, images, BOX_BINS)))
         return logits, offsets
 
-    def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Regions [R, 4] of one image -> a mask of each for every class, [R, K, 28, 28]."""
-        logits: Tensor = self.mask_predictor(self.mask_head(pooled(features, rois, MASK_BINS)))
+    def mask_logits(self, features: Sequence[Tensor], rois: Tensor, images: Tensor | None = None) -> Tensor:
+        """Regions [R, 4] as for `boxes` -> a mask of each for every class, [R, K, 28, 28]."""
+        logits: Tensor = self.mask_predictor(self.mask_head(self._pooled(features, rois, images, MASK_BINS)))
         return logits
 
-    def point_logits(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Regions [R, 4] of one image -> a map of each for every keypoint, [R, points, 56, 56]."""
-        logits: Tensor = self.keypoint_predictor(self.keypoint_head(pooled(features, rois, MASK_BINS)))
+    def point_logits(self, features: Sequence[Tensor], rois: Tensor, images: Tensor | None = None) -> Tensor:
+        """Regions [R, 4] as for `boxes` -> a map of each for every keypoint, [R, points, 56, 56]."""
+        logits: Tensor = self.keypoint_predictor(self.keypoint_head(self._pooled(features, rois, images, MASK_BINS)))
         return logits
+
+    def _pooled(self, features: Sequence[Tensor], rois: Tensor, images: Tensor | None, bins: int) -> Tensor:
+        return pooled(features, rois, bins, images, self.pooling)
 
     def found(self, features: Sequence[Tensor], rois: Tensor, size: tuple[int, int], floor: float) -> Findings:
         logits, offsets = self.boxes(features, rois)
@@ -219,9 +257,9 @@ class _MaskPredictor(nn.Module):
 
 
 class _PointPredictor(nn.Module):
-    def __init__(self, points: int) -> None:
+    def __init__(self, width: int, points: int) -> None:
         super().__init__()
-        self.kps_score_lowres = nn.ConvTranspose2d(POINT_WIDTH, points, 4, 2, 1)
+        self.kps_score_lowres = nn.ConvTranspose2d(width, points, 4, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(self.kps_score_lowres(x), scale_factor=2, mode="bilinear", align_corners=False)
@@ -236,15 +274,22 @@ class _TwoLayers(nn.Module):
         return F.relu(self.fc7(F.relu(self.fc6(x.flatten(1)))))
 
 
-def pooled(features: Sequence[Tensor], rois: Tensor, bins: int) -> Tensor:
-    """Features of regions [R, 4] of one image, each from the level that its size asks for, [R, C, bins, bins]."""
+def pooled(
+    features: Sequence[Tensor], rois: Tensor, bins: int, images: Tensor | None = None, pooling: Pooling = "align"
+) -> Tensor:
+    """Features of regions [R, 4], each from the level that its size asks for, [R, C, bins, bins].
+
+    `images`: which image each region is of, int64 [R]; None: there is one.
+    """
+    if images is None:
+        images = torch.zeros(len(rois), dtype=torch.int64, device=rois.device)
     made = features[0].new_zeros(len(rois), features[0].shape[1], bins, bins)
     level = levels(rois, *LEVELS)
     for number in range(LEVELS[0], LEVELS[1] + 1):
         (of_level,) = (level == number).nonzero(as_tuple=True)
         source = features[number - LEVELS[0]]
-        images = torch.zeros_like(of_level)
-        part = roi_align(source, rois[of_level], images, (bins, bins), scale=2.0**-number, aligned=False)
+        own, scale = (source, rois[of_level], images[of_level], (bins, bins)), 2.0**-number
+        part = roi_align(*own, scale=scale, aligned=False) if pooling == "align" else roi_pool(*own, scale=scale)
         made = made.index_copy(0, of_level, part)
     return made
 

@@ -17,8 +17,8 @@ VARIANCES = (1.0, 1.0)
 MOST_GROWTH = 1000 / 16
 """A proposal's side is at most so many times its anchor's."""
 LEAST_SIDE_PX = 1e-3
-MOST_A_LEVEL = MOST_PROPOSALS = 1000
-"""Before and after suppression, when a trained network looks."""
+MOST_PROPOSALS = 1000
+"""Of each level before suppression, and of all after it, when a trained network looks."""
 OVERLAP = 0.7
 """When two proposals of a level overlap so much, only the better one stays."""
 
@@ -46,7 +46,11 @@ def anchors(sizes: Sequence[tuple[int, int]], image: tuple[int, int], finest_px:
 
 
 def proposed(
-    logits: Sequence[Tensor], offsets: Sequence[Tensor], placed: Sequence[Tensor], size: tuple[int, int]
+    logits: Sequence[Tensor],
+    offsets: Sequence[Tensor],
+    placed: Sequence[Tensor],
+    size: tuple[int, int],
+    most: int = MOST_PROPOSALS,
 ) -> Tensor:
     """The proposals for an image, [R, 4] boxes in pixels, the likeliest first.
 
@@ -55,14 +59,15 @@ def proposed(
         offsets: of each level, [A, 4].
         placed: its anchors, [A, 4].
         size: the image's height and width without padding.
+        most: of each level before suppression, and of all together after it.
     """
     boxes, scores, levels = [], [], []
     for number, (likely, moved, own) in enumerate(zip(logits, offsets, placed, strict=True)):
-        best, which = likely.topk(min(MOST_A_LEVEL, len(likely)))
+        best, which = likely.topk(min(most, len(likely)))
         boxes.append(clipped(decoded(moved[which], own[which], VARIANCES, MOST_GROWTH), *size))
         scores.append(best.sigmoid())
         levels.append(torch.full_like(which, number))
     box, score, level = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
     large = ((box[:, 2:] - box[:, :2]) >= LEAST_SIDE_PX).all(1)
     box, score, level = box[large], score[large], level[large]
-    return box[nms(box, score, OVERLAP, level)[:MOST_PROPOSALS]]
+    return box[nms(box, score, OVERLAP, level)[:most]]

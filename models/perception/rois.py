@@ -1,4 +1,4 @@
-"""Features of regions of interest: RoIAlign, and the pyramid's level that a region is read from."""
+"""Features of regions of interest: RoIAlign and RoIPool, and the pyramid's level that a region is read from."""
 
 from dataclasses import dataclass
 
@@ -66,6 +66,39 @@ def roi_align(
         per_sample_weights=(weights / grid.per_bin[roi, None]).to(table.dtype).flatten(),
     )
     return summed.view(len(rois), *bins, channels).permute(0, 3, 1, 2)
+
+
+def roi_pool(features: Tensor, rois: Tensor, images: Tensor, bins: tuple[int, int], *, scale: float) -> Tensor:
+    """The largest features in the bins of regions, [R, C, *bins]; 0 in bins that lie beyond the map.
+
+    Girshick 2015 (Fast R-CNN, arXiv:1504.08083), section 2.1, by the rules of torchvision's kernel: a region is rounded
+    to whole pixels of the map, and its bins, which overlap by up to a pixel, are, too. Here as what RoIAlign is
+    measured against. Gradients go to the features.
+
+    Args:
+        features, rois, images, bins, scale: as for `roi_align`.
+    """
+    count, channels, height, width = features.shape
+    corners = (rois.detach() * scale + 0.5).floor().long()
+    rows, down = _whole_pixels(corners[:, 1], corners[:, 3], bins[0], height)
+    columns, across = _whole_pixels(corners[:, 0], corners[:, 2], bins[1], width)
+    table = features.permute(0, 2, 3, 1).reshape(count * height * width, channels)
+    place = (images[:, None, None] * height + rows)[:, :, None, :, None] * width + columns[:, None, :, None, :]
+    there = down[:, :, None, :, None] & across[:, None, :, None, :]
+    values = table[place.flatten(3)].masked_fill(~there.flatten(3)[..., None], -torch.inf)
+    most = values.amax(3) if values.shape[3] else values.new_zeros(len(rois), *bins, channels)
+    return most.masked_fill(most == -torch.inf, 0).permute(0, 3, 1, 2)
+
+
+def _whole_pixels(first: Tensor, last: Tensor, bins: int, length: int) -> tuple[Tensor, Tensor]:
+    """The pixels of each bin of regions along an axis of so many, int64 [R, bins, K], and whether they count."""
+    side = (last - first + 1).clamp_min(1)[:, None]
+    number = torch.arange(bins, device=first.device)[None]
+    low = (first[:, None] + number * side // bins).clamp(0, length)
+    high = (first[:, None] + -(-(number + 1) * side // bins)).clamp(0, length)
+    most = int((high - low).max()) if len(first) else 0
+    pixels = low[..., None] + torch.arange(most, device=first.device)
+    return pixels.clamp_max(length - 1), pixels < high[..., None]
 
 
 @dataclass(frozen=True)

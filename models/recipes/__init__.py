@@ -14,6 +14,7 @@ from recast.models.recipes import (
     cyclegan,
     deidentify,
     gan,
+    mask_rcnn,
     passcode,
     pix2pix,
     recognizer,
@@ -55,6 +56,9 @@ RECIPES: dict[str, Entry] = {
         recipe=retinaface.FaceDetection, config=retinaface.RetinaFaceConfig, presets=retinaface.PRESETS
     ),
     "centernet": Entry(recipe=centernet.ThingDetection, config=centernet.CenterNetConfig, presets=centernet.PRESETS),
+    "mask_rcnn": Entry(
+        recipe=mask_rcnn.InstanceSegmentation, config=mask_rcnn.MaskRCNNConfig, presets=mask_rcnn.PRESETS
+    ),
     "deidentify": Entry(recipe=deidentify.Deidentify, config=deidentify.DeidentifyConfig, presets=deidentify.PRESETS),
     "passcode": Entry(recipe=passcode.Passcode, config=passcode.PasscodeConfig, presets=passcode.PRESETS),
     "recognizer": Entry(recipe=recognizer.Recognizer, config=recognizer.RecognizerConfig, presets=recognizer.PRESETS),

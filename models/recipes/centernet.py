@@ -23,11 +23,9 @@ from recast.models.recipes.jitter import recoloured
 from recast.models.recipes.phases import Batch, Loss, Part, Phase, Road
 from recast.models.recipes.ranges import Count, Features, Pixels, Share, Weight, Within
 from recast.models.recipes.recipe import Exported, Preview, RawExample, Recipe, RecipeAssets, RecipeConfig
-from recast.models.recipes.truth import BOX_COLUMNS, Things, mirrored, moved
+from recast.models.recipes.truth import BOX_COLUMNS, Things, mirrored, moved, shown
 from recast.models.recipes.windows import Frame, cut, frame_of
 
-LEAST_SIDE_PX = 1.0
-"""Things that a cut leaves narrower or lower are not asked for."""
 SHOWN = 0.3
 """Least score of the boxes that a preview shows."""
 DROP = 0.1
@@ -116,21 +114,8 @@ class ThingDetection(Recipe):
         x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {
             "x": recoloured(x, rng, c.colour_jitter) if augment else x,
-            "things": torch.from_numpy(self._within(rows)),
+            "things": torch.from_numpy(shown(rows, c.size_px, c.most_things)[0]),
         }
-
-    def _within(self, rows: np.ndarray) -> np.ndarray:
-        """The things that are in a square, their boxes cut to it, the largest first."""
-        c = self.config
-        clipped = rows.copy()
-        clipped[:, :BOX_COLUMNS] = rows[:, :BOX_COLUMNS].clip(0, c.size_px)
-        sides = clipped[:, 2:4] - clipped[:, :2]
-        there = clipped[sides.min(1, initial=np.inf) >= LEAST_SIDE_PX]
-        areas = (there[:, 2:4] - there[:, :2]).prod(1)
-        there = there[np.argsort(-areas, kind="stable")][: c.most_things]
-        made = np.full((c.most_things, self.things.columns), np.nan, np.float32)
-        made[: len(there)] = there
-        return made
 
     def phases(self) -> Sequence[Phase]:
         return [Phase(optimizer="F", loss=self.f_loss)]

@@ -16,6 +16,7 @@ from recast.models.faces import FACE_COLUMNS
 from recast.models.recipes.phases import Batch, Phase, Road, batch_norms
 from recast.models.recipes.ranges import Count, Decay, Positive, check
 from recast.models.recipes.truth import Things
+from recast.models.recipes.windows import Silhouette
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,9 @@ class RawExample(NamedTuple):
     (`faces.FACE_COLUMNS`); things: boxes, categories and keypoints (`truth.Things.columns`)."""
     label: int | None = None
     """The number of its class, its place in `RecipeAssets.classes`; None where examples belong to none."""
+    masks: tuple[Silhouette | None, ...] | None = None
+    """The pixels of each of the regions, None of those of which only the box is known; None as a whole where a recipe
+    takes no masks."""
 
 
 class Preview(NamedTuple):
@@ -166,6 +170,11 @@ class Recipe(ABC):
     def images_in(cls, config: Any) -> int:
         """`images_per_example` under these settings."""
         return cls.images_per_example
+
+    @classmethod
+    def masks_in(cls, config: Any) -> bool:
+        """Whether it learns from the masks of things under these settings."""
+        return False
 
     def state_dict(self) -> dict[str, Tensor]:
         """What this process must know to go on, besides networks and optimizers; goes into checkpoints."""

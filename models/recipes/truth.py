@@ -12,6 +12,8 @@ CATEGORY_COLUMN = 4
 """The column of a row that has the place of its category."""
 THING_COLUMNS = 5
 """Columns of a row before its keypoints: left, top, right, bottom in pixels, and the place of its category."""
+LEAST_SIDE_PX = 1.0
+"""Things that a cut leaves narrower or lower are not asked for."""
 SIDES = {"left": "right", "right": "left"}
 """Words of keypoints' names that change in a mirror."""
 SIDE = re.compile(r"(?<![a-zA-Z])(left|right)(?![a-zA-Z])")
@@ -61,6 +63,22 @@ def mirrored(rows: np.ndarray, width: int, order: list[int]) -> np.ndarray:
     points[..., 0] = width - points[..., 0]
     keypoints(found)[:] = points
     return found
+
+
+def shown(rows: np.ndarray, size_px: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The things that are in a square of that side, their boxes cut to it, the largest first, `most` of them at most.
+
+    Returns:
+        float32 [most, columns], NaN where there are no more; and which of the rows they are, int [n].
+    """
+    clipped = rows.copy()
+    clipped[:, :BOX_COLUMNS] = rows[:, :BOX_COLUMNS].clip(0, size_px)
+    sides = clipped[:, 2:4] - clipped[:, :2]
+    (there,) = np.nonzero(sides.min(1, initial=np.inf) >= LEAST_SIDE_PX)
+    which = there[np.argsort(-sides[there].prod(1), kind="stable")][:most]
+    made = np.full((most, rows.shape[1]), np.nan, np.float32)
+    made[: len(which)] = clipped[which]
+    return made, which
 
 
 def keypoints(rows: np.ndarray) -> np.ndarray:

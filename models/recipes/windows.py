@@ -1,6 +1,7 @@
-"""Squares of images, perhaps beyond their borders, brought to one size: what detectors are trained on."""
+"""Squares of images, perhaps beyond their borders, brought to one size, and masks within: what detectors learn from."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,28 @@ def cut(image: np.ndarray, frame: Frame, size_px: int) -> np.ndarray:
         shown = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=inside)
         made[top:bottom, left:right] = np.asarray(shown)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Silhouette:
+    """The pixels of a thing in an image, within the smallest box of whole pixels around its box."""
+
+    pixels: np.ndarray
+    """bool [h, w]."""
+    left: int
+    top: int
+
+    def over(self, box: Sequence[float], bins: int) -> np.ndarray:
+        """How much of each bin of a grid over a box of the image is inside, uint8 [bins, bins]: 255 is all of it.
+
+        What lies beyond these pixels is outside; there the grid is cut to them.
+        """
+        height, width = self.pixels.shape
+        left, top, right, bottom = np.subtract(box, (self.left, self.top) * 2).clip(0, (width, height) * 2).tolist()
+        if right <= left or bottom <= top:
+            return np.zeros((bins, bins), np.uint8)
+        whole = Image.fromarray(self.pixels.astype(np.uint8) * 255)
+        return np.asarray(whole.resize((bins, bins), Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
 
 
 def _span(start: float, length: int, scale: float, size_px: int) -> tuple[int, int]:

@@ -211,6 +211,7 @@ def rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
             "label": labels[e.label],
             "inputs": [dataclasses.asdict(item) for item in e.inputs],
             "regions": b"" if e.regions is None else e.regions.tobytes(),
+            "masks": " ".join(e.masks),
             "things": [] if e.drawn_for is None or e.regions is None else [e.regions.shape[1], *e.drawn_for],
         }
         for e in examples
@@ -230,15 +231,22 @@ def read_row(row: dict[str, Any], images_per_example: int, each_region: bool = F
         height, width = images[0].shape[:2]
         unfit = "" if shows_two(height, width) else f"{row['key']} ({width}x{height})"
         images = _halves(images[0])
-    regions, problem = np.frombuffer(row["regions"], np.float32), ""
+    regions, masks, problem = np.frombuffer(row["regions"], np.float32), row["masks"].split(), ""
     if each_region:
         images[0], regions = _around(images[0], regions.reshape(-1, FACE_COLUMNS))
     if len(row["things"]):
         columns, *declared = row["things"]
-        regions, problem, notes = within(regions.reshape(-1, columns), declared, images[0].shape, notes)
+        regions, masks, problem, more = within(regions.reshape(-1, columns), masks, declared, images[0].shape)
+        notes += more
     shapes = [list(image.shape) for image in images]
     pixels = b"".join(image.tobytes() for image in images)
-    made = {"regions": regions.tobytes(), "shapes": shapes, "pixels": pixels, "problem": problem}
+    made = {
+        "regions": regions.tobytes(),
+        "masks": " ".join(masks),
+        "shapes": shapes,
+        "pixels": pixels,
+        "problem": problem,
+    }
     return {**_named(row), **made, "notes": notes, "unfit": unfit}
 
 
@@ -252,7 +260,7 @@ def region_rows(regions: Sequence[Region]) -> np.ndarray:
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("key", "label", "regions")}
+    return {name: row[name] for name in ("key", "label", "regions", "masks")}
 
 
 def _around(image: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from recast.models.recipes.phases import Batch
 from recast.models.recipes.recipe import RawExample, Recipe
 from recast.pipeline.ahead import ahead
 from recast.pipeline.training.settings import TrainingError
+from recast.pipeline.training.things import silhouettes
 
 BATCHES_AHEAD = 2
 TRIED_AT_START = 64
@@ -45,11 +46,13 @@ class ExampleCache:
         cache_bytes: int,
         *,
         region_columns: int = 0,
+        with_masks: bool = False,
         with_labels: bool = False,
     ) -> None:
-        """`region_columns`: numbers that annotations say of each region, 0 without any; `with_labels`: examples have
-        classes."""
+        """`region_columns`: numbers that annotations say of each region, 0 without any; `with_masks`: things have
+        masks; `with_labels`: examples have classes."""
         self._regions: list[np.ndarray] | None = [] if region_columns else None
+        self._masks: list[list[str]] | None = [] if with_masks else None
         self._labels: list[int] | None = [] if with_labels else None
         self.keys: list[str] = []
         self.unreadable: list[str] = []
@@ -72,6 +75,8 @@ class ExampleCache:
                 self._labels.append(int(row["label"]))
             if self._regions is not None:
                 self._regions.append(np.frombuffer(row["regions"], np.float32).reshape(-1, region_columns))
+            if self._masks is not None:
+                self._masks.append(row["masks"].split())
             shapes = tuple(tuple(int(n) for n in shape) for shape in row["shapes"])
             held += len(row["pixels"])
             if held <= cache_bytes:
@@ -86,10 +91,15 @@ class ExampleCache:
         return len(self._kept)
 
     def __getitem__(self, index: int) -> RawExample:
+        images = self._images(index)
+        regions = None if self._regions is None else self._regions[index]
         return RawExample(
-            images=self._images(index),
-            regions=None if self._regions is None else self._regions[index],
+            images=images,
+            regions=regions,
             label=None if self._labels is None else self._labels[index],
+            masks=None
+            if self._masks is None or regions is None
+            else silhouettes(regions, self._masks[index], images[0].shape),
         )
 
     def _images(self, index: int) -> Images:

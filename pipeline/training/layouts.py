@@ -44,6 +44,9 @@ class Example:
     """Its class, where examples have classes."""
     regions: np.ndarray | None = field(default=None, compare=False)
     """What annotations say of its image, as `RawExample.regions`; None without any."""
+    masks: tuple[str, ...] = ()
+    """The mask of each of its things in compressed RLE, NO_MASK where only the box is known; none for a recipe that
+    takes no masks."""
     drawn_for: tuple[int, int] | None = None
     """Height and width that its image must have, where annotations of things say them; (0, 0) where they don't. None:
     its annotations are not of things."""

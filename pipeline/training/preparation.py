@@ -172,7 +172,7 @@ def _listed(plan: TrainingSpec, config: RecipeConfig, table: RegionTable | None,
             plan.data, images, paired=recipe.paired, labelled=recipe.labelled, output=plan.output
         )
     if things is not None:
-        return listed_things(plan.data, table, things, output=plan.output)
+        return listed_things(plan.data, table, things, masks=recipe.masks_in(config), output=plan.output)
     each = recipe.regions == "each"
     return example_files.annotated(plan.data, table, each=each, labelled=recipe.labelled, output=plan.output)
 

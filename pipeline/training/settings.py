@@ -88,7 +88,7 @@ class TrainingSettings:
     annotations: str | None = None
     """For retinaface, deidentify, passcode and recognizer: a table of the faces in the images (Parquet, CSV, JSON or
     COCO's JSON); it has columns key, left, top, right, bottom (or box), and perhaps landmarks and identity. For
-    centernet: COCO's JSON of the things in the images, or such a table with the column kind."""
+    centernet and mask_rcnn: COCO's JSON of the things in the images, or such a table with the column kind."""
     start_from: str | None = None
     """A bundle whose weights the training begins with: srgan takes srresnet's, and any recipe those of an earlier
     training."""

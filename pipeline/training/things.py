@@ -7,11 +7,15 @@ import numpy as np
 
 from recast.models.looks import Category
 from recast.models.recipes.truth import BOX_COLUMNS, THING_COLUMNS, Things
+from recast.models.recipes.windows import Silhouette
 from recast.pipeline.reasons import plural
+from recast.pipeline.regions.masks import MaskError, checked, decoded
 from recast.pipeline.regions.region import Region
 from recast.pipeline.regions.tables import RegionTable
 from recast.pipeline.training.settings import TrainingError
 
+NO_MASK = "-"
+"""Stands for the mask of a thing of which only the box is known."""
 OUTSIDE = "boxes that lie outside of the image are left out"
 
 
@@ -79,23 +83,30 @@ def thing_rows(regions: Sequence[Region], things: Things) -> np.ndarray:
 
 
 def within(
-    rows: np.ndarray, declared: Sequence[int], shape: Sequence[int], notes: Sequence[str]
-) -> tuple[np.ndarray, str, list[str]]:
-    """The things that lie in their image; a problem where they were drawn for another image; what should be known.
+    rows: np.ndarray, masks: Sequence[str], declared: Sequence[int], shape: Sequence[int]
+) -> tuple[np.ndarray, list[str], str, list[str]]:
+    """The things that lie in their image, and their masks; a problem where they were drawn for another image; and what
+    should be known.
 
     Args:
         rows: float32 [N, columns].
+        masks: of each thing, or of none.
         declared: height and width that the image must have; (0, 0): any.
         shape: of its pixels.
-        notes: what is known of it already.
     """
     height, width = shape[:2]
     if any(declared) and tuple(declared) != (height, width):
         problem = f"it is {width} x {height} px, and its annotations were drawn for {declared[1]} x {declared[0]} px"
-        return rows, problem, list(notes)
+        return rows, list(masks), problem, []
+    try:
+        for mask in set(masks) - {NO_MASK}:
+            checked(mask, height, width)
+    except MaskError as fault:
+        return rows, list(masks), f"of a thing in it, {fault}", []
     left, top, right, bottom = rows[:, :BOX_COLUMNS].T
     inside = (left < width) & (top < height) & (right > 0) & (bottom > 0)
-    return rows[inside], "", [*notes, *([] if inside.all() else [OUTSIDE])]
+    kept = [mask for mask, there in zip(masks, inside, strict=False) if there]
+    return rows[inside], kept, "", [] if inside.all() else [OUTSIDE]
 
 
 def said_of(table: RegionTable) -> list[str]:
@@ -110,3 +121,15 @@ def said_of(table: RegionTable) -> list[str]:
 def missing(count: int) -> list[str]:
     """The sentence for images that annotations are of and that are not there."""
     return [f"{plural(count, 'image')} of the annotations {'is' if count == 1 else 'are'} not there"] if count else []
+
+
+def silhouettes(rows: np.ndarray, masks: Sequence[str], shape: Sequence[int]) -> tuple[Silhouette | None, ...]:
+    """The pixels of things [N, columns] in an image of that shape, from their masks; None where there is none."""
+    height, width = shape[:2]
+    found: list[Silhouette | None] = []
+    for box, mask in zip(rows[:, :BOX_COLUMNS], masks, strict=True):
+        left, top = np.floor(box[:2]).clip(0).astype(int).tolist()
+        right, bottom = np.ceil(box[2:]).clip(0, (width, height)).astype(int).tolist()
+        pixels = decoded(mask, height, (left, top, right, bottom)) if mask != NO_MASK else None
+        found.append(None if pixels is None else Silhouette(pixels=pixels, left=left, top=top))
+    return tuple(found)

@@ -172,6 +172,7 @@ class Worker:
                 self.given.rows,
                 self.plan.cache_bytes,
                 region_columns=self.assets.assets.columns(type(self.recipe)),
+                with_masks=self.recipe.masks_in(self.config),
                 with_labels=self.recipe.labelled,
             )
             shard.try_out(self.recipe)

@@ -21,6 +21,7 @@ from recast.models.recipes.recipe import RawExample, RecipeAssets
 from recast.models.recipes.srresnet import TINY as SRRESNET
 from recast.models.recipes.srresnet import SRResNet
 from recast.models.recipes.truth import Things
+from recast.models.recipes.windows import Silhouette
 
 THINGS = Things(
     categories=(Category(id=1, name="person"), Category(id=3, name="car")), points=("nose", "left_eye", "right_eye")
@@ -44,6 +45,18 @@ def region_of(recipe, lower=0.0):
     box, points = [30, 30, 80, 90 - lower], np.linspace(40, 80, 10)
     thing = [*box, 1, 40, 42, 2, 70, 44, 1, 0, 0, 0]
     return np.array([thing if recipe.regions == "things" else [*box, *points]], np.float32)
+
+
+def masks_of(recipe, regions):
+    """The upper halves of things that `region_of` gives, where a recipe learns masks."""
+    if not recipe.masks_in(recipe.config):
+        return None
+    sides = [[int(side) for side in row[:4]] for row in regions]
+    upper = [np.arange(bottom - top)[:, None] < (bottom - top) // 2 for _, top, _, bottom in sides]
+    return tuple(
+        Silhouette(pixels=np.repeat(half, right - left, 1), left=left, top=top)
+        for half, (left, top, right, _) in zip(upper, sides, strict=True)
+    )
 
 
 def built(name, **overrides):
@@ -135,7 +148,8 @@ def test_examples_follow_from_the_generator_alone(name):
     """The same random generator gives the same example, another one another."""
     recipe = built(name)
     images = (photograph(), photograph(seed=1))[: recipe.images_in(recipe.config)]
-    raw = RawExample(images, region_of(recipe), label=2)
+    regions = region_of(recipe)
+    raw = RawExample(images, regions, label=2, masks=masks_of(recipe, regions))
     one, same, other = (recipe.example(raw, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(one[k].nan_to_num(), same[k].nan_to_num()) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one if k != "faces")

@@ -1,4 +1,4 @@
-"""RoIAlign is what its kernels' rules say, stated sample by sample; levels are the paper's."""
+"""RoIAlign and RoIPool are what their kernels' rules say, stated sample by sample; levels are the paper's."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from recast.models.perception.rois import levels, roi_align
+from recast.models.perception.rois import levels, roi_align, roi_pool
 
 
 def interpolated(plane, y, x):
@@ -72,6 +72,29 @@ def test_roi_align_is_its_rules_sample_by_sample(rois, bins, samples, aligned, s
         for channel in range(3):
             expected = plainly(features[n % 2, channel].tolist(), roi, bins, scale, samples, aligned)
             assert made[n, channel].flatten().tolist() == pytest.approx(expected, abs=2e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rois=ROIS, bins=st.tuples(st.integers(1, 4), st.integers(1, 3)), scale=st.sampled_from([0.5, 1.0]))
+def test_roi_pool_is_its_rules_bin_by_bin(rois, bins, scale):
+    """Sides round half up, bins are cut outwards to whole pixels, and one without any is 0."""
+    height, width = 6, 8
+    features = torch.randn(2, 2, height, width, generator=torch.Generator().manual_seed(0))
+    made = roi_pool(features, torch.tensor(rois).view(-1, 4), torch.arange(len(rois)) % 2, bins, scale=scale)
+    assert made.shape == (len(rois), 2, *bins)
+    for n, roi in enumerate(rois):
+        left, top, right, bottom = (math.floor(side * scale + 0.5) for side in roi)
+        high, wide = max(bottom - top + 1, 1), max(right - left + 1, 1)
+        for i in range(bins[0]):
+            for j in range(bins[1]):
+                inside = [
+                    features[n % 2, :, y, x]
+                    for y in range(top + i * high // bins[0], top + math.ceil((i + 1) * high / bins[0]))
+                    for x in range(left + j * wide // bins[1], left + math.ceil((j + 1) * wide / bins[1]))
+                    if 0 <= y < height and 0 <= x < width
+                ]
+                expected = torch.stack(inside).amax(0) if inside else torch.zeros(2)
+                assert torch.equal(made[n, :, i, j], expected)
 
 
 def test_a_sample_a_pixel_outside_counts_and_one_farther_out_does_not():

@@ -15,7 +15,7 @@ from recast.models import recipes
 from recast.models.recipes.recipe import RawExample
 from recast.pipeline.training.settings import TrainingSpec
 from recast.pipeline.training.step import WorkerRoad
-from tests.models.test_recipes import photograph, region_of, smallest, supplies_for
+from tests.models.test_recipes import masks_of, photograph, region_of, smallest, supplies_for
 
 STEPS = 2
 EPSILON = 1e-6
@@ -31,6 +31,7 @@ CASES = {
     "gan, batch norm": ("gan", {"norm": "batch"}),
     "pix2pix, batch norm": ("pix2pix", {"norm": "batch"}),
     "centernet, keypoints": ("centernet", {"keypoints": True}),
+    "mask_rcnn, keypoints, frozen norms": ("mask_rcnn", {"learned": "keypoints", "frozen_norms": True}),
     "srgan, batch norm": ("srgan", {"network": "srresnet", "d_norm": "batch"}),
 }
 ALONE, JOINED, UNSYNCHRONISED = "one worker", "two workers", "two workers, without sync batch norm"
@@ -63,7 +64,8 @@ def batch_of(recipe, seed):
     for n in range(recipe.config.batch_size):
         images = (photograph(seed=n), photograph(seed=n + 9))[: recipe.images_in(recipe.config)]
         regions = region_of(recipe, lower=3 * n)[: 0 if n == 1 and recipe.regions in ("all", "things") else 1]
-        examples.append(recipe.example(RawExample(images, regions, n % 3), np.random.default_rng([seed, n])))
+        raw = RawExample(images, regions, n % 3, masks_of(recipe, regions))
+        examples.append(recipe.example(raw, np.random.default_rng([seed, n])))
     return {name: torch.stack([e[name] for e in examples]) for name in examples[0]}
 
 

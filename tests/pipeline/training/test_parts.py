@@ -36,7 +36,14 @@ def write_images(folder, names, size=(64, 48)):
 def shard_of(url, images_per_example=1, cache_bytes=1 << 24):
     found = example_files.listed(str(url), images_per_example).examples
     rows = [
-        {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs], "regions": b"", "things": []}
+        {
+            "key": e.key,
+            "label": 0,
+            "inputs": [dataclasses.asdict(i) for i in e.inputs],
+            "regions": b"",
+            "masks": "",
+            "things": [],
+        }
         for e in found
     ]
     return ExampleCache((example_files.read_row(row, images_per_example) for row in rows), cache_bytes)
@@ -325,17 +332,17 @@ def test_faces_are_examples_of_their_own_or_their_images(tmp_path):
     def read(examples, each_face):
         rows = [
             {"key": e.key, "label": 0, "inputs": [dataclasses.asdict(i) for i in e.inputs],
-             "regions": e.regions.tobytes(), "things": []}
+             "regions": e.regions.tobytes(), "masks": "", "things": []}
             for e in examples
         ]  # fmt: skip
         return ExampleCache((example_files.read_row(row, 1, each_face) for row in rows), 1 << 24, region_columns=14)
 
-    (whole,), faces, _label = read(every, False)[0]
+    (whole,), faces, *_ = read(every, False)[0]
     assert (whole.shape, faces.shape) == ((150, 200, 3), (2, 14))
     assert faces[0].tolist() == [60, 50, 80, 75, *points]
     assert np.isnan(faces[1, 4:]).all()
     assert read(every, False)[1].regions.shape == (0, 14)
-    (part,), face, _label = read(each, True)[0]
+    (part,), face, *_ = read(each, True)[0]
     left, top, right, bottom = face[0, :4].astype(int)
     assert part.shape[0] < 150
     assert np.array_equal(part[top:bottom, left:right], whole[50:75, 60:80])

@@ -117,6 +117,7 @@ MIXING = {
     "cgan": "batch norm in G and D",
     "retinaface": "batch norm in F",
     "centernet": "batch norm in F",
+    "mask_rcnn": "batch norm in F",
     "recognizer": "batch norm in R",
     "deidentify": "the spread of the batch's latent codes",
     "passcode": "the spread of the batch's latent codes",

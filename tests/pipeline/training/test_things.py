@@ -11,9 +11,11 @@ from PIL import Image
 
 from recast.models.networks.centernet import CenterNet
 from recast.pipeline import bundles
+from recast.pipeline.regions import masks
 from recast.pipeline.regions.looking import LookingDetector
 from recast.pipeline.regions.tables import BoxesError, RegionTable
 from recast.pipeline.training import example_files
+from recast.pipeline.training.examples import ExampleCache
 from recast.pipeline.training.preparation import prepared
 from recast.pipeline.training.road import train
 from recast.pipeline.training.settings import TrainingError, TrainingSpec
@@ -127,6 +129,49 @@ def test_boxes_outside_are_left_out_and_images_of_another_size_are_not_trained_o
     assert np.frombuffer(one["regions"], np.float32).reshape(-1, 5)[:, :4].tolist() == [[10, 10, 40, 30]]
     assert one["notes"] == [OUTSIDE]
     assert other["problem"] == "it is 80 x 60 px, and its annotations were drawn for 60 x 80 px"
+
+
+SQUARE = [[12, 12, 28, 12, 28, 24, 12, 24]]
+
+
+def test_masks_travel_with_their_things(place):
+    """From polygons to the pixels over each box; of a thing without one only the box is learned, which is said."""
+    outside = thing(1, (90, 5, 10, 10))
+    truth = coco(outside, thing(segmentation=SQUARE), thing(2, (5, 5, 10, 10), category=9), images=4)
+    found = prepared(asked(place, truth, recipe="mask_rcnn"))
+    assert found.said[0] == (
+        "4 images with 3 things; 2 of them without any; 2 things without a mask, of which only the box is learned"
+    )
+    rows = read(found.listing)
+    cache = ExampleCache(rows, 1 << 20, region_columns=5, with_masks=True)
+    (mask,) = cache[0].masks
+    assert (mask.left, mask.top, mask.pixels.shape) == (10, 10, (20, 30))
+    assert mask.pixels.nonzero()[0].tolist() == np.repeat(np.arange(2, 14), 16).tolist()
+    assert (cache[1].masks, cache[2].masks) == ((None,), ())
+    quarter = mask.over((12, 12, 44, 24), 8)
+    assert quarter[1:-1, 1:3].min() == 255
+    assert quarter[:, 5:].max() == 0
+
+
+def test_masks_that_none_has_or_of_another_image_are_a_sentence(place):
+    with pytest.raises(TrainingError, match="no thing in the images at .*data has a mask"):
+        prepared(asked(place, coco(thing()), recipe="mask_rcnn"))
+    rows = [{"key": f"{n}.png", "box": [1.0, 1, 9, 9], "kind": "car", "mask": masks.encoded(np.ones(size, bool))}
+            for n, size in enumerate([(60, 80), (10, 10)])]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), place / "boxes.parquet")
+    one, other = read(prepared(asked(place, {}, recipe="mask_rcnn", annotations="boxes.parquet")).listing)
+    assert one["problem"] == ""
+    assert other["problem"] == "of a thing in it, its mask has 100 pixels, and an image of 80 x 60 px has 4,800"
+
+
+def test_a_training_of_masks_makes_a_bundle_that_finds_them(trainer_here, place):
+    truth = coco(*(thing(n, segmentation=SQUARE) for n in (1, 2)), images=3)
+    train(asked(place, truth, recipe="mask_rcnn", steps=2))
+    detector = LookingDetector(bundles.fetch(str(place / "out/bundle")), "cpu", least_score=0.0)
+    (regions,) = detector([np.asarray(Image.open(place / "data/0.png"))])
+    assert regions
+    assert all(masks.checked(region.mask, 60, 80) for region in regions)
+    assert {region.kind for region in regions} <= {"person", "car"}
 
 
 def test_a_training_from_the_file_to_a_bundle_that_says_what_it_finds(trainer_here, place):
